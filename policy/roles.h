@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Names of the processes and of their fixed file descriptors.
+ */
+#ifndef BH_POLICY_ROLES_H
+#define BH_POLICY_ROLES_H
+
+/*
+ * Every process that can be the end of a channel. The order is the index in FD_EDGE and on the
+ * wire; new ones are added before PROC_MAX. Runner (root: executes hooks and checks) and ctl
+ * (admin tool) have no sandbox row in roles.def.
+ */
+enum process {
+	PROC_SUPERVISOR,
+	PROC_NETD,
+	PROC_ICMPD,
+	PROC_ROLED,
+	PROC_KEYD,
+	PROC_BEATD, /* the four of a later version keep their numbers, so that FD_EDGE is stable */
+	PROC_NMCD,
+	PROC_WEBD,
+	PROC_SYNCD,
+	PROC_PARSER,
+	PROC_RUNNER,
+	PROC_CTL,
+	PROC_MAX
+};
+
+enum fixed_fd {
+	FD_NULL = 0,
+	FD_LOG = 1,	  /* and 2, so that an assertion of a library is seen */
+	FD_CONTROL = 3,	  /* channel to the supervisor */
+	FD_EDGE_BASE = 3, /* FD_EDGE(PROC_NETD) = 4 ... FD_EDGE(PROC_SYNCD) = 11 */
+	FD_RESOURCE = 12, /* 12..15 */
+	FD_LISTENER = 12, /* netd: listeners 12..15 */
+	FD_STATE = 12,	  /* roled: role state file */
+	FD_LEDGER = 13,	  /* roled: ledger file */
+	FD_ADMIN = 14,	  /* roled: listening Unix socket of bulkheadctl */
+	FD_KEY_STATUS = 12, /* keyd: private key files, closed before the sandbox is entered */
+	FD_KEY_DATA = 13,
+	FD_CONFIG = 12, /* parser: the config file, read-only */
+	FD_FIRST_FREE = 16
+};
+#define FD_EDGE(process) (FD_EDGE_BASE + (int)(process))
+
+/* Name as in roles.def; "supervisor", "runner", "ctl" too; "?" when out of range. Never NULL. */
+const char *process_name(enum process p);
+
+#endif
