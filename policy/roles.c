@@ -4,6 +4,8 @@
  */
 #include "roles.h"
 
+#include <stddef.h>
+
 static const char *const names[PROC_MAX] = {
 	[PROC_SUPERVISOR] = "supervisor",
 	[PROC_RUNNER] = "runner",

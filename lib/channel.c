@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Channels: the eight checks in front of every handler, the bounded queue behind every send.
+ */
+#include "channel.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "log.h"
+
+/* A packet that the socket had no room for. */
+struct channel_packet {
+	struct channel_packet *next;
+	int fd; /* a duplicate of ours, or -1 */
+	size_t len;
+	uint8_t bytes[];
+};
+
+enum { RECEIVE_FDS = 16 }; /* room to see (and close) more descriptors than any row allows */
+
+const char *
+violation_name(enum channel_violation v)
+{
+	static const char *const names[V_MAX] = {
+	    [V_NONE] = "none",
+	    [V_SIZE] = "packet size or header",
+	    [V_TYPE] = "unknown type",
+	    [V_FROM] = "sender may not send it",
+	    [V_TO] = "receiver does not take it",
+	    [V_LENGTH] = "body length",
+	    [V_FDS] = "number of descriptors",
+	    [V_STATE] = "wrong state",
+	    [V_FLAGS] = "repeated or not asked for",
+	    [V_BODY] = "malformed body",
+	    [V_QUEUE] = "does not read its channel",
+	};
+
+	return (unsigned)v < V_MAX ? names[v] : "?";
+}
+
+int
+channel_pair(int fds[2])
+{
+	return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds);
+}
+
+void
+channel_init(struct channel *c, int fd, enum process self, enum process peer,
+    channel_handler *handler, void *user)
+{
+	memset(c, 0, sizeof(*c));
+	c->fd = fd;
+	c->self = self;
+	c->peer = peer;
+	c->state = S_START;
+	c->handler = handler;
+	c->user = user;
+}
+
+static void
+packet_free(struct channel_packet *p)
+{
+	if (p->fd >= 0)
+		close(p->fd);
+	free(p);
+}
+
+void
+channel_close(struct channel *c)
+{
+	while (c->head != NULL) {
+		struct channel_packet *p = c->head;
+
+		c->head = p->next;
+		packet_free(p);
+	}
+	c->tail = NULL;
+	c->queued = 0;
+	if (c->fd >= 0)
+		close(c->fd);
+	c->fd = -1;
+}
+
+void
+channel_permit(struct channel *c, enum message_type type)
+{
+	c->permit[type]++;
+}
+
+/* One packet to the socket. Returns 0, 1 when there is no room now, -1 when the peer is gone. */
+static int
+send_packet(int sock, const void *head, size_t head_len, const void *body, size_t body_len, int fd)
+{
+	union {
+		struct cmsghdr align;
+		uint8_t bytes[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct iovec iov[2] = {
+	    {.iov_base = (void *)(uintptr_t)head, .iov_len = head_len},
+	    {.iov_base = (void *)(uintptr_t)body, .iov_len = body_len},
+	};
+	struct msghdr mh = {.msg_iov = iov, .msg_iovlen = body_len > 0 ? 2 : 1};
+
+	if (fd >= 0) {
+		struct cmsghdr *cm;
+
+		memset(&control, 0, sizeof(control));
+		mh.msg_control = &control;
+		mh.msg_controllen = sizeof(control.bytes);
+		cm = CMSG_FIRSTHDR(&mh);
+		cm->cmsg_level = SOL_SOCKET;
+		cm->cmsg_type = SCM_RIGHTS;
+		cm->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(cm), &fd, sizeof(int));
+	}
+	for (;;) {
+		if (sendmsg(sock, &mh, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
+			return 0;
+		if (errno == EINTR)
+			continue;
+		if (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS ||
+		    errno == ETOOMANYREFS)
+			return 1;
+		return -1;
+	}
+}
+
+/* Keep a packet until the socket has room. */
+static int
+enqueue(struct channel *c, const uint8_t header[MSG_HEADER], const struct msg *m)
+{
+	size_t len = MSG_HEADER + m->len;
+	struct channel_packet *p;
+
+	if (len > CHANNEL_QUEUE_BYTES - c->queued) {
+		c->violation = V_QUEUE;
+		return -1;
+	}
+	p = malloc(sizeof(*p) + len);
+	if (p == NULL)
+		return -1;
+	p->next = NULL;
+	p->len = len;
+	/* the caller closes its own: keep one above the fixed numbers (promise chan has F_DUPFD_CLOEXEC) */
+	p->fd = m->n_fds > 0 ? fcntl(m->fd, F_DUPFD_CLOEXEC, FD_FIRST_FREE) : -1;
+	if (m->n_fds > 0 && p->fd < 0) {
+		free(p);
+		return -1;
+	}
+	memcpy(p->bytes, header, MSG_HEADER);
+	memcpy(p->bytes + MSG_HEADER, m->body, m->len);
+	if (c->tail != NULL)
+		c->tail->next = p;
+	else
+		c->head = p;
+	c->tail = p;
+	c->queued += len;
+	if (c->want_write != NULL)
+		c->want_write(c, 1);
+	return 0;
+}
+
+int
+channel_send(struct channel *c, struct msg *m)
+{
+	const struct message_row *row = message_row(m->type);
+	uint8_t header[MSG_HEADER] = {(uint8_t)m->type, (uint8_t)(m->type >> 8), 0, 0};
+	int r;
+
+	if (row == NULL || m->bad || m->len < row->min || m->len > row->max ||
+	    m->n_fds != row->fds || !(row->from & (1U << c->self)) || !(row->to & (1U << c->peer)))
+		fatal("message %s to %s does not match its row: %zu bytes, %u descriptors",
+		    message_name(m->type), process_name(c->peer), m->len, m->n_fds);
+	if (c->fd < 0)
+		return -1;
+	c->sent++;
+	if (c->head != NULL)
+		return enqueue(c, header, m);
+	r = send_packet(c->fd, header, MSG_HEADER, m->body, m->len, m->n_fds > 0 ? m->fd : -1);
+	if (r == 1)
+		return enqueue(c, header, m);
+	return r;
+}
+
+int
+channel_flush(struct channel *c)
+{
+	while (c->head != NULL) {
+		struct channel_packet *p = c->head;
+		int r = send_packet(c->fd, p->bytes, p->len, NULL, 0, p->fd);
+
+		if (r == 1)
+			return 0;
+		if (r < 0)
+			return -1;
+		c->head = p->next;
+		if (c->head == NULL)
+			c->tail = NULL;
+		c->queued -= p->len;
+		packet_free(p);
+	}
+	if (c->want_write != NULL)
+		c->want_write(c, 0);
+	return 0;
+}
+
+/* Take the descriptors of a received packet: the first goes to m, all others are closed. */
+static unsigned
+collect_fds(struct msghdr *mh, struct msg *m)
+{
+	unsigned n = 0;
+
+	for (struct cmsghdr *cm = CMSG_FIRSTHDR(mh); cm != NULL; cm = CMSG_NXTHDR(mh, cm)) {
+		size_t count;
+
+		if (cm->cmsg_level != SOL_SOCKET || cm->cmsg_type != SCM_RIGHTS)
+			continue;
+		count = (cm->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		for (size_t i = 0; i < count; i++) {
+			int fd;
+
+			memcpy(&fd, CMSG_DATA(cm) + i * sizeof(int), sizeof(int));
+			if (n++ == 0)
+				m->fd = fd;
+			else
+				close(fd);
+		}
+	}
+	m->n_fds = n > UINT8_MAX ? UINT8_MAX : (uint8_t)n;
+	return n;
+}
+
+/* The eight checks. Flags are only looked at here; take_flags() uses them up. */
+static enum channel_violation
+check_packet(const struct channel *c, const struct msg *m, const uint8_t header[MSG_HEADER],
+    size_t len, int truncated)
+{
+	const struct message_row *row;
+
+	if (len < MSG_HEADER || truncated || header[2] != 0 || header[3] != 0)
+		return V_SIZE;
+	row = message_row(m->type);
+	if (row == NULL)
+		return V_TYPE;
+	if (!(row->from & (1U << c->peer)))
+		return V_FROM;
+	if (!(row->to & (1U << c->self)))
+		return V_TO;
+	if (m->len < row->min || m->len > row->max)
+		return V_LENGTH;
+	if (m->n_fds != row->fds)
+		return V_FDS;
+	if (!(row->states & c->state))
+		return V_STATE;
+	if ((row->flags & F_ONCE) && (c->once[m->type / 64] >> (m->type % 64) & 1))
+		return V_FLAGS;
+	if ((row->flags & F_PERMIT) && c->permit[m->type] == 0)
+		return V_FLAGS;
+	return V_NONE;
+}
+
+static void
+take_flags(struct channel *c, const struct msg *m)
+{
+	uint8_t flags = message_row(m->type)->flags;
+
+	if (flags & F_ONCE)
+		c->once[m->type / 64] |= UINT64_C(1) << (m->type % 64);
+	if (flags & F_PERMIT)
+		c->permit[m->type]--;
+}
+
+static void
+keep_evidence(struct channel *c, enum channel_violation v, const uint8_t header[MSG_HEADER],
+    const struct msg *m, size_t len)
+{
+	size_t n = len < MSG_HEADER ? len : MSG_HEADER;
+	size_t body = m->len < sizeof(c->violation_bytes) - n ? m->len
+							      : sizeof(c->violation_bytes) - n;
+
+	c->violation = v;
+	memcpy(c->violation_bytes, header, n);
+	memcpy(c->violation_bytes + n, m->body, body);
+	c->violation_len = (uint8_t)(n + body);
+}
+
+/* One packet into m and header. Returns its size, 0 at end of file, -1 with errno. */
+static ssize_t
+receive_packet(struct channel *c, struct msg *m, uint8_t header[MSG_HEADER], int *truncated)
+{
+	union {
+		struct cmsghdr align;
+		uint8_t bytes[CMSG_SPACE(RECEIVE_FDS * sizeof(int))];
+	} control;
+	struct iovec iov[2] = {
+	    {.iov_base = header, .iov_len = MSG_HEADER},
+	    {.iov_base = m->body, .iov_len = sizeof(m->body)},
+	};
+	struct msghdr mh = {.msg_iov = iov,
+	    .msg_iovlen = 2,
+	    .msg_control = &control,
+	    .msg_controllen = sizeof(control.bytes)};
+	ssize_t n;
+
+	msg_begin(m, (enum message_type)0);
+	do {
+		n = recvmsg(c->fd, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	} while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -1;
+	collect_fds(&mh, m);
+	*truncated = (mh.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0;
+	if (n >= MSG_HEADER) {
+		m->type = (uint16_t)(header[0] | header[1] << 8);
+		m->len = (size_t)n - MSG_HEADER;
+	}
+	return n;
+}
+
+/* Judge and handle one received packet. Returns 0, or -1 with the violation set. */
+static int
+handle_packet(struct channel *c, struct msg *m, const uint8_t header[MSG_HEADER], size_t len,
+    int truncated)
+{
+	enum channel_violation v = check_packet(c, m, header, len, truncated);
+
+	if (v == V_NONE) {
+		take_flags(c, m);
+		c->received++;
+		if (c->handler(c, m) != 0)
+			v = V_BODY;
+	}
+	if (m->fd >= 0)
+		close(msg_take_fd(m));
+	if (v != V_NONE) {
+		keep_evidence(c, v, header, m, len);
+		return -1;
+	}
+	return 0;
+}
+
+int
+channel_read(struct channel *c)
+{
+	static struct msg m; /* 16 KiB: not on the stack; handlers never read channels */
+
+	for (int i = 0; i < CHANNEL_BUDGET; i++) {
+		uint8_t header[MSG_HEADER] = {0};
+		int truncated = 0, fd = c->fd;
+		ssize_t n = receive_packet(c, &m, header, &truncated);
+
+		if (n < 0)
+			return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : -1;
+		if (n == 0 && m.n_fds == 0)
+			return -1;
+		if (handle_packet(c, &m, header, (size_t)n, truncated) != 0)
+			return -1;
+		if (c->violation == V_QUEUE) /* an answer found the queue full */
+			return -1;
+		if (c->fd != fd || fd < 0) /* the handler closed or replaced it */
+			return 0;
+	}
+	return 1;
+}
