@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The common life of a sandboxed child; see child.h.
+ */
+#include "config.h"
+
+#include "child.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../policy/sandbox.h"
+#include "log.h"
+
+static int child_control(struct channel *c, struct msg *m);
+
+void
+child_init(struct child *ch, enum process self, const struct child_ops *ops, void *user)
+{
+	memset(ch, 0, sizeof(*ch));
+	ch->self = self;
+	ch->ops = ops;
+	ch->user = user;
+	channel_init(&ch->control, FD_CONTROL, self, PROC_SUPERVISOR, child_control, ch);
+}
+
+void
+child_add_edge(struct child *ch, struct channel *c, enum process peer, channel_handler *handler,
+    void *user)
+{
+	if (ch->n_edges == CHILD_EDGES)
+		fatal("more than %d edges", CHILD_EDGES);
+	channel_init(c, FD_EDGE(peer), ch->self, peer, handler, user);
+	ch->edge[ch->n_edges++] = c;
+}
+
+/* Send an answer on the control channel; that it cannot be sent shows as its end of file. */
+static void
+child_send(struct child *ch, struct msg *m)
+{
+	(void)channel_send(&ch->control, m);
+}
+
+void
+child_ready(struct child *ch, unsigned layers)
+{
+	struct msg m;
+
+	msg_begin(&m, MSG_READY);
+	msg_put_u8(&m, (uint8_t)layers);
+	child_send(ch, &m);
+}
+
+const struct conf *
+child_conf(const struct child *ch)
+{
+	return ch->committed ? &ch->conf[ch->current] : NULL;
+}
+
+static void
+child_set_state(struct child *ch, enum channel_state state)
+{
+	ch->control.state = state;
+	for (size_t i = 0; i < ch->n_edges; i++)
+		ch->edge[i]->state = state;
+}
+
+/* Forget the pending config, whatever its stage. */
+static void
+child_forget(struct child *ch)
+{
+	int was_prepared = ch->prepared;
+
+	ch->filling = 0;
+	ch->has_general = 0;
+	ch->prepared = 0;
+	if (ch->control.state == S_PREPARE)
+		child_set_state(ch, S_RUN);
+	if (was_prepared && ch->ops->on_abort != NULL)
+		ch->ops->on_abort(ch);
+}
+
+/* One CONF_* message into the pending config; the first one after a decision starts from defaults. */
+static int
+child_conf_part(struct child *ch, struct msg *m)
+{
+	struct conf *pending = &ch->conf[!ch->current];
+
+	if (!ch->filling) {
+		child_forget(ch);
+		conf_defaults(pending);
+		ch->filling = 1;
+	}
+	if (m->type == MSG_CONF_GENERAL)
+		ch->has_general = 1;
+	return conf_apply(pending, m);
+}
+
+static void
+child_refuse(struct child *ch, uint64_t serial, enum refusal reason, uint8_t index)
+{
+	struct msg m;
+
+	msg_begin(&m, MSG_REFUSED);
+	msg_put_u64(&m, serial);
+	msg_put_u16(&m, (uint16_t)reason);
+	msg_put_u8(&m, index);
+	child_send(ch, &m);
+}
+
+static int
+child_prepare(struct child *ch, struct msg *m)
+{
+	const struct conf *pending = &ch->conf[!ch->current];
+	uint64_t serial = msg_get_u64(m);
+	enum refusal reason = REFUSE_NONE;
+	uint8_t index = 0;
+	struct msg answer;
+
+	if (msg_end(m) == -1)
+		return -1;
+	if (!ch->filling || !ch->has_general)
+		reason = REFUSE_CONFIG;
+	else if (ch->ops->on_prepare != NULL)
+		reason = ch->ops->on_prepare(ch, pending, &index);
+	if (reason != REFUSE_NONE) {
+		child_forget(ch);
+		child_refuse(ch, serial, reason, index);
+		return 0;
+	}
+	ch->filling = 0;
+	ch->has_general = 0;
+	ch->prepared = 1;
+	ch->serial = serial;
+	if (ch->control.state == S_RUN)
+		child_set_state(ch, S_PREPARE);
+	msg_begin(&answer, MSG_PREPARED);
+	msg_put_u64(&answer, serial);
+	child_send(ch, &answer);
+	return 0;
+}
+
+static int
+child_commit(struct child *ch, struct msg *m)
+{
+	const struct conf *old = child_conf(ch);
+	uint64_t serial = msg_get_u64(m);
+
+	if (msg_end(m) == -1 || !ch->prepared || serial != ch->serial)
+		return -1;
+	ch->current = !ch->current;
+	ch->committed = 1;
+	ch->prepared = 0;
+	child_set_state(ch, S_RUN);
+	if (ch->ops->on_commit != NULL)
+		ch->ops->on_commit(ch, old);
+	return 0;
+}
+
+static int
+child_abort(struct child *ch, struct msg *m)
+{
+	(void)msg_get_u64(m);
+	if (msg_end(m) == -1)
+		return -1;
+	child_forget(ch);
+	return 0;
+}
+
+static int
+child_ping(struct child *ch, struct msg *m)
+{
+	uint64_t cookie = msg_get_u64(m);
+	struct msg answer;
+
+	if (msg_end(m) == -1)
+		return -1;
+	msg_begin(&answer, MSG_PONG);
+	msg_put_u64(&answer, cookie);
+	child_send(ch, &answer);
+	return 0;
+}
+
+static int
+child_stop(struct child *ch, struct msg *m)
+{
+	uint32_t ms = msg_get_u32(m);
+
+	if (msg_end(m) == -1)
+		return -1;
+	child_set_state(ch, S_STOP);
+	if (ch->ops->on_stop != NULL)
+		ch->ops->on_stop(ch, ms);
+	return 0;
+}
+
+/* The old end of an edge goes: tell the owner, free what is queued. */
+static void
+child_edge_close(struct child *ch, struct channel *c)
+{
+	if (c->fd == -1)
+		return;
+	if (ch->ops->on_peer_down != NULL)
+		ch->ops->on_peer_down(ch, c);
+	channel_close(c);
+}
+
+void
+child_edge_lost(struct child *ch, struct channel *c)
+{
+	enum process peer = c->peer;
+
+	child_edge_close(ch, c);
+	if (dup3(FD_NULL, FD_EDGE(peer), O_CLOEXEC) == -1)
+		fatal("cannot keep the descriptor of the channel to %s", process_name(peer));
+}
+
+static int
+child_peer(struct child *ch, struct msg *m)
+{
+	unsigned peer = msg_get_u8(m);
+	struct channel *c = NULL;
+	int fd;
+
+	if (msg_end(m) == -1)
+		return -1;
+	for (size_t i = 0; i < ch->n_edges; i++) {
+		if (ch->edge[i]->peer == peer)
+			c = ch->edge[i];
+	}
+	if (c == NULL)
+		return -1;
+	fd = msg_take_fd(m);
+	child_edge_close(ch, c);
+	/* dup3, not use as received: the rules of the sandbox name descriptor numbers */
+	if (dup3(fd, FD_EDGE(peer), O_CLOEXEC) == -1)
+		fatal("cannot take over the channel to %s", process_name(c->peer));
+	close(fd);
+	channel_init(c, FD_EDGE(peer), ch->self, c->peer, c->handler, c->user);
+	c->state = ch->control.state;
+	if (ch->ops->on_peer_up != NULL)
+		ch->ops->on_peer_up(ch, c);
+	return 0;
+}
+
+/* Handler of the control channel. */
+static int
+child_control(struct channel *c, struct msg *m)
+{
+	struct child *ch = c->user;
+
+	switch (m->type) {
+	case MSG_CONF_GENERAL:
+	case MSG_CONF_SERVER:
+	case MSG_CONF_REFERENCE:
+	case MSG_CONF_HOOK:
+	case MSG_CONF_CHECK:
+		return child_conf_part(ch, m);
+	case MSG_PREPARE:
+		return child_prepare(ch, m);
+	case MSG_COMMIT:
+		return child_commit(ch, m);
+	case MSG_ABORT:
+		return child_abort(ch, m);
+	case MSG_PING:
+		return child_ping(ch, m);
+	case MSG_STOP:
+		return child_stop(ch, m);
+	case MSG_PEER:
+		return child_peer(ch, m);
+	case MSG_DUMP:
+		if (ch->ops->on_dump != NULL)
+			ch->ops->on_dump(ch);
+		return 0;
+	default:
+		return ch->ops->on_other != NULL ? ch->ops->on_other(ch, m) : -1;
+	}
+}
+
+int
+child_control_exit(const struct child *ch)
+{
+	const struct channel *c = &ch->control;
+	char bytes[4 * sizeof(c->violation_bytes) + 1];
+
+	if (c->violation == V_NONE)
+		return EXIT_CHANNEL;
+	log_error("a message of the supervisor was refused (%s): %s", violation_name(c->violation),
+	    log_vis(bytes, sizeof(bytes), c->violation_bytes, c->violation_len));
+	return EXIT_PROTOCOL;
+}
