@@ -16,10 +16,10 @@
 #include <stdint.h>
 
 enum {
-	NOISE_KEY = 32,		/* X25519 keys, ChaCha20-Poly1305 keys, DH results */
-	NOISE_HASH = 64,	/* BLAKE2b */
-	NOISE_TAG = 16,		/* Poly1305 */
-	NOISE_BUFFER = 512,	/* largest handshake message here; the specification allows 65535 */
+	NOISE_KEY = 32,	    /* X25519 keys, ChaCha20-Poly1305 keys, DH results */
+	NOISE_HASH = 64,    /* BLAKE2b */
+	NOISE_TAG = 16,	    /* Poly1305 */
+	NOISE_BUFFER = 512, /* largest handshake message here; the specification allows 65535 */
 };
 
 enum noise_role { NOISE_INITIATOR, NOISE_RESPONDER };
@@ -29,14 +29,13 @@ enum noise_result { NOISE_ERROR = -1, NOISE_OK, NOISE_NEED_DH };
 struct noise_cipher {
 	uint8_t key[NOISE_KEY];
 	uint64_t nonce; /* of the next message */
-	uint8_t has_key;
 };
 
 /* Read-only for owners but through the functions below. */
 struct noise {
 	enum noise_role role;
-	uint8_t state;		/* which step comes next (noise.c) */
-	uint8_t token;		/* position in the message pattern */
+	uint8_t state;		/* enum state of noise.c */
+	uint8_t message, token; /* position in the pattern */
 	uint8_t has_ephemeral;	/* set by noise_set_ephemeral */
 	uint8_t has_remote;	/* remote_static is known: initiator always, responder after the first DH */
 	uint8_t chaining[NOISE_HASH];
@@ -91,7 +90,7 @@ void noise_set_ephemeral(struct noise *n, const uint8_t secret[NOISE_KEY]);
 /*
  * CipherState functions, for transport messages too. out of noise_encrypt has room for len +
  * NOISE_TAG bytes, out of noise_decrypt for len - NOISE_TAG; in and out may be the same. They
- * return 0, or -1: forged (nothing is written, the nonce stays), or the nonce is used up.
+ * return 0, or -1: forged (nothing of out may be used, the nonce stays), or the nonce is used up.
  */
 int noise_encrypt(struct noise_cipher *c, const void *ad, size_t ad_len, const void *in, size_t len,
     uint8_t *out);

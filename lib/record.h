@@ -53,7 +53,7 @@ enum record_result {
 enum record_result record_open(struct record *r, const uint8_t *in, size_t n, size_t *used,
     uint8_t *plain, size_t *len);
 
-/* Wipe the keys. */
+/* Wipe the keys; nothing can be sealed or opened any more. */
 void record_wipe(struct record *r);
 
 #endif
