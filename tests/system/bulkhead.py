@@ -1,0 +1,478 @@
+# SPDX-License-Identifier: ISC
+"""Real daemons in namespaces: a group of servers on a virtual network, with faults and observations.
+
+    with Group(["alpha", "beta"]) as g:
+        g.start()
+        main, standby = g.wait_pair()
+        main.kill()
+        g.wait_main(standby)
+
+Nothing here sleeps for a fixed time: wait_for() waits for a condition with a deadline, holds() checks
+that one stays true for a while. Times are CLOCK_BOOTTIME, the clock of the daemons.
+"""
+import collections
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+import net
+import process
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.path.abspath(os.environ.get("BULKHEAD_BUILD", os.path.join(TOP, "build")))
+LIBEXEC = os.path.join(BUILD, "libexec")
+DAEMON = os.path.join(BUILD, "sbin", "bulkhead")
+CTL = os.path.join(BUILD, "sbin", "bulkheadctl")
+STAMP = os.path.join(BUILD, "tests", "system", "stamp")
+# A slow or crowded machine (sanitizers, emulation): all timings of the daemons times this.
+SCALE = float(os.environ.get("BULKHEAD_TEST_SCALE", "1"))
+DEADLINE_S = 20 * SCALE
+CHILDREN = ("netd", "icmpd", "roled", "keyd")
+USERS = {"netd": 61001, "icmpd": 61002, "roled": 61003, "keyd": 61004, "parser": 61005}
+
+# Fast enough for a suite of many takeovers, slow enough for two cores with parallel tests.
+TEST_MS = {
+    "status.interval": 50, "status.dial-timeout": 300, "status.hello-timeout": 1000,
+    "status.restart-grace": 5000, "icmp.interval": 50, "arbitration.hold": 700,
+    "arbitration.step-down": 450, "arbitration.confirm": 900, "arbitration.join": 1500,
+    "role.handover-timeout": 5000, "role.flap-window": 0,
+}
+TEST_COUNTS = {"status.misses": 6, "icmp.misses": 6}
+
+
+def now_s():
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def pause(seconds):
+    """The one place where the harness itself waits between two looks at a condition."""
+    time.sleep(seconds)
+
+
+class Timeout(AssertionError):
+    pass
+
+
+def wait_for(condition, what, limit_s=None, step_s=0.01):
+    """Wait until condition() is true and return its value; what: the sentence of the failure."""
+    deadline = now_s() + (limit_s or DEADLINE_S)
+    while True:
+        value = condition()
+        if value:
+            return value
+        if now_s() > deadline:
+            detail = what() if callable(what) else what
+            raise Timeout("not within %g s: %s" % (limit_s or DEADLINE_S, detail))
+        pause(step_s)
+
+
+def holds(condition, what, seconds, step_s=0.02):
+    """Check that condition() stays true for so long."""
+    end = now_s() + seconds * SCALE
+    while now_s() < end:
+        if not condition():
+            raise AssertionError("did not stay so: %s" % (what() if callable(what) else what))
+        pause(step_s)
+
+
+def duration(ms):
+    return "never" if ms is None else "%dms" % ms
+
+
+Hook = collections.namedtuple("Hook", "boot_ns wall_ns uid env")
+
+
+class Server:
+    """One server of a group: its files, its daemon, its admin tool."""
+
+    def __init__(self, group, name, kind):
+        self.group, self.name, self.kind = group, name, kind
+        self.namespace = group.network.ns[name]
+        self.folder = os.path.join(group.folder, name)
+        self.state, self.run = (os.path.join(self.folder, d) for d in ("state", "run"))
+        self.config = os.path.join(self.folder, "bulkhead.conf")
+        self.log_file = os.path.join(self.folder, "log")
+        self.hook_file = os.path.join(self.folder, "hooks")
+        self.stamp = os.path.join(self.folder, "stamp")
+        self.options = {}     # section -> {option: text}; see Group.options
+        self.extra = ""       # appended to the config as it is
+        self.flags = []       # of the daemon
+        self.popen, self.key, self.expected = None, None, []
+        for d in (self.folder, self.state, self.run):
+            os.makedirs(d, mode=0o755)
+        os.chmod(self.state, 0o700)
+        shutil.copy(STAMP, self.stamp)
+        with open(self.hook_file, "w"):
+            os.chmod(self.hook_file, 0o666)  # hooks run as nobody
+
+    # -- files
+
+    def keygen(self):
+        """Make the two keys and read the public identity, with the tool that an admin uses."""
+        self.tool("keygen", check=True)
+        self.key = self.tool("key", check=True).stdout.strip()
+
+    def tool(self, *args, check=False, timeout=None):
+        """Run bulkheadctl against this server; returns the finished process."""
+        p = subprocess.run([*self.inside(), CTL, "-f", self.config, *args], text=True,
+                           capture_output=True, timeout=timeout or DEADLINE_S,
+                           stdin=subprocess.DEVNULL)
+        if check and p.returncode:
+            raise RuntimeError("%s: bulkheadctl %s: exit %d: %s%s"
+                               % (self.name, " ".join(args), p.returncode, p.stdout, p.stderr))
+        return p
+
+    def inside(self):
+        """Prefix of a command that runs in the network namespace of this server."""
+        return ["nsenter", "--net=%s/%s" % (net.NETNS_DIR, self.namespace), "--"]
+
+    def write_config(self, text=None):
+        with open(self.config + ".new", "w") as f:
+            f.write(text if text is not None else self.group.config_text(self))
+        os.chmod(self.config + ".new", 0o600)
+        os.rename(self.config + ".new", self.config)
+
+    # -- life
+
+    def start(self):
+        assert self.popen is None or self.popen.poll() is not None, "still runs"
+        log = os.open(self.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        try:
+            self.started_s = now_s()
+            self.popen = subprocess.Popen(
+                [*self.inside(), DAEMON, "-d", "-x", LIBEXEC, "-f", self.config, *self.flags],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.group.environment,
+                cwd="/", start_new_session=True, preexec_fn=process.die_with_parent)
+        finally:
+            os.close(log)
+        process.owned.add(self.popen.pid)
+
+    @property
+    def pid(self):
+        return self.popen.pid
+
+    def pids(self):
+        """Supervisor first, then all below it."""
+        return process.tree(self.popen.pid) if self.popen else []
+
+    def child(self, name):
+        """Pid of a child by its process name; None while it does not run."""
+        for pid in process.children(self.popen.pid):
+            args = process.arguments(pid)
+            if args and (os.path.basename(args[0]) == name or args[1:2] == [name]):
+                return pid
+        return None
+
+    def signal(self, sig):
+        os.kill(self.popen.pid, sig)
+
+    def wait_exit(self, limit_s=None):
+        """Wait for the supervisor to end; returns its exit status as subprocess does."""
+        wait_for(lambda: self.popen.poll() is not None, "%s ends" % self.name, limit_s)
+        process.owned.discard(self.popen.pid)
+        return self.popen.returncode
+
+    def kill(self):
+        """SIGKILL of the whole guard; returns the time of the first kill."""
+        pids = self.pids()
+        at = now_s()
+        process.send(pids, signal.SIGKILL)
+        self.wait_exit()
+        process.end(pids)
+        return at
+
+    def freeze(self):
+        """SIGSTOP of the whole guard; returns the time."""
+        self.frozen = self.pids()
+        at = now_s()
+        process.send(self.frozen, signal.SIGSTOP)
+        return at
+
+    def thaw(self):
+        process.send(self.frozen, signal.SIGCONT)
+
+    def stop(self):
+        """Orderly stop by SIGTERM; returns time of the signal and exit status."""
+        pids = self.pids()
+        at = now_s()
+        self.signal(signal.SIGTERM)
+        status = self.wait_exit()
+        process.end(pids)
+        return at, status
+
+    def destroy(self):
+        if self.popen is None:
+            return
+        pids = self.pids()
+        process.send(pids, signal.SIGCONT)
+        process.send(pids, signal.SIGKILL)
+        self.popen.wait()
+        process.owned.discard(self.popen.pid)
+        process.end(pids)
+
+    # -- observations
+
+    def json(self, *args):
+        """Answer of bulkheadctl --json; None when the daemon does not answer (yet)."""
+        p = self.tool("--json", *args)
+        if p.returncode or not p.stdout.strip():
+            return None
+        return json.loads(p.stdout)
+
+    def status(self):
+        return self.json("status")
+
+    def own(self):
+        """What status says about this server itself; {} while it does not answer."""
+        return (self.status() or {}).get("self", {})
+
+    def role(self):
+        return self.own().get("role")
+
+    def epoch(self):
+        return self.own().get("epoch")
+
+    def view(self, partner):
+        """What status says about a partner."""
+        for s in (self.status() or {}).get("servers", ()):
+            if s["name"] == partner.name:
+                return s
+        return {}
+
+    def links(self, **match):
+        return [l for l in (self.status() or {}).get("links", ())
+                if all(l.get(k) == v for k, v in match.items())]
+
+    def processes(self):
+        return {p["name"]: p for p in (self.status() or {}).get("processes", ())}
+
+    def events(self):
+        """The ledger as a list, oldest first."""
+        answer = self.json("events") or {}
+        return answer.get("events", [])
+
+    def log(self):
+        try:
+            with open(self.log_file, errors="replace") as f:
+                return f.read()
+        except OSError:
+            return ""
+
+    def hooks(self):
+        """Runs of the hook, oldest first."""
+        runs = []
+        with open(self.hook_file) as f:
+            for line in f.read().splitlines():
+                boot, wall, uid, *env = line.split("\t")
+                runs.append(Hook(int(boot), int(wall), int(uid),
+                                 dict(e.split("=", 1) for e in env if "=" in e)))
+        return runs
+
+    def hooks_as(self, role):
+        return [h for h in self.hooks() if h.env.get("BULKHEAD_ROLE") == role]
+
+    def expect_log(self, pattern):
+        """Lines that match are what the test wants to provoke."""
+        self.expected.append(re.compile(pattern))
+
+    BAD = re.compile(r"SIGSYS|violat|fatal|sanitizer|runtime error|assert|core dump", re.I)
+
+    def bad_log_lines(self):
+        return ["%s: %s" % (self.name, l) for l in self.log().splitlines()
+                if self.BAD.search(l) and not any(e.search(l) for e in self.expected)]
+
+
+class Group:
+    """Servers on one virtual network that make up one redundancy group."""
+
+    def __init__(self, names=("alpha", "beta"), paths=1, family=4, kinds=None, references=True,
+                 options=None, forwarded=(), prefix="bht."):
+        self.options = {}
+        for key, ms in TEST_MS.items():
+            self.set(key, duration(round(ms * SCALE)))
+        for key, count in TEST_COUNTS.items():
+            self.set(key, str(count))
+        for key, text in (options or {}).items():
+            self.set(key, text)
+        self.references = references
+        self.environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C"}
+        self.folder = tempfile.mkdtemp(prefix=prefix)
+        os.chmod(self.folder, 0o755)
+        self.network, self.servers = None, {}
+        try:
+            self.network = net.Network(names, paths, family, forwarded)
+            for n in names:
+                self.servers[n] = Server(self, n, (kinds or {}).get(n, "standard"))
+            for s in self:
+                s.write_config(self.config_text(s, with_keys=False))
+                s.keygen()
+            for s in self:
+                s.write_config()
+        except BaseException:
+            self.close()
+            raise
+
+    def __iter__(self):
+        return iter(self.servers.values())
+
+    def __getitem__(self, name):
+        return self.servers[name]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, trace):
+        try:
+            if kind is None:
+                self.check_logs()
+            else:
+                self.print_logs()
+        finally:
+            self.close()
+
+    # -- configuration
+
+    def set(self, key, text):
+        """Set an option of all servers: "arbitration.hold", "700ms"; None takes it out."""
+        section, name = key.split(".")
+        if text is None:
+            self.options.get(section, {}).pop(name, None)
+        else:
+            self.options.setdefault(section, {})[name] = text
+
+    def _sections(self, server):
+        merged = {s: dict(o) for s, o in self.options.items()}
+        for section, options in server.options.items():
+            for name, text in options.items():
+                if text is None:
+                    merged.get(section, {}).pop(name, None)
+                else:
+                    merged.setdefault(section, {})[name] = text
+        return merged
+
+    # options whose text is a string and so needs quotes; numbers and words of digits do not
+    BARE = re.compile(r"\d+|\{.*\}|true|false", re.S)
+
+    def config_text(self, server, with_keys=True):
+        """The config file of one server."""
+        hook = "%s %s" % (server.stamp, server.hook_file)
+        sections = {"hook": {"main": hook, "standby": hook, "stop": hook, "alarm": hook,
+                             "user": "nobody"}}
+        if self.references:
+            sections["icmp"] = {"reference": "{%s}" % ", ".join(
+                '"%s"' % a for a in self.network.references())}
+        for section, options in self._sections(server).items():
+            merged = sections.setdefault(section, {})
+            merged.update(options)
+        lines = ['group = "test"', 'self = "%s"' % server.name,
+                 'state = "%s"' % server.state, 'run = "%s"' % server.run]
+        for s in self:
+            lines.append('server "%s" {' % s.name)
+            lines.append("\tkind = \"%s\"" % s.kind)
+            lines.append("\taddress = {%s}" % ", ".join(
+                '"%s"' % a for a in self.network.addresses(s.name)))
+            lines.append("\tpriority = %d" % (100 - 10 * list(self.servers).index(s.name)))
+            if with_keys and s.key:
+                lines.append('\tkey = "%s"' % s.key)
+            lines.append("}")
+        for section, options in sections.items():
+            lines.append("%s {" % section)
+            lines += ["\t%s = %s" % (n, t if self.BARE.fullmatch(t) else '"%s"' % t)
+                      for n, t in options.items() if t is not None]
+            lines.append("}")
+        lines.append("user {\n%s\n}" % "\n".join("\t%s = %d" % u for u in USERS.items()))
+        return "\n".join(lines) + "\n" + server.extra
+
+    # -- life
+
+    def start(self, *names):
+        for s in self:
+            if not names or s.name in names:
+                s.start()
+
+    def running(self):
+        return [s for s in self if s.popen and s.popen.poll() is None]
+
+    def mains(self):
+        return [s for s in self.running() if s.role() == "main"]
+
+    def report(self):
+        """What everybody says, for the text of a failure."""
+        lines = []
+        for s in self:
+            if s not in self.running():
+                lines.append("%s: not running" % s.name)
+                continue
+            st = s.status() or {}
+            own = st.get("self", {})
+            lines.append("%s: %s" % (s.name, {k: own.get(k) for k in ("role", "condition", "epoch", "note")}))
+            lines += ["  sees %s: %s" % (p["name"], {k: p.get(k) for k in ("role", "link", "icmp", "verdict")})
+                      for p in st.get("servers", ()) if p["name"] != s.name]
+        return "\n".join(lines)
+
+    def wait_pair(self, limit_s=None):
+        """Wait for one main and all others ready beside it; returns (main, first other)."""
+        def settled():
+            mains = [s for s in self.running() if s.role() == "main"]
+            others = [s for s in self.running() if s not in mains]
+            if len(mains) != 1 or not others:
+                return None
+            for o in others:
+                own, seen = o.own(), o.view(mains[0])
+                if own.get("role") not in ("standby", "permanent", "dmz") or seen.get("role") != "main" \
+                        or own.get("condition") != "ready":
+                    return None
+                if mains[0].view(o).get("verdict") != "healthy" or seen.get("verdict") != "healthy":
+                    return None
+            return mains[0], others[0]
+        return wait_for(settled, lambda: "one main with ready partners\n" + self.report(), limit_s)
+
+    def wait_role(self, server, role, limit_s=None):
+        return wait_for(lambda: server.role() == role,
+                        lambda: "%s becomes %s\n%s" % (server.name, role, self.report()), limit_s)
+
+    def wait_main_hook(self, server, count=1, limit_s=None):
+        """Wait for the count-th run of its hook as main; returns its start in boottime seconds."""
+        runs = wait_for(lambda: server.hooks_as("main")[count - 1:],
+                        lambda: "hook of %s as main\n%s" % (server.name, self.report()), limit_s)
+        return runs[0].boot_ns / 1e9
+
+    def roles_hold(self, expected, seconds):
+        """Check that roles stay as they are: {server: role}."""
+        for server, role in expected.items():
+            assert server.role() == role, "%s is not %s\n%s" % (server.name, role, self.report())
+        holds(lambda: all(s.role() == r for s, r in expected.items()), self.report, seconds)
+
+    # -- logs and the end
+
+    def check_logs(self):
+        bad = [l for s in self for l in s.bad_log_lines()]
+        assert not bad, "log:\n" + "\n".join(bad[:20])
+
+    def print_logs(self):
+        for s in self:
+            print("---- log of %s\n%s" % (s.name, s.log()[-8000:]))
+
+    def close(self):
+        for s in self:
+            s.destroy()
+        if self.network:
+            self.network.close()
+        if not os.environ.get("BULKHEAD_KEEP"):
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Pair(Group):
+    """A hot-standby pair that has settled."""
+
+    def __init__(self, **kw):
+        super().__init__(("alpha", "beta"), **kw)
+
+    def start_settled(self):
+        self.start()
+        return self.wait_pair()
