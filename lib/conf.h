@@ -27,6 +27,7 @@ enum {
 };
 
 enum server_kind { KIND_STANDARD, KIND_PERMANENT, KIND_DMZ, KIND_MAX };
+enum sync_mode { SYNC_ASYNC, SYNC_SYNC, SYNC_MODE_MAX };
 enum arbitration_mode { ARB_REFERENCES, ARB_MANUAL, ARB_VOTERS, ARB_MODE_MAX };
 enum hook_kind { HOOK_MAIN, HOOK_STANDBY, HOOK_STOP, HOOK_ALARM, HOOK_MAX };
 enum hook_failure { HOOK_FAIL_ALARM, HOOK_FAIL_UNDO, HOOK_FAIL_CONTINUE, HOOK_FAIL_MAX };
@@ -96,6 +97,7 @@ struct conf_general {
 	int64_t handover_timeout_ms;
 	int64_t flap_window_ms;	  /* takeovers counted in this window ... */
 	int64_t flap_hold_max_ms; /* ... make the hold grow, up to this */
+	uint8_t sync_mode;	  /* enum sync_mode; for the data of a later version */
 	int64_t sync_bound_ms;	  /* "in sync" must be younger than this (positions: always so until data is replicated) */
 	uint64_t sync_bound_items;
 	/* admission on the incoming port */
@@ -148,12 +150,22 @@ void conf_defaults(struct conf *c);
 /*
  * Check everything that can be wrong between options (self unknown, hold and step-down that
  * overlap, duplicate addresses...). Returns 0, or -1 with a sentence in error that names the
- * option, what was found and what is expected.
+ * option, what was found and what is expected. A process that was sent no checks at all (netd,
+ * icmpd, bulkheadctl) may call it too.
  */
 int conf_check_all(const struct conf *c, char *error, size_t size);
 
-/* Digest of what all servers of a group must agree on: group, servers, arbitration. */
+/*
+ * Digest of what all servers of a group must agree on: group, servers in any order, status timing,
+ * arbitration. Not self, references, hooks, checks, scopes of addresses.
+ */
 void conf_digest(const struct conf *c, uint8_t out[16]);
+
+/*
+ * The first option whose change from old to new needs a restart of the daemon ("run",
+ * "user.netd"), or NULL when a reload is enough.
+ */
+const char *conf_restart_option(const struct conf *old, const struct conf *new, char *buf, size_t size);
 
 /* Text of an address ("192.0.2.1", "2001:db8::1"); never NULL. */
 const char *conf_addr_text(const struct conf_addr *a, char *buf, size_t size);
@@ -162,6 +174,8 @@ socklen_t conf_addr_sockaddr(const struct conf_addr *a, uint16_t port, struct so
 const char *server_kind_name(unsigned kind);
 const char *arbitration_name(unsigned mode);
 const char *hook_name(unsigned kind);
+/* 1 when a name of a group, server or check: letters, digits, dot, dash, underscore. */
+int conf_name_valid(const char *name);
 
 /* bh1... public identity: text of the two public keys with a check value, and back (0 or -1). */
 enum { IDENTITY_TEXT = 128 };
