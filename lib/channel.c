@@ -93,34 +93,51 @@ channel_permit(struct channel *c, enum message_type type)
 	c->permit[type]++;
 }
 
-/* One packet to the socket. Returns 0, 1 when there is no room now, -1 when the peer is gone. */
-static int
-send_packet(int sock, const void *head, size_t head_len, const void *body, size_t body_len, int fd)
+/*
+ * One try. A packet without a descriptor goes by send(): in a child only the promise `sendfd` has
+ * sendmsg, because sendmsg can name an address behind the filter's back.
+ */
+static ssize_t
+try_packet(int sock, const struct iovec iov[2], int fd)
 {
 	union {
 		struct cmsghdr align;
 		uint8_t bytes[CMSG_SPACE(sizeof(int))];
 	} control;
+	struct msghdr mh = {.msg_iov = (struct iovec *)(uintptr_t)iov,
+	    .msg_iovlen = 2,
+	    .msg_control = &control,
+	    .msg_controllen = sizeof(control.bytes)};
+	struct cmsghdr *cm;
+
+	if (fd < 0) {
+		static uint8_t packet[MSG_SIZE_MAX];
+
+		memcpy(packet, iov[0].iov_base, iov[0].iov_len);
+		memcpy(packet + iov[0].iov_len, iov[1].iov_base, iov[1].iov_len);
+		return send(sock, packet, iov[0].iov_len + iov[1].iov_len,
+		    MSG_DONTWAIT | MSG_NOSIGNAL);
+	}
+	memset(&control, 0, sizeof(control));
+	cm = CMSG_FIRSTHDR(&mh);
+	cm->cmsg_level = SOL_SOCKET;
+	cm->cmsg_type = SCM_RIGHTS;
+	cm->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(cm), &fd, sizeof(int));
+	return sendmsg(sock, &mh, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+/* One packet to the socket. Returns 0, 1 when there is no room now, -1 when the peer is gone. */
+static int
+send_packet(int sock, const void *head, size_t head_len, const void *body, size_t body_len, int fd)
+{
 	struct iovec iov[2] = {
 	    {.iov_base = (void *)(uintptr_t)head, .iov_len = head_len},
 	    {.iov_base = (void *)(uintptr_t)body, .iov_len = body_len},
 	};
-	struct msghdr mh = {.msg_iov = iov, .msg_iovlen = body_len > 0 ? 2 : 1};
 
-	if (fd >= 0) {
-		struct cmsghdr *cm;
-
-		memset(&control, 0, sizeof(control));
-		mh.msg_control = &control;
-		mh.msg_controllen = sizeof(control.bytes);
-		cm = CMSG_FIRSTHDR(&mh);
-		cm->cmsg_level = SOL_SOCKET;
-		cm->cmsg_type = SCM_RIGHTS;
-		cm->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(cm), &fd, sizeof(int));
-	}
 	for (;;) {
-		if (sendmsg(sock, &mh, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
+		if (try_packet(sock, iov, fd) >= 0)
 			return 0;
 		if (errno == EINTR)
 			continue;
@@ -147,7 +164,7 @@ enqueue(struct channel *c, const uint8_t header[MSG_HEADER], const struct msg *m
 		return -1;
 	p->next = NULL;
 	p->len = len;
-	/* the caller closes its own: keep one above the fixed numbers (promise chan has F_DUPFD_CLOEXEC) */
+	/* the caller closes its own: keep one above the fixed numbers (promise sendfd has F_DUPFD_CLOEXEC) */
 	p->fd = m->n_fds > 0 ? fcntl(m->fd, F_DUPFD_CLOEXEC, FD_FIRST_FREE) : -1;
 	if (m->n_fds > 0 && p->fd < 0) {
 		free(p);
@@ -193,7 +210,7 @@ channel_flush(struct channel *c)
 {
 	while (c->head != NULL) {
 		struct channel_packet *p = c->head;
-		int r = send_packet(c->fd, p->bytes, p->len, NULL, 0, p->fd);
+		int r = send_packet(c->fd, p->bytes, p->len, "", 0, p->fd);
 
 		if (r == 1)
 			return 0;

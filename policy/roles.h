@@ -46,4 +46,13 @@ enum fixed_fd {
 /* Name as in roles.def; "supervisor", "runner", "ctl" too; "?" when out of range. Never NULL. */
 const char *process_name(enum process p);
 
+/* A line of roles.def. */
+struct role_row {
+	enum process process;
+	const char *name, *what, *user, *promises, *fds;
+	unsigned nofile, as_mib, memlock_kib, realtime;
+};
+/* NULL for a process without a line (supervisor, runner, ctl). */
+const struct role_row *role_row(enum process p);
+
 #endif

@@ -8,6 +8,7 @@
 #ifndef BH_POLICY_SANDBOX_H
 #define BH_POLICY_SANDBOX_H
 
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -30,8 +31,9 @@ struct sandbox_args {
 int sandbox_parse_args(int argc, char **argv, struct sandbox_args *args);
 
 /*
- * Steps 10 to 15. root is an empty directory owned by root ("." when already there). Exits with
- * EXIT_SANDBOX on any failure; there is no way to go on without it.
+ * Steps 10 to 15. The working directory, given by the supervisor, becomes the root: it must be
+ * empty and root's. Exits with EXIT_SANDBOX on any failure; there is no way to go on without it,
+ * and with EXIT_CHANNEL when the supervisor is gone already.
  */
 void sandbox_drop(const struct sandbox_args *args);
 
@@ -55,6 +57,18 @@ enum sandbox_layer {
  */
 int sandbox_stage0_prepare(void);
 int sandbox_stage0_apply(void);
+
+/*
+ * Step 6, in the forked child before exec, async-signal-safe: the bounding set keeps only what
+ * sandbox_drop() needs (SETUID, SETGID, SYS_CHROOT, SETPCAP). Returns 0 or -1 with errno.
+ */
+int sandbox_limit_child(void);
+
+/*
+ * The supervisor gives up every capability that it does not need, for itself and for everything it
+ * starts. The runner is forked before. Returns 0 or -1 with errno.
+ */
+int sandbox_limit_supervisor(void);
 
 /* Filter of the supervisor itself: entered once, after the last root-only set-up. Returns 0 or -1. */
 int sandbox_enter_supervisor(int degraded);
