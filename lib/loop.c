@@ -6,7 +6,6 @@
 #include "loop.h"
 
 #include <stdlib.h>
-#include <time.h>
 
 #include "log.h"
 
@@ -18,21 +17,6 @@ struct channel_io {
 };
 
 static void on_ready(uv_poll_t *poll, int status, int events);
-
-int64_t
-now_us(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_BOOTTIME, &ts);
-	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
-}
-
-int64_t
-now_ms(void)
-{
-	return now_us() / 1000;
-}
 
 static void
 on_handle_closed(uv_handle_t *handle)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The event loop of the sandboxed processes: libuv with channels on it and a clock.
+ * The event loop of the sandboxed processes: libuv with channels on it.
  */
 #ifndef BH_LIB_LOOP_H
 #define BH_LIB_LOOP_H
@@ -9,10 +9,7 @@
 #include <uv.h>
 
 #include "channel.h"
-
-/* CLOCK_BOOTTIME; the clock of every decision and of every age. */
-int64_t now_ms(void);
-int64_t now_us(void);
+#include "clock.h"
 
 /*
  * Poll the channel in the loop. closed is called once, from the loop, when the peer is gone or broke
