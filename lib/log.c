@@ -14,6 +14,7 @@
 static int log_fd = 2;
 static void (*log_writer)(enum log_level, const char *);
 static enum log_level log_max = LOG_L_INFO;
+static void (*log_wipe)(void);
 
 void
 log_to_fd(int fd)
@@ -82,7 +83,15 @@ fatal(const char *fmt, ...)
 	va_start(ap, fmt);
 	log_write(LOG_L_ERROR, fmt, ap);
 	va_end(ap);
+	if (log_wipe != NULL)
+		log_wipe();
 	_exit(EXIT_FATAL);
+}
+
+void
+log_on_fatal(void (*wipe)(void))
+{
+	log_wipe = wipe;
 }
 
 char *

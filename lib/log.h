@@ -25,6 +25,9 @@ void log_debug(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Log and _exit(EXIT_FATAL): broken invariants and sandbox set-up only. */
 void fatal(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
 
+/* Call this before fatal() ends the process: for one that must wipe its secrets on every exit. */
+void log_on_fatal(void (*wipe)(void));
+
 /* Make bytes printable: backslash, control and non-ASCII bytes as \xNN. Returns out. */
 char *log_vis(char *out, size_t size, const void *bytes, size_t n);
 
