@@ -206,11 +206,30 @@ child_edge_close(struct child *ch, struct channel *c)
 	channel_close(c);
 }
 
+/* Tell the supervisor of a packet that was refused, so that the less trusted end is replaced. */
+static void
+child_report(struct child *ch, const struct channel *c)
+{
+	char bytes[4 * sizeof(c->violation_bytes) + 1];
+	struct msg m;
+
+	log_warn("a message of %s was refused (%s): %s", process_name(c->peer),
+	    violation_name(c->violation),
+	    log_vis(bytes, sizeof(bytes), c->violation_bytes, c->violation_len));
+	msg_begin(&m, MSG_PEER_BROKEN);
+	msg_put_u8(&m, (uint8_t)c->peer);
+	msg_put_u8(&m, (uint8_t)c->violation);
+	msg_put_bytes(&m, c->violation_bytes, c->violation_len);
+	child_send(ch, &m);
+}
+
 void
 child_edge_lost(struct child *ch, struct channel *c)
 {
 	enum process peer = c->peer;
 
+	if (c->violation != V_NONE)
+		child_report(ch, c);
 	child_edge_close(ch, c);
 	if (dup3(FD_NULL, FD_EDGE(peer), O_CLOEXEC) == -1)
 		fatal("cannot keep the descriptor of the channel to %s", process_name(peer));
