@@ -84,6 +84,19 @@ struct block {
 /* Returns how many of out were filled; 0 for a condition that is none. self: own process id. */
 size_t policy_blocks(const struct condition *c, uint32_t self, struct block out[POLICY_BLOCKS]);
 
+/* mismatch.c: comparisons of single arguments that none of the n lines of one call allows. */
+enum { MISMATCH_RULES = 96, POLICY_LINES = 16 };
+struct mismatch {
+	size_t n;
+	struct {
+		unsigned arg;
+		int op; /* enum scmp_compare */
+		uint64_t a, b;
+	} rule[MISMATCH_RULES];
+};
+void policy_mismatch(const struct allowed_call *const *lines, size_t n, uint32_t self,
+    struct mismatch *out);
+
 /* sandbox.c: log "sandbox: what: error" and _exit(EXIT_SANDBOX). */
 void sandbox_fail(const char *what) __attribute__((noreturn));
 void sandbox_fail_errno(const char *what) __attribute__((noreturn));

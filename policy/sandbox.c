@@ -43,7 +43,7 @@ parse_number(const char *text, uint64_t max, uint64_t *out)
 	for (; *text != '\0'; text++) {
 		unsigned digit = (unsigned)(*text - '0');
 
-		if (digit > 9 || v > (max - digit) / 10)
+		if (digit > 9 || digit > max || v > (max - digit) / 10)
 			return -1;
 		v = v * 10 + digit;
 	}

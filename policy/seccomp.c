@@ -3,7 +3,8 @@
  * The filters, made from the tables by libseccomp.
  *
  *   role        default KILL_PROCESS; promises allowed, with their conditions; denied.def as it
- *               says; every other call that has a name: TRAP, so that the log names it; numbers
+ *               says; every other call that has a name, and arguments outside the conditions: TRAP,
+ *               so that the log names it; numbers
  *               without a name, that is newer than the build: ENOSYS, so that libraries fall back
  *   supervisor  the same with supervisor.def and, without conditions, every promise
  *   stage 0     default ALLOW; the ALWAYS lines of denied.def
@@ -142,6 +143,42 @@ add_rest(struct builder *b)
 	}
 }
 
+/*
+ * TRAP for the arguments that the lines of a call leave out, so that the log names the call; where
+ * denied.def says KILL they are left to the default action.
+ */
+static void
+add_mismatches(struct builder *b, const struct allowed_call *calls, size_t n, const char *promised)
+{
+	const struct allowed_call *lines[POLICY_LINES];
+	struct mismatch m;
+
+	for (size_t i = 0; i < n; i++) {
+		int nr = filter_number(calls[i].name);
+		size_t n_lines = 0;
+
+		if (nr < 0 || !b->done[nr] || calls[i].condition[0].op == CONDITION_NONE ||
+		    policy_denied(&policy, calls[i].name) != NULL)
+			continue;
+		for (size_t k = 0; k < n && n_lines < POLICY_LINES; k++) {
+			if (strcmp(calls[k].name, calls[i].name) != 0 ||
+			    !policy_has_word(promised, calls[k].word))
+				continue;
+			if (n_lines == 0 && k != i)
+				break; /* not the first line of this call: done already */
+			lines[n_lines++] = &calls[k];
+		}
+		policy_mismatch(lines, n_lines, b->self, &m);
+		for (size_t k = 0; k < m.n; k++) {
+			struct scmp_arg_cmp cmp = {.arg = m.rule[k].arg,
+			    .op = (enum scmp_compare)m.rule[k].op,
+			    .datum_a = m.rule[k].a,
+			    .datum_b = m.rule[k].b};
+			add_rule(b, ACTION_TRAP, nr, &cmp, 1);
+		}
+	}
+}
+
 static void
 add_role(struct builder *b, const struct role_row *row)
 {
@@ -152,6 +189,7 @@ add_role(struct builder *b, const struct role_row *row)
 		if (nr >= 0 && policy_has_word(row->promises, c->word))
 			add_conditions(b, nr, c);
 	}
+	add_mismatches(b, policy.promises, policy.n_promises, row->promises);
 	add_denied(b, 0);
 	add_rest(b);
 }
@@ -169,6 +207,7 @@ add_supervisor(struct builder *b)
 		own[nr] = 1;
 		add_conditions(b, nr, &policy.supervisor[i]);
 	}
+	add_mismatches(b, policy.supervisor, policy.n_supervisor, "supervisor");
 	for (size_t i = 0; i < policy.n_promises; i++) {
 		int nr = filter_number(policy.promises[i].name);
 
