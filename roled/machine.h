@@ -105,6 +105,7 @@ struct machine_persisted {
 	uint64_t position_index; /* of our data, in epoch */
 	uint64_t event;	   /* last event number given out */
 	uint8_t role;	   /* enum machine_role */
+	uint8_t last_main; /* 1: we were the last main that we know of */
 	uint8_t clean;	   /* 1: stopped in order as main, and nobody took over */
 	uint8_t stale;	   /* 1: known to be behind; never main before it has synchronised */
 	uint8_t initialised; /* 1: the group has had a main */
@@ -353,9 +354,10 @@ struct machine_path {
 	uint8_t up[LINK_DIRECTION_MAX];
 	uint8_t dial;	      /* enum dial_state: outcome of the newest dial */
 	int64_t dial_ms;      /* when that was known */
-	int64_t fin_ms;	      /* a link that was up ended by FIN, without goodbye; 0 not */
+	int64_t fin_ms;	      /* a link that was up ended by FIN; 0 not since the last link */
 	int64_t reset_ms;     /* ... by RST or otherwise */
-	uint8_t icmp;	      /* enum probe_state */
+	int64_t out_lost_ms;  /* the outbound one ended: a refusal afterwards means something */
+	uint8_t icmp;	      /* enum probe_state as icmpd said; decisions are from the age */
 	int64_t icmp_ok_ms;   /* last echo reply; 0 never */
 	int64_t icmp_rtt_us;
 	uint16_t icmp_loss_permille;
@@ -365,12 +367,16 @@ struct machine_partner {
 	struct status_record last; /* newest record; valid when heard_ms > 0 */
 	int64_t heard_ms;	   /* newest record of this boot of it; 0 never */
 	int64_t silent_from_ms;	   /* silence is counted from here: heard, or later when we could not hear */
+	int64_t contact_ms;	   /* it and we heard each other then; 0 never */
 	int64_t redial_ms;	   /* we asked for a redial; 0 not since it was heard */
 	int64_t pause_until_ms;	   /* it said that the group is paused; 0 not */
 	uint64_t old_boot_id;	   /* records of it are late ones */
 	uint8_t verdict;	   /* enum verdict */
 	int64_t verdict_ms;	   /* since */
-	uint8_t gone;		   /* 0, or enum rule of the goodbye or obituary */
+	uint8_t verdict_logged;	   /* last one in the ledger */
+	uint8_t icmp;		   /* enum probe_state, over its paths */
+	uint8_t gone;		   /* 0, or enum rule of the goodbye or obituary ... */
+	int64_t gone_ms;	   /* ... and when it came */
 	uint8_t successor;	   /* of its goodbye: index or NOBODY */
 	uint8_t abdicated;	   /* its goodbye gave up the role of main */
 	int64_t grant_s_ms;	   /* voters: send time of our request that it granted last; 0 none */
@@ -408,13 +414,14 @@ struct machine {
 	uint8_t references_kept; /* since we are main */
 	uint8_t stalled;   /* we were frozen and nobody was heard since */
 	uint8_t isolated;
-	uint8_t may_resume; /* stepped down isolated, with the partners gone before */
+	uint8_t may_resume; /* stepped down isolated: 1 a partner may be main, 2 they were gone before */
 	uint8_t orphaned;
 	int64_t started_ms, main_since_ms;
 	int64_t now_ms;	    /* of the last input */
 	int64_t promised_ms; /* next_ms of the last step */
 	int64_t look_again_ms; /* woke up late: no decision from silence before */
 	int64_t stall_ms;   /* end of the last stall */
+	int64_t floor_ms;   /* what was not heard before then proves nothing about us */
 	int64_t isolated_ms; /* since, or end of the last */
 	int64_t send_ms;    /* next status record */
 	int64_t icmp_from_ms; /* icmpd works since; 0: it does not */
@@ -432,10 +439,13 @@ struct machine {
 	uint8_t handover_to;
 	uint8_t handover_tried; /* health: one try per failure */
 	int64_t handover_ms;	 /* the present step began */
+	int64_t handover_try_ms; /* the last one was begun */
+	int64_t ready_ms;	 /* main: a standby was ready then */
 	int64_t handover_accept_ms;
 	uint64_t handover_event; /* hook that we wait for */
 	uint64_t handover_boot;	 /* boot id of the target that accepted */
-	uint64_t command_id;	 /* admin command to answer */
+	uint64_t command_id;	 /* admin command to answer, 0 none */
+	uint64_t stop_command_id;
 	/* as standby: offer that we accepted */
 	uint8_t offer_from; /* or NOBODY */
 	uint64_t offer_epoch;
