@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: ISC
+"""Main ends in every way that a guard can end, and comes back."""
+import signal
+
+from bulkhead import CHILDREN, now_s, wait_for
+
+
+def takeover(group, main, standby, rule):
+    """The standby took over once, for this reason, with a higher epoch that its hook was given."""
+    group.wait_main_hook(standby)
+    group.wait_role(standby, "main")
+    runs = standby.hooks_as("main")
+    assert len(runs) == 1
+    assert runs[0].env["BULKHEAD_REASON"] == rule
+    assert runs[0].env["BULKHEAD_PEER"] == main.name
+    assert int(runs[0].env["BULKHEAD_EPOCH"]) == standby.epoch()
+    return runs[0]
+
+
+def comes_back_as_standby(group, old, new):
+    old.start()
+    group.wait_pair()
+    group.roles_hold({old: "standby", new: "main"}, 1.5)
+
+
+def test_sigkill(pair):
+    """The whole guard is gone, the host answers: proof, no need to wait for silence."""
+    group, main, standby = pair
+    epoch = standby.epoch()
+    main.kill()
+    run = takeover(group, main, standby, "takeover-program-dead")
+    assert int(run.env["BULKHEAD_EPOCH"]) == epoch + 1
+    comes_back_as_standby(group, main, standby)
+
+
+def test_sigstop(pair):
+    """A frozen guard keeps its port open: confirm time. When it thaws it must not act as main."""
+    group, main, standby = pair
+    main.freeze()
+    takeover(group, main, standby, "takeover-offline")
+    main.thaw()
+    # roled itself saw the gap; the supervisor may find its children silent and start them again
+    main.expect_log(r"silent|no answer|PING")
+    assert group.wait_pair()[0] is standby
+    group.roles_hold({main: "standby", standby: "main"}, 1.5)
+
+
+def test_clean_stop(pair):
+    group, main, standby = pair
+    _, status = main.stop()
+    assert status == 0
+    wait_for(lambda: standby.hooks_as("main"), "hook of the new main")
+    run = standby.hooks_as("main")[0]
+    assert run.env["BULKHEAD_REASON"] in ("takeover-stopped", "takeover-switchover")
+    assert run.env["BULKHEAD_PEER"] == main.name
+    group.wait_role(standby, "main")
+    assert "stop" in {h.env.get("BULKHEAD_HOOK") for h in main.hooks()}, "the stop hook did not run"
+    comes_back_as_standby(group, main, standby)
+
+
+def test_stop_of_standby_changes_nothing(pair):
+    group, main, standby = pair
+    _, status = standby.stop()
+    assert status == 0
+    wait_for(lambda: main.view(standby).get("verdict") == "stopped", "goodbye of the standby is seen")
+    group.roles_hold({main: "main"}, 1.5)
+    comes_back_as_standby(group, standby, main)
+
+
+def test_sigkill_of_standby_changes_nothing(pair):
+    group, main, standby = pair
+    standby.kill()
+    wait_for(lambda: main.view(standby).get("verdict") == "program-dead", "death of the standby is seen")
+    group.roles_hold({main: "main"}, 1.5)
+    comes_back_as_standby(group, standby, main)
+
+
+def test_reboot(pair):
+    """The machine of main resets: no goodbye, no FIN, its address silent; later it is back."""
+    group, main, standby = pair
+    group.network.port_member(main.name, False)
+    main.kill()
+    takeover(group, main, standby, "takeover-unreachable")
+    group.network.heal()
+    comes_back_as_standby(group, main, standby)
+
+
+def test_guard_back_at_once(pair):
+    """Killed and started again within milliseconds: one main, whoever it is."""
+    group, main, standby = pair
+    main.kill()
+    main.start()
+    group.wait_pair()
+    roles = {s: s.role() for s in group}
+    assert sorted(roles.values()) == ["main", "standby"]
+    group.roles_hold(roles, 1.5)
+
+
+def test_both_killed(pair):
+    """Both guards die at once and come back: one main, with a higher epoch."""
+    group, main, standby = pair
+    epoch = main.epoch()
+    for s in (main, standby):
+        s.kill()
+    group.start()
+    new, _ = group.wait_pair()
+    assert new.epoch() > epoch
+
+
+def test_stop_now(pair):
+    """A second SIGTERM does not wait for the hand-over."""
+    group, main, standby = pair
+    pids = main.pids()
+    main.signal(signal.SIGTERM)
+    main.signal(signal.SIGTERM)
+    began = now_s()
+    main.wait_exit()
+    assert now_s() - began < 5
+    import process
+    wait_for(lambda: not any(process.alive(p) for p in pids), "nothing left", 2)
+    group.wait_role(standby, "main")
+
+
+def test_switchover(pair):
+    group, main, standby = pair
+    main.tool("switchover", check=True)
+    group.wait_role(standby, "main")
+    group.wait_role(main, "standby")
+    assert standby.hooks_as("main")[0].env["BULKHEAD_REASON"] == "takeover-switchover"
+    group.wait_pair()
+    main_runs = len(main.hooks_as("main"))
+    standby.tool("switchover", main.name, check=True)
+    group.wait_main_hook(main, main_runs + 1)
+    group.wait_pair()
+    assert main.role() == "main"
+
+
+def test_switchover_by_signal(pair):
+    group, main, standby = pair
+    main.signal(signal.SIGUSR2)
+    group.wait_role(standby, "main")
+    group.wait_role(main, "standby")
+
+
+def test_sandbox_is_complete(pair):
+    """What the other tests prove is worth something only with the sandbox enforced."""
+    group, *servers = pair
+    for s in servers:
+        assert s.own().get("degraded") in (False, 0)
+        for name in CHILDREN:
+            with open("/proc/%d/status" % s.child(name)) as f:
+                fields = dict(line.split(":\t", 1) for line in f.read().splitlines())
+            assert fields["Seccomp"].strip() == "2" and fields["NoNewPrivs"].strip() == "1"
+            assert int(fields["CapEff"], 16) == 0 and int(fields["CapBnd"], 16) == 0

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: ISC
+"""SIGHUP: everything wrong is refused with file:line and changes nothing; what is right takes effect
+without disturbing what did not change."""
+import os
+import re
+import signal
+
+import pytest
+
+from bulkhead import DAEMON, LIBEXEC, wait_for
+
+# name: (what is replaced, by what, what the message must name); {line} is found in the file
+BROKEN = {
+    "syntax": (r"\Z", "status {\n", r":\d+:"),
+    "unknown key": (r"status \{", "status {\n\tintervall = \"50ms\"", r":\d+:.*intervall.*interval"),
+    "unknown section": (r"\Z", "statsu {\n}\n", r":\d+:.*statsu.*status"),
+    "no unit": (r'interval = "50ms"', 'interval = "50"', r":\d+:.*(unit|ms)"),
+    "wrong unit": (r'interval = "50ms"', 'interval = "50mb"', r":\d+:"),
+    "out of range": (r'interval = "50ms"', 'interval = "0ms"', r":\d+:.*interval"),
+    "duplicate option": (r"status \{", "status {\n\tinterval = \"70ms\"", r":\d+:.*interval"),
+    "duplicate server": (r'server "beta"', 'server "alpha"', r":\d+:.*alpha"),
+    "unknown self": (r'self = "\w+"', 'self = "omega"', r"omega"),
+    "bad key": (r'key = "bh1', 'key = "bh2', r":\d+:.*key"),
+    "bad address": (r'address = \{"[^"]*"', 'address = {"192.0.2.999"', r":\d+:.*192.0.2.999"),
+    "impossible timing": (r'step-down = "\d+ms"', 'step-down = "60s"', r"step-down"),
+    "unknown user": (r'user = "nobody"', 'user = "no-such-user"', r":\d+:.*no-such-user"),
+    "relative hook": (r'main = "/', 'main = "', r":\d+:.*main"),
+    "no such kind": (r'kind = "standard"', 'kind = "standart"', r":\d+:.*standart.*standard"),
+}
+
+
+def reload_state(server):
+    own = server.own()
+    return own.get("conf_serial"), own.get("reload_result"), own.get("reload_text", "")
+
+
+def counters(group):
+    """What must not move while a configuration is refused, or does not touch it."""
+    return [(s.name, l["server"], l["path"], l["inbound"], l["sessions"], l["state"])
+            for s in group for l in s.links()]
+
+
+def pids(group):
+    return [s.pids() for s in group]
+
+
+def test_broken_configs(pair):
+    group, main, standby = pair
+    assert len(BROKEN) >= 12
+    main.expect_log(r"conf|config|reload")
+    good = group.config_text(main)
+    before = counters(group), pids(group), main.epoch(), len(main.hooks())
+    digest = main.own().get("digest")
+    for name, (pattern, replacement, names) in BROKEN.items():
+        text = re.sub(pattern, lambda _: replacement, good, count=1)
+        assert text != good, name
+        main.write_config(text)
+        mark = len(main.log())
+        main.signal(signal.SIGHUP)
+        line = wait_for(lambda: [l for l in main.log()[mark:].splitlines() if re.search(names, l)],
+                        lambda: "%s: %s is named in\n%s" % (name, names, main.log()[mark:]))[0]
+        assert os.path.basename(main.config) in line or name in ("unknown self", "impossible timing"), line
+        wait_for(lambda: "refused" in str(main.own().get("reload_result")) or
+                 main.own().get("reload_result") in ("bad-config", "restart-needed"),
+                 lambda: "%s: status shows the refusal: %s" % (name, main.own()))
+        # the same is found without a running daemon
+        check = main_check(main)
+        assert check.returncode != 0 and re.search(names, check.stderr + check.stdout), (name, check)
+    assert (counters(group), pids(group), main.epoch(), len(main.hooks())) == before
+    assert main.own().get("digest") == digest
+    group.roles_hold({main: "main", standby: "standby"}, 0.5)
+    # a good file is taken again
+    main.write_config(good.replace('misses = 6', 'misses = 7', 1))
+    main.tool("reload", check=True)
+    assert counters(group) == before[0]
+
+
+def main_check(server):
+    import subprocess
+    return subprocess.run([DAEMON, "-n", "-x", LIBEXEC, "-f", server.config], text=True, capture_output=True,
+                          timeout=20)
+
+
+def test_check_of_a_good_file(pair):
+    _, main, _ = pair
+    assert main_check(main).returncode == 0
+
+
+def test_unreadable_and_missing_file(pair):
+    group, main, standby = pair
+    main.expect_log(r"conf|config|reload")
+    before = counters(group), pids(group)
+    os.rename(main.config, main.config + ".away")
+    mark = len(main.log())
+    main.signal(signal.SIGHUP)
+    wait_for(lambda: "bulkhead.conf" in main.log()[mark:], "the missing file is named")
+    os.rename(main.config + ".away", main.config)
+    os.chmod(main.config, 0o666)
+    mark = len(main.log())
+    main.signal(signal.SIGHUP)
+    wait_for(lambda: "bulkhead.conf" in main.log()[mark:], "a file that others may write is named")
+    os.chmod(main.config, 0o600)
+    assert (counters(group), pids(group)) == before
+
+
+def test_timings_change_without_restart(pair):
+    """A7: timings change by reload; sessions, processes and roles stay."""
+    group, main, standby = pair
+    before = counters(group), pids(group)
+    group.set("status.interval", "100ms")
+    group.set("icmp.interval", "80ms")
+    for s in group:
+        s.write_config()
+        s.tool("reload", check=True)
+    assert (counters(group), pids(group)) == before
+    a = main.links(inbound=False)[0]["records_out"]
+    from bulkhead import now_s
+    began = now_s()
+    wait_for(lambda: main.links(inbound=False)[0]["records_out"] >= a + 20, "records flow")
+    assert now_s() - began > 1.2, "still every 50 ms"
+    group.roles_hold({main: "main", standby: "standby"}, 0.5)
+
+
+def test_port_changes_without_restart(pair):
+    """A7: another port number; the guard stays, the link moves."""
+    group, main, standby = pair
+    before = pids(group)
+    for s in group:
+        s.write_config(group.config_text(s).replace('kind = "standard"', 'kind = "standard"\n\tport = 5490'))
+    for s in group:
+        s.tool("reload", check=True)
+    wait_for(lambda: len(main.links(state="up")) == 2 and len(standby.links(state="up")) == 2
+             and all(l["address"].endswith("5490") for s in group for l in s.links(state="up", inbound=False)),
+             lambda: str([s.links() for s in group]))
+    group.wait_pair()
+    assert pids(group) == before and main.role() == "main"
+
+
+def test_only_the_changed_partner_is_touched(make_group):
+    """Three servers; the address of one changes: the sessions between the others do not move."""
+    group = make_group(["alpha", "beta", "gamma"])
+    group.start()
+    wait_for(lambda: len(group.mains()) == 1 and all(len(s.links(state="up")) == 4 for s in group), group.report)
+    alpha, beta, gamma = group
+    index = [s["index"] for s in alpha.status()["servers"] if s["name"] == "beta"][0]
+    before = [l for l in counters(group) if l[0] == "alpha" and l[1] in (index, "beta")]
+    roles = {s: s.role() for s in group}
+    # gamma gets a priority and alpha a backup path for it that does not exist
+    alpha.write_config(group.config_text(alpha).replace(
+        '{"%s"}' % group.network.address("gamma"), '{"%s", "198.51.100.77"}' % group.network.address("gamma")))
+    alpha.tool("reload", check=True)
+    wait_for(lambda: [l for l in alpha.links() if l["path"] == 1], "the new path is dialed")
+    assert [l for l in counters(group) if l[0] == "alpha" and l[1] in (index, "beta")] == before
+    group.roles_hold(roles, 1)
+
+
+def test_restart_needed_is_said(pair):
+    """What cannot change while running is refused as a whole and named."""
+    group, main, standby = pair
+    main.expect_log(r"restart")
+    before = counters(group), pids(group)
+    main.write_config(group.config_text(main).replace(main.state, main.state + ".new"))
+    p = main.tool("reload")
+    assert p.returncode != 0 and "state" in p.stdout + p.stderr and "restart" in p.stdout + p.stderr
+    assert (counters(group), pids(group)) == before
+
+
+def test_two_at_once(pair):
+    """A second SIGHUP while one is under way is not lost and does no harm."""
+    group, main, standby = pair
+    before = counters(group), pids(group)
+    for n in (7, 8, 9):
+        main.write_config(group.config_text(main).replace("misses = 6", "misses = %d" % n, 1))
+        main.signal(signal.SIGHUP)
+    wait_for(lambda: '"misses": 9' in main.tool("--json", "ports").stdout or main.own()["conf_serial"] >= 2, "applied")
+    assert (counters(group), pids(group)) == before
+    group.roles_hold({main: "main", standby: "standby"}, 0.5)
+
+
+@pytest.mark.parametrize("child", ["netd", "icmpd", "roled", "keyd"])
+def test_child_dies_in_the_middle(pair, child):
+    """A child is killed while a configuration is pending: old or new one everywhere, nothing else."""
+    group, main, standby = pair
+    main.expect_log(r"killed|reload|ended|config")
+    main.write_config(group.config_text(main).replace("misses = 6", "misses = 7", 1))
+    pid = main.child(child)
+    os.kill(pid, signal.SIGSTOP)
+    main.signal(signal.SIGHUP)
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: main.child(child) not in (None, pid), "%s is started again" % child)
+    assert group.wait_pair()[0] is main
+    main.tool("reload")
+    group.wait_pair()
+    group.roles_hold({main: "main", standby: "standby"}, 0.5)
