@@ -16,6 +16,15 @@
 static int child_control(struct channel *c, struct msg *m);
 
 void
+child_hold_numbers(void)
+{
+	for (int fd = FD_EDGE_BASE; fd < FD_FIRST_FREE; fd++) {
+		if (fcntl(fd, F_GETFD) == -1 && dup3(FD_NULL, fd, O_CLOEXEC) == -1)
+			fatal("cannot hold descriptor number %d", fd);
+	}
+}
+
+void
 child_init(struct child *ch, enum process self, const struct child_ops *ops, void *user)
 {
 	memset(ch, 0, sizeof(*ch));

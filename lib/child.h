@@ -64,6 +64,13 @@ struct child {
 };
 
 /*
+ * First thing of the warm-up: put /dev/null on every fixed number (FD_EDGE_BASE .. FD_FIRST_FREE - 1)
+ * that was not inherited, so that what the process opens itself never lands there. The numbers are
+ * taken over with dup3 when the supervisor sends what belongs on them.
+ */
+void child_hold_numbers(void);
+
+/*
  * Start on FD_CONTROL. The struct is big (two configs): static, not on the stack. ops and user live
  * as long as ch.
  */
