@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: ISC
+"""What the documents say is tried: configurations, commands, options, links."""
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from bulkhead import CTL, DAEMON, LIBEXEC, TOP
+
+MANUALS = {n: os.path.join(TOP, "doc", "man", n) for n in ("bulkhead.8", "bulkheadctl.8", "bulkhead.conf.5")}
+
+
+def read(*parts):
+    with open(os.path.join(TOP, *parts)) as f:
+        return f.read()
+
+
+def manual_text(name):
+    """A manual as an admin reads it, without bold and underline."""
+    if not shutil.which("mandoc"):
+        pytest.skip("mandoc is not installed")
+    shown = subprocess.run(["mandoc", "-T", "utf8", MANUALS[name]], text=True, capture_output=True, check=True).stdout
+    return re.sub(r".\x08", "", shown)
+
+
+def literal_blocks(name):
+    """Displays of a manual: what stands between .Bd -literal and .Ed."""
+    source = read("doc", "man", name)
+    blocks = re.findall(r"^\.Bd -literal[^\n]*\n(.*?)^\.Ed", source, re.M | re.S)
+    return [b.replace("\\e", "\\").replace("\\&", "").replace("\\(dq", '"') for b in blocks]
+
+
+def configurations():
+    """Every complete configuration in README and manuals: (where, text)."""
+    found = [("README.md", b) for b in re.findall(r"^```\n(.*?)^```", read("README.md"), re.M | re.S)]
+    for name in MANUALS:
+        if os.path.exists(MANUALS[name]):
+            found += [(name, b) for b in literal_blocks(name)]
+    return [(w, b) for w, b in found if re.search(r"^group\s*=", b, re.M) and "server " in b]
+
+
+def test_there_are_examples():
+    where = {w for w, _ in configurations()}
+    assert {"README.md", "bulkhead.conf.5"} <= where
+
+
+def test_configurations_are_good(make_group, tmp_path):
+    """`bulkhead -n` takes every example, with real keys and an existing user in the place of theirs."""
+    group = make_group(["alpha", "beta"])
+    keys = [s.key for s in group]
+    for number, (where, text) in enumerate(configurations()):
+        text = re.sub(r"bh1\.\.\.", lambda m, n=iter(keys * 8): next(n), text)
+        text = re.sub(r'user(\s*)=(\s*)"\w+"', r'user\1=\2"nobody"', text)
+        text = re.sub(r'admin-group(\s*)=(\s*)"\w+"', r'admin-group\1=\2"nogroup"', text)
+        first = re.search(r'^server "([^"]+)"', text, re.M).group(1)
+        if not re.search(r"^self\s*=", text, re.M):
+            text = 'self = "%s"\n' % first + text
+        path = tmp_path / ("%d.conf" % number)
+        path.write_text(text)
+        path.chmod(0o600)
+        p = subprocess.run([DAEMON, "-n", "-x", LIBEXEC, "-f", str(path)], text=True, capture_output=True, timeout=20)
+        assert p.returncode == 0, "%s:\n%s\n%s" % (where, text, p.stderr)
+
+
+def test_every_option_is_in_the_manual():
+    text = manual_text("bulkhead.conf.5")
+    rows = re.findall(r'^OPTION\("([^"]*)", "([^"]+)"', read("lib", "conf_options.def"), re.M)
+    assert len(rows) > 40
+    missing = [r for r in rows if not re.search(r"(^|\W)%s(\W|$)" % re.escape(r[1]), text)]
+    assert not missing
+
+
+def test_every_command_is_in_the_manual():
+    text = manual_text("bulkheadctl.8")
+    p = subprocess.run([CTL, "--help"], text=True, capture_output=True, timeout=20)
+    for command in ("status", "explain", "events", "switchover", "promote", "pause", "resume", "reload", "ports",
+                    "firewall", "check", "key", "keygen", "hook test"):
+        assert command in text, command
+        assert command.split()[0] in p.stdout + p.stderr, command
+
+
+def test_options_of_the_programs_are_in_the_manuals():
+    for program, manual in ((DAEMON, "bulkhead.8"), (CTL, "bulkheadctl.8")):
+        p = subprocess.run([program, "--help"], text=True, capture_output=True, timeout=20)
+        said = set(re.findall(r"(?<![\w-])(--?[a-z][a-z-]*)", p.stdout + p.stderr))
+        assert said, program
+        text = manual_text(manual).replace("\u2010", "-").replace("\u2212", "-")
+        assert not [o for o in said if o not in text and o != "--help"], (program, said)
+
+
+def test_hook_environment_is_in_the_manual(pair):
+    group, main, standby = pair
+    text = manual_text("bulkhead.conf.5") + manual_text("bulkhead.8")
+    used = {k for s in group for h in s.hooks() for k in h.env if k.startswith("BULKHEAD_")}
+    assert len(used) >= 5 and not [k for k in used if k not in text]
+
+
+def test_every_signal_is_in_the_manual():
+    text = manual_text("bulkhead.8")
+    for name in ("SIGHUP", "SIGTERM", "SIGINT", "SIGUSR1", "SIGUSR2"):
+        assert name in text
+
+
+def test_links_of_the_documents():
+    """Files that the documents name exist."""
+    for document in ("README.md", "HACKING.md", "doc/privsep.md", "doc/protocol.md"):
+        text = read(*document.split("/"))
+        base = os.path.dirname(os.path.join(TOP, document))
+        for target in re.findall(r"\]\(([^)#:]+)\)", text):
+            assert os.path.exists(os.path.join(base, target)), "%s: %s" % (document, target)
+    for path in re.findall(r"`((?:[a-z]+/)+[a-z_.]+[a-z])`", read("HACKING.md")):
+        assert os.path.exists(os.path.join(TOP, path)) or path.startswith("build/"), path
+
+
+def test_privsep_lists_every_process(pair):
+    """The ps listing and the table name exactly the processes that run."""
+    group, main, _ = pair
+    import process
+    text = read("doc", "privsep.md")
+    for pid in main.pids():
+        name = os.path.basename((process.arguments(pid) or ["bulkhead"])[0])
+        assert name in text, name
