@@ -78,7 +78,7 @@ compare(struct mismatch *m, unsigned arg, enum scmp_compare op, uint64_t a, uint
 	if (m->n == MISMATCH_RULES)
 		return; /* the default action refuses what has no rule */
 	m->rule[m->n].arg = arg;
-	m->rule[m->n].op = op;
+	m->rule[m->n].op = (int)op;
 	m->rule[m->n].a = a;
 	m->rule[m->n++].b = b;
 }

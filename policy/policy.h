@@ -118,6 +118,8 @@ struct sock_fprog;
 int filter_export(void *ctx, struct sock_fprog *out);
 /* Number of a call by name here, -1 when this architecture or build does not have it. */
 int filter_number(const char *name);
+/* 1 when some architecture has a call of that name. */
+int filter_name_known(const char *name);
 /* seccomp.c: load the role's filter. Returns 0, 1 when the kernel has no seccomp, -1 with errno. */
 int calls_enter(enum process role);
 

@@ -49,15 +49,16 @@ struct builder {
 
 static struct sock_fprog stage0;
 
-/* Calls that are newer than libseccomp's own table. */
+/* Calls that are newer than libseccomp's own table; number -1 where the architecture lacks it. */
 static const struct {
 	const char *name;
 	int number;
 } newer_calls[] = {
 #ifdef __x86_64__
     {"uretprobe", 335},
+#else
+    {"uretprobe", -1},
 #endif
-    {"", -1},
 };
 
 int
@@ -65,11 +66,21 @@ filter_number(const char *name)
 {
 	int nr = seccomp_syscall_resolve_name(name);
 
-	for (size_t i = 0; nr < 0 && newer_calls[i].number >= 0; i++) {
+	for (size_t i = 0; nr < 0 && i < sizeof(newer_calls) / sizeof(newer_calls[0]); i++) {
 		if (strcmp(newer_calls[i].name, name) == 0)
 			nr = newer_calls[i].number;
 	}
 	return nr >= 0 && nr <= POLICY_NUMBER_MAX ? nr : -1;
+}
+
+int
+filter_name_known(const char *name)
+{
+	for (size_t i = 0; i < sizeof(newer_calls) / sizeof(newer_calls[0]); i++) {
+		if (strcmp(newer_calls[i].name, name) == 0)
+			return 1;
+	}
+	return seccomp_syscall_resolve_name(name) != __NR_SCMP_ERROR;
 }
 
 static void
