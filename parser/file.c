@@ -60,6 +60,7 @@ static const char *const titled[] = {"server", "check"};
 /* ---- errors */
 
 static int fail(unsigned line, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void on_error(cfg_t *cfg, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
 
 /* The first error counts; always -1. */
 static int

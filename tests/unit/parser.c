@@ -47,6 +47,8 @@ setup(void **state)
 	return 0;
 }
 
+static int parse(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
 static int
 parse(const char *fmt, ...)
 {

@@ -83,8 +83,12 @@ static struct sock_fprog
 program(enum filter_kind kind, enum process role)
 {
 	struct sock_fprog p;
-	void *ctx = filter_build(kind, role);
+	void *ctx;
 
+#ifdef BH_SANITIZERS
+	skip(); /* such a build's filters refuse nothing */
+#endif
+	ctx = filter_build(kind, role);
 	assert_non_null(ctx);
 	assert_int_equal(filter_export(ctx, &p), 0);
 	seccomp_release(ctx);
@@ -422,14 +426,12 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-#ifndef BH_SANITIZERS /* such a build's filters refuse nothing */
 	    cmocka_unit_test(roles_follow_tables),
 	    cmocka_unit_test(other_doors_kill),
 	    cmocka_unit_test(number_too_high_kills),
 	    cmocka_unit_test(stage0_follows_table),
 	    cmocka_unit_test(supervisor_contains_roles),
 	    cmocka_unit_test(supervisor_refuses),
-#endif
 	    cmocka_unit_test(ranges_become_exact_blocks),
 	    cmocka_unit_test(arguments_are_strict),
 	    cmocka_unit_test(exits_are_described),
