@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * How long to wait before a process that ended is started again. Pure.
+ */
+#ifndef BH_SUPERVISOR_BACKOFF_H
+#define BH_SUPERVISOR_BACKOFF_H
+
+#include <stdint.h>
+
+enum { BACKOFF_FIRST_MS = 10, BACKOFF_MAX_MS = 60000, BACKOFF_GOOD_MS = 500 };
+
+struct backoff {
+	uint32_t wait_ms; /* the last wait; 0: none yet */
+};
+
+/*
+ * The process ended after it had been up for up_ms (0: it never was). Returns how long to wait:
+ * BACKOFF_FIRST_MS when it had been up for BACKOFF_GOOD_MS, else twice the last wait.
+ */
+uint32_t backoff_next(struct backoff *b, int64_t up_ms);
+
+#endif

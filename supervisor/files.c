@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What the supervisor opens for others: directories, pid file, the files of roled, the key files of
+ * keyd (opened, never read), the admin socket.
+ */
+#include "config.h"
+
+#include "supervisor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum {
+	STATE_SIZE = 1024, /* two slots of 512 bytes */
+	LEDGER_SIZE = 4 << 20,
+	ADMIN_BACKLOG = 16,
+	PATH_SIZE = CONF_COMMAND + 32,
+};
+
+static char pid_path[PATH_SIZE], admin_path[PATH_SIZE];
+
+/* Make the last element of a path when it is missing; root's, and no other's to write. Returns 0 or -1. */
+static int
+make_directory(const char *path, mode_t mode)
+{
+	struct stat st;
+
+	if (mkdir(path, mode) != 0 && errno != EEXIST) {
+		log_error("%s: cannot make the directory: %s", path, strerror(errno));
+		return -1;
+	}
+	if (stat(path, &st) != 0 || !S_ISDIR(st.st_mode)) {
+		log_error("%s: not a directory", path);
+		return -1;
+	}
+	if (st.st_uid != 0 || (st.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
+		log_error("%s: must belong to root and be writable by nobody else (is uid %u, mode %04o)",
+		    path, (unsigned)st.st_uid, (unsigned)(st.st_mode & 07777));
+		return -1;
+	}
+	return 0;
+}
+
+/* The empty root of the children. */
+static int
+open_empty(const char *run_dir)
+{
+	char path[PATH_SIZE];
+
+	snprintf(path, sizeof(path), "%s/empty", run_dir);
+	if (make_directory(path, 0555) != 0)
+		return -1;
+	sup.empty_fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (sup.empty_fd < 0 || fchmod(sup.empty_fd, 0555) != 0) {
+		log_error("%s: %s", path, strerror(errno));
+		return -1;
+	}
+	return 0;
+}
+
+int
+files_temporary_root(void)
+{
+	static const char *const where[] = {"/run/bulkhead-XXXXXX", "/tmp/bulkhead-XXXXXX"};
+
+	for (size_t i = 0; i < sizeof(where) / sizeof(where[0]); i++) {
+		char path[32];
+		int fd;
+
+		snprintf(path, sizeof(path), "%s", where[i]);
+		if (mkdtemp(path) == NULL)
+			continue;
+		fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (fd >= 0)
+			fchmod(fd, 0555);
+		rmdir(path); /* nothing can ever be made in a directory that is gone */
+		if (fd >= 0)
+			return fd;
+	}
+	return -1;
+}
+
+/* One guard per run directory. */
+static int
+open_pid_file(const char *run_dir)
+{
+	char text[16];
+	int fd, n;
+
+	snprintf(pid_path, sizeof(pid_path), "%s/bulkhead.pid", run_dir);
+	fd = open(pid_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+	if (fd < 0) {
+		log_error("%s: %s", pid_path, strerror(errno));
+		return -1;
+	}
+	if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+		log_error("%s: another bulkhead is running with this run directory", pid_path);
+		close(fd);
+		pid_path[0] = '\0'; /* not ours to remove */
+		return -1;
+	}
+	n = snprintf(text, sizeof(text), "%d\n", (int)getpid());
+	if (ftruncate(fd, 0) != 0 || pwrite(fd, text, (size_t)n, 0) != n) {
+		log_error("%s: cannot write: %s", pid_path, strerror(errno));
+		return -1;
+	}
+	return 0; /* stays open: the lock lives with it */
+}
+
+/* A file of roled, with all its blocks, so that a full disk cannot stop a decision. */
+static int
+open_preallocated(const char *dir, const char *name, off_t size)
+{
+	char path[PATH_SIZE];
+	struct stat st;
+	int fd, error;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+	if (fd < 0 || fstat(fd, &st) != 0) {
+		log_error("%s: %s", path, strerror(errno));
+		return -1;
+	}
+	if (!S_ISREG(st.st_mode) || st.st_uid != 0 || st.st_nlink != 1 || (st.st_mode & 077) != 0) {
+		log_error("%s: must be a regular file of root with mode 0600 and one name", path);
+		close(fd);
+		return -1;
+	}
+	error = posix_fallocate(fd, 0, size);
+	if (error != 0) {
+		log_error("%s: cannot reserve %lld bytes: %s", path, (long long)size, strerror(error));
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+/* A private key: opened for keyd, never read here. */
+static int
+open_key(const char *dir, const char *name)
+{
+	char path[PATH_SIZE];
+	struct stat st;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	if (fd < 0 && errno == ENOENT) {
+		log_error("%s: this server has no identity yet; run: bulkheadctl keygen (with -f FILE for "
+			  "another config)", path);
+		return -1;
+	}
+	if (fd < 0 || fstat(fd, &st) != 0) {
+		log_error("%s: %s", path, strerror(errno));
+		return -1;
+	}
+	if (!S_ISREG(st.st_mode) || st.st_uid != 0 || (st.st_mode & 077) != 0) {
+		log_error("%s: must be a regular file of root with mode 0400", path);
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+/* Listening socket of bulkheadctl. Made under another name first, so that nobody sees it half done. */
+static int
+open_admin(const char *run_dir, gid_t gid)
+{
+	struct sockaddr_un un = {.sun_family = AF_UNIX};
+	int fd, n;
+
+	snprintf(admin_path, sizeof(admin_path), "%s/admin.sock", run_dir);
+	n = snprintf(un.sun_path, sizeof(un.sun_path), "%s.new", admin_path);
+	if (n < 0 || (size_t)n >= sizeof(un.sun_path)) {
+		log_error("run: %s is too long for a socket path (%zu characters at most)", run_dir,
+		    sizeof(un.sun_path) - sizeof("/admin.sock.new"));
+		return -1;
+	}
+	unlink(un.sun_path);
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	/* the directory is root's alone to write: nobody can put another file there in between */
+	if (fd < 0 || bind(fd, (struct sockaddr *)&un, sizeof(un)) != 0 ||
+	    lchown(un.sun_path, 0, gid) != 0 || chmod(un.sun_path, 0660) != 0 ||
+	    listen(fd, ADMIN_BACKLOG) != 0 || rename(un.sun_path, admin_path) != 0) {
+		log_error("%s: cannot listen: %s", admin_path, strerror(errno));
+		return -1;
+	}
+	return fd;
+}
+
+int
+files_open(const struct conf *c)
+{
+	const struct conf_general *g = &c->general;
+
+	if (make_directory(g->run_dir, 0755) != 0 || open_pid_file(g->run_dir) != 0)
+		return -1;
+	if (make_directory(g->state_dir, 0700) != 0 || open_empty(g->run_dir) != 0)
+		return -1;
+	sup.key_status_fd = open_key(g->state_dir, "status.key");
+	if (sup.key_status_fd < 0)
+		return -1;
+	sup.key_data_fd = open_key(g->state_dir, "data.key");
+	if (sup.key_data_fd < 0)
+		return -1;
+	sup.state_fd = open_preallocated(g->state_dir, "role.state", STATE_SIZE);
+	if (sup.state_fd < 0)
+		return -1;
+	sup.ledger_fd = open_preallocated(g->state_dir, "ledger", LEDGER_SIZE);
+	if (sup.ledger_fd < 0)
+		return -1;
+	sup.admin_fd = open_admin(g->run_dir, g->admin_gid);
+	return sup.admin_fd < 0 ? -1 : 0;
+}
+
+void
+files_remove(void)
+{
+	if (admin_path[0] != '\0')
+		unlink(admin_path);
+	if (pid_path[0] != '\0')
+		unlink(pid_path);
+}

@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * bulkhead: the supervisor. Reads the config through the parser, opens what the others need, gives
+ * up what it does not need, starts the children, and then acts on signals and messages.
+ */
+#include "config.h"
+
+#include "supervisor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct supervisor sup = {
+    .empty_fd = -1,
+    .null_fd = -1,
+    .state_fd = -1,
+    .ledger_fd = -1,
+    .admin_fd = -1,
+    .key_status_fd = -1,
+    .key_data_fd = -1,
+};
+
+static const int handled_signals[] = {SIGHUP, SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGCHLD};
+enum { N_SIGNALS = sizeof(handled_signals) / sizeof(handled_signals[0]) };
+
+static uv_loop_t main_loop;
+static uv_signal_t signals[N_SIGNALS];
+static char config_path[PATH_MAX], libexec_path[PATH_MAX];
+static int check_only;
+static int up_fd = -1; /* pipe to the shell that waits until the daemon is up */
+static int is_up;
+
+static void
+usage(void)
+{
+	fprintf(stderr, "usage: bulkhead [-dn] [-f config] [-x libexec] [--allow-degraded]\n");
+	exit(EXIT_USAGE);
+}
+
+/* path made absolute, because a daemon changes its directory. */
+static void
+absolute(char *out, const char *path)
+{
+	char cwd[PATH_MAX] = "";
+	int n;
+
+	if (path[0] != '/' && getcwd(cwd, sizeof(cwd)) == NULL) {
+		fprintf(stderr, "bulkhead: current directory: %s\n", strerror(errno));
+		exit(EXIT_USAGE);
+	}
+	n = path[0] == '/' ? snprintf(out, PATH_MAX, "%s", path)
+			   : snprintf(out, PATH_MAX, "%s/%s", cwd, path);
+	if (n < 0 || n >= PATH_MAX) {
+		fprintf(stderr, "bulkhead: path too long: %s\n", path);
+		exit(EXIT_USAGE);
+	}
+	for (const char *s = out; *s != '\0'; s++) {
+		if ((unsigned char)*s < 0x20 || *s == 0x7f) {
+			fprintf(stderr, "bulkhead: control characters in a path\n");
+			exit(EXIT_USAGE);
+		}
+	}
+}
+
+static void
+parse_options(int argc, char **argv)
+{
+	static const struct option longs[] = {
+	    {"allow-degraded", no_argument, NULL, 'D'},
+	    {"version", no_argument, NULL, 'V'},
+	    {NULL, 0, NULL, 0},
+	};
+	int c;
+
+	absolute(config_path, SYSCONFDIR "/bulkhead.conf");
+	absolute(libexec_path, LIBEXECDIR);
+	while ((c = getopt_long(argc, argv, "df:nx:", longs, NULL)) != -1) {
+		switch (c) {
+		case 'd':
+			sup.foreground = 1;
+			break;
+		case 'f':
+			absolute(config_path, optarg);
+			break;
+		case 'n':
+			check_only = 1;
+			break;
+		case 'x':
+			absolute(libexec_path, optarg);
+			break;
+		case 'D':
+			sup.degraded = 1;
+			break;
+		case 'V':
+			puts(PACKAGE_STRING);
+			exit(EXIT_OK);
+		default:
+			usage();
+		}
+	}
+	if (optind != argc)
+		usage();
+	sup.config_path = config_path;
+	sup.libexec = libexec_path;
+}
+
+/* Nothing of the caller's environment matters, or reaches a child. */
+static void
+clean_process(void)
+{
+	static char *no_environment[] = {NULL};
+	int fd;
+
+	environ = no_environment;
+	do {
+		fd = open("/dev/null", O_RDWR);
+		if (fd < 0)
+			exit(EXIT_FATAL);
+	} while (fd <= STDERR_FILENO); /* 0, 1 and 2 exist from now on */
+	close(fd);
+	for (fd = STDERR_FILENO + 1; fd < 64; fd++)
+		close(fd);
+	umask(022);
+	signal(SIGPIPE, SIG_IGN);
+	if (chdir("/") != 0)
+		exit(EXIT_FATAL);
+}
+
+/* The shell waits here until the daemon is up or has failed. */
+static _Noreturn void
+wait_until_up(int fd)
+{
+	uint8_t code = EXIT_FATAL;
+
+	while (read(fd, &code, 1) < 0 && errno == EINTR)
+		;
+	_exit(code);
+}
+
+/* Into the background; errors of the start still go to stderr. */
+static void
+daemonize(void)
+{
+	int fds[2];
+	pid_t pid;
+
+	if (pipe2(fds, O_CLOEXEC) != 0 || (pid = fork()) < 0) {
+		log_error("cannot become a daemon: %s", strerror(errno));
+		exit(EXIT_FATAL);
+	}
+	if (pid > 0) {
+		close(fds[1]);
+		wait_until_up(fds[0]);
+	}
+	close(fds[0]);
+	up_fd = fds[1];
+	setsid();
+}
+
+/* Tell the waiting shell, once. */
+static void
+tell_shell(int code)
+{
+	uint8_t byte = (uint8_t)code;
+
+	if (up_fd < 0)
+		return;
+	if (write(up_fd, &byte, 1) < 0)
+		log_warn("nobody waits for the start");
+	close(up_fd);
+	up_fd = -1;
+}
+
+void
+supervisor_is_up(void)
+{
+	int fd;
+
+	if (is_up)
+		return;
+	is_up = 1;
+	log_info("up: %s of group %s, config %s%s", sup.conf.server[sup.conf.general.self].name,
+	    sup.conf.general.group, sup.config_path, sup.degraded ? ", DEGRADED sandbox allowed" : "");
+	if (sup.foreground)
+		return;
+	tell_shell(EXIT_OK);
+	logger_detach();
+	fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	for (int i = 0; i <= STDERR_FILENO && fd >= 0; i++)
+		dup2(fd, i);
+	if (fd >= 0)
+		close(fd);
+}
+
+void
+supervisor_give_up(int exit_code)
+{
+	processes_stop_now(exit_code);
+}
+
+void
+supervisor_end(int exit_code)
+{
+	actions_stop_runner();
+	files_remove();
+	log_info("stopped");
+	tell_shell(exit_code);
+	_exit(exit_code);
+}
+
+/* Every signal that is registered has its case here. */
+static void
+on_signal(uv_signal_t *handle, int signo)
+{
+	static struct msg m;
+
+	(void)handle;
+	switch (signo) {
+	case SIGHUP:
+		reload_request();
+		break;
+	case SIGTERM:
+	case SIGINT:
+		if (sup.stopping) {
+			log_warn("%s again: stopping now", signo == SIGTERM ? "SIGTERM" : "SIGINT");
+			processes_stop_now(sup.exit_code);
+		} else {
+			log_info("%s: stopping", signo == SIGTERM ? "SIGTERM" : "SIGINT");
+			processes_stop(EXIT_OK);
+		}
+		break;
+	case SIGUSR1:
+		log_info("state: config %s, serial %llu", sup.config_path,
+		    (unsigned long long)reload_serial());
+		sockets_dump();
+		processes_dump();
+		break;
+	case SIGUSR2:
+		log_info("SIGUSR2: planned switchover asked for");
+		msg_begin(&m, MSG_SWITCHOVER);
+		proc_send(proc_of(PROC_ROLED), &m);
+		break;
+	case SIGCHLD:
+		processes_reap();
+		break;
+	default:
+		break;
+	}
+}
+
+static int
+start_loop(void)
+{
+	sup.loop = &main_loop;
+	if (uv_loop_init(sup.loop) != 0) {
+		log_error("cannot make an event loop");
+		return -1;
+	}
+	for (int i = 0; i < N_SIGNALS; i++) {
+		uv_signal_init(sup.loop, &signals[i]);
+		uv_signal_start(&signals[i], on_signal, handled_signals[i]);
+	}
+	return 0;
+}
+
+/* Config, files, sockets: all that can be wrong on this machine. Returns an exit code. */
+static int
+prepare(void)
+{
+	char error[CONF_ERROR_TEXT];
+
+	if (config_parse_now(&sup.conf) != 0)
+		return EXIT_CONFIG;
+	if (check_only)
+		return EXIT_OK;
+	if (spawn_find_users(&sup.conf) != 0 || files_open(&sup.conf) != 0)
+		return EXIT_CONFIG;
+	if (sockets_prepare(&sup.conf, 1, error, sizeof(error)) != 0) {
+		log_error("%s", error);
+		return EXIT_CONFIG;
+	}
+	sockets_decide(1);
+	return EXIT_OK;
+}
+
+/* Give up what is not needed from here on. Returns 0 or -1. */
+static int
+confine(void)
+{
+	if (sandbox_limit_supervisor() != 0 || sandbox_enter_supervisor(sup.degraded) != 0) {
+		log_error("cannot confine the supervisor itself: %s", strerror(errno));
+		return -1;
+	}
+	return 0;
+}
+
+static int
+open_basics(void)
+{
+	sup.null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	if (sup.null_fd < 0 || getrandom(&sup.instance, sizeof(sup.instance), 0) != sizeof(sup.instance)) {
+		log_error("cannot start: %s", strerror(errno));
+		return -1;
+	}
+	if (sandbox_stage0_prepare() != 0) {
+		log_error("cannot prepare the first filter of the children: %s", strerror(errno));
+		return -1;
+	}
+	return 0;
+}
+
+static _Noreturn void
+fail(int code)
+{
+	actions_stop_runner();
+	files_remove();
+	tell_shell(code);
+	_exit(code);
+}
+
+int
+main(int argc, char **argv)
+{
+	int code;
+
+	parse_options(argc, argv);
+	clean_process();
+	logger_init(sup.foreground || check_only);
+	if (geteuid() != 0) {
+		log_error("must be started as root: every process gets a user of its own");
+		return EXIT_USAGE;
+	}
+	if (!sup.foreground && !check_only)
+		daemonize();
+	if (!check_only && actions_start_runner() != 0)
+		fail(EXIT_FATAL);
+	if (open_basics() != 0 || spawn_find_users(NULL) != 0)
+		fail(EXIT_SANDBOX);
+	if (spawn_check_programs() != 0)
+		fail(EXIT_CONFIG);
+	code = prepare();
+	if (code != EXIT_OK)
+		fail(code);
+	if (check_only) {
+		printf("%s: ok\n", sup.config_path);
+		return EXIT_OK;
+	}
+	if (start_loop() != 0)
+		fail(EXIT_FATAL);
+	if (confine() != 0)
+		fail(EXIT_SANDBOX);
+	actions_attach();
+	actions_send_config(&sup.conf);
+	processes_start();
+	uv_run(sup.loop, UV_RUN_DEFAULT);
+	supervisor_end(sup.exit_code);
+}
