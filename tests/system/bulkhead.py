@@ -273,8 +273,10 @@ class Server:
                                  dict(e.split("=", 1) for e in env if "=" in e)))
         return runs
 
-    def hooks_as(self, role):
-        return [h for h in self.hooks() if h.env.get("BULKHEAD_ROLE") == role]
+    def hooks_as(self, kind):
+        """Runs of the hook for becoming main or standby; tests of it do not count."""
+        return [h for h in self.hooks()
+                if h.env.get("BULKHEAD_HOOK") == kind and "BULKHEAD_TEST" not in h.env]
 
     def expect_log(self, pattern):
         """Lines that match are what the test wants to provoke."""
