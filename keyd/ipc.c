@@ -137,8 +137,8 @@ on_prepare(struct child *ch, const struct conf *new, uint8_t *index)
 	self = &new->server[new->general.self];
 	if (memcmp(self->key_status, status, sizeof(status)) != 0 ||
 	    memcmp(self->key_data, data, sizeof(data)) != 0) {
-		log_error("server %s is this one, but its key in the configuration is not that of the key "
-			  "files; bulkheadctl key shows the right one",
+		log_error("the key of server %s (this one) in the configuration is not that of the key files "
+			  "as they were at the start; bulkheadctl key shows what they hold now",
 		    self->name);
 		return REFUSE_KEY;
 	}
