@@ -91,10 +91,9 @@ const struct conf *child_conf(const struct child *ch);
 
 /*
  * To be called when an edge ended (end of file or violation; from the closed callback of the loop).
- * A violation is logged and reported (PEER_BROKEN): the supervisor ends the less trusted of the two,
- * in the order keyd, roled, the faces, and both get fresh ends. Calls on_peer_down, closes the
- * channel and keeps its descriptor number taken (/dev/null), so that nothing else can land on
- * FD_EDGE(peer) until the PEER message puts the new end there.
+ * A violation is logged and reported (PEER_BROKEN): the supervisor replaces the culprit, and the fresh
+ * end comes with PEER. Calls on_peer_down, closes the channel and keeps its descriptor number taken
+ * (/dev/null), so that nothing else can land on FD_EDGE(peer) until PEER puts the new end there.
  */
 void child_edge_lost(struct child *ch, struct channel *c);
 
