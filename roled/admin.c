@@ -1,0 +1,582 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The admin socket: bulkheadctl asks. Root may everything, others whom the socket's group lets in
+ * may ask questions only. A client that does not read its answers is cut off.
+ */
+#include "config.h"
+
+#include "roled.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "lib/log.h"
+#include "lib/loop.h"
+
+enum {
+	SCAN_STEP = 32, /* ledger records looked at in one turn of the loop for one client */
+};
+
+static int from_ctl(struct channel *c, struct msg *m);
+
+/* ---- clients */
+
+static void
+client_close(struct admin_client *k)
+{
+	loop_detach_channel(&k->channel);
+	channel_close(&k->channel);
+	memset(k, 0, sizeof(*k));
+	k->channel.fd = -1;
+}
+
+static void
+on_client_closed(struct channel *c)
+{
+	client_close(c->user);
+}
+
+static void
+client_send(struct admin_client *k, struct msg *m)
+{
+	if (k->used && channel_send(&k->channel, m) != 0)
+		k->closing = 1; /* closed at the next turn: a handler may be at work on it */
+}
+
+static void
+client_end(struct admin_client *k, enum ctl_result result, const char *text)
+{
+	static struct msg m;
+
+	msg_begin(&m, MSG_CTL_END);
+	ctl_put_end(&m, result, text);
+	client_send(k, &m);
+}
+
+/* No slot is free: say so and close. */
+static void
+refuse_client(int fd)
+{
+	static struct channel c;
+	static struct msg m;
+
+	channel_init(&c, fd, PROC_ROLED, PROC_CTL, from_ctl, NULL);
+	msg_begin(&m, MSG_CTL_END);
+	ctl_put_end(&m, CTL_REFUSED, "too many admin connections are open; try again");
+	(void)channel_send(&c, &m);
+	channel_close(&c);
+}
+
+static void
+new_client(int fd)
+{
+	struct ucred who = {0};
+	socklen_t len = sizeof(who);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) != 0 || len != sizeof(who)) {
+		close(fd);
+		return;
+	}
+	for (size_t i = 0; i < ADMIN_CLIENTS; i++) {
+		struct admin_client *k = &roled.client[i];
+
+		if (k->used)
+			continue;
+		memset(k, 0, sizeof(*k));
+		k->used = 1;
+		k->uid = who.uid;
+		k->all = who.uid == 0;
+		k->generation = ++roled.client_generation;
+		channel_init(&k->channel, fd, PROC_ROLED, PROC_CTL, from_ctl, k);
+		loop_attach_channel(&roled.loop, &k->channel, on_client_closed);
+		return;
+	}
+	refuse_client(fd);
+}
+
+static void
+on_admin(uv_poll_t *poll, int status, int events)
+{
+	(void)poll;
+	(void)events;
+	if (status < 0)
+		return;
+	for (int i = 0; i < ADMIN_CLIENTS; i++) {
+		int fd = accept4(FD_ADMIN, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+		if (fd < 0 && errno == EINTR)
+			continue;
+		if (fd < 0)
+			return;
+		new_client(fd);
+	}
+}
+
+void
+admin_init(void)
+{
+	for (size_t i = 0; i < ADMIN_CLIENTS; i++)
+		roled.client[i].channel.fd = -1;
+	if (uv_poll_init(&roled.loop, &roled.admin, FD_ADMIN) != 0)
+		fatal("cannot watch the admin socket");
+	uv_poll_start(&roled.admin, UV_READABLE, on_admin);
+}
+
+/* ---- answers that come later */
+
+/* Number of a client in commands to the machine; never 0. */
+static uint64_t
+client_id(const struct admin_client *k)
+{
+	return (uint64_t)k->generation * ADMIN_CLIENTS + (uint64_t)(k - roled.client);
+}
+
+void
+admin_reply(uint64_t id, enum ctl_result result, const char *text)
+{
+	for (size_t i = 0; i < ADMIN_CLIENTS; i++) {
+		struct admin_client *k = &roled.client[i];
+
+		if (k->used && id != 0 && client_id(k) == id)
+			client_end(k, result, text);
+	}
+}
+
+void
+admin_action_result(uint64_t event, enum action_result result, uint32_t code, uint32_t duration_ms)
+{
+	char text[CTL_NOTE];
+
+	for (size_t i = 0; i < ADMIN_CLIENTS; i++) {
+		struct admin_client *k = &roled.client[i];
+
+		if (!k->used || k->waits_event != event)
+			continue;
+		k->waits_event = 0;
+		switch (result) {
+		case RESULT_OK:
+			snprintf(text, sizeof(text), "The hook ended well after %u ms.", duration_ms);
+			break;
+		case RESULT_EXIT:
+			snprintf(text, sizeof(text), "The hook ended with exit code %u after %u ms.",
+			    code, duration_ms);
+			break;
+		case RESULT_SIGNAL:
+			snprintf(text, sizeof(text), "The hook was ended by signal %u after %u ms.",
+			    code, duration_ms);
+			break;
+		case RESULT_TIMEOUT:
+			snprintf(text, sizeof(text), "The hook took too long and was killed after %u ms.",
+			    duration_ms);
+			break;
+		case RESULT_NONE:
+			snprintf(text, sizeof(text), "No such hook is configured.");
+			break;
+		default:
+			snprintf(text, sizeof(text), "The hook could not be started (error %u).", code);
+			break;
+		}
+		client_end(k, result == RESULT_OK ? CTL_OK
+			: result == RESULT_NONE   ? CTL_REFUSED
+						  : CTL_FAILED, text);
+	}
+}
+
+void
+admin_reloaded(enum reload_result result, const char *text)
+{
+	enum ctl_result r = result == RELOAD_DONE || result == RELOAD_UNCHANGED ? CTL_OK : CTL_FAILED;
+
+	for (size_t i = 0; i < ADMIN_CLIENTS; i++) {
+		if (!roled.client[i].used || !roled.client[i].waits_reload)
+			continue;
+		roled.client[i].waits_reload = 0;
+		client_end(&roled.client[i], r, text);
+	}
+}
+
+/* ---- questions */
+
+static void
+answer_status(struct admin_client *k)
+{
+	static struct msg m;
+	const struct conf_general *g = &child_conf(&roled.child)->general;
+	int64_t now = now_ms();
+	static union {
+		struct ctl_self self;
+		struct ctl_server server;
+		struct ctl_link link;
+		struct ctl_process process;
+		struct ctl_check check;
+		struct ctl_reference reference;
+		struct ctl_counters counters;
+	} u;
+
+	report_self(&u.self, now);
+	msg_begin(&m, MSG_CTL_SELF);
+	ctl_put_self(&m, &u.self);
+	client_send(k, &m);
+	for (uint8_t i = 0; i < g->n_servers; i++) {
+		report_server(&u.server, i, now);
+		msg_begin(&m, MSG_CTL_SERVER);
+		ctl_put_server(&m, &u.server);
+		client_send(k, &m);
+	}
+	for (unsigned i = 0; links_describe(&roled.links, i, now, &u.link); i++) {
+		msg_begin(&m, MSG_CTL_LINK);
+		ctl_put_link(&m, &u.link);
+		client_send(k, &m);
+	}
+	for (uint8_t i = 0; i < PROC_MAX; i++) {
+		if (!roled.process_known[i])
+			continue;
+		report_process(&u.process, i, now);
+		msg_begin(&m, MSG_CTL_PROCESS);
+		ctl_put_process(&m, &u.process);
+		client_send(k, &m);
+	}
+	for (uint8_t i = 0; i < g->n_checks; i++) {
+		report_check(&u.check, i, now);
+		msg_begin(&m, MSG_CTL_CHECK);
+		ctl_put_check(&m, &u.check);
+		client_send(k, &m);
+	}
+	for (uint8_t i = 0; i < g->n_references; i++) {
+		report_reference(&u.reference, i, now);
+		msg_begin(&m, MSG_CTL_REFERENCE);
+		ctl_put_reference(&m, &u.reference);
+		client_send(k, &m);
+	}
+	memcpy(u.counters.net, roled.net_count, sizeof(u.counters.net));
+	memcpy(u.counters.link, roled.links.count, sizeof(u.counters.link));
+	msg_begin(&m, MSG_CTL_COUNTERS);
+	ctl_put_counters(&m, &u.counters);
+	client_send(k, &m);
+	client_end(k, CTL_OK, "");
+}
+
+static void
+answer_config(struct admin_client *k)
+{
+	static struct msg m;
+	const struct conf *c = child_conf(&roled.child);
+
+	msg_begin(&m, MSG_CONF_GENERAL);
+	conf_put_general(&m, &c->general);
+	client_send(k, &m);
+	for (uint8_t i = 0; i < c->general.n_servers; i++) {
+		msg_begin(&m, MSG_CONF_SERVER);
+		conf_put_server(&m, i, &c->server[i]);
+		client_send(k, &m);
+	}
+	for (uint8_t i = 0; i < c->general.n_references; i++) {
+		msg_begin(&m, MSG_CONF_REFERENCE);
+		conf_put_reference(&m, i, &c->reference[i]);
+		client_send(k, &m);
+	}
+	client_end(k, CTL_OK, "");
+}
+
+/* u64 first event (0: the last n), u32 n (0: all), u8 follow, u8 decisions only. */
+static int
+start_events(struct admin_client *k, struct msg *m)
+{
+	uint64_t first = msg_get_u64(m);
+	uint32_t n = msg_get_u32(m);
+	uint8_t follow = msg_get_u8(m), decisions = msg_get_u8(m);
+	const struct ledger *l = &roled.ledger;
+
+	if (msg_end(m) != 0 || follow > 1 || decisions > 1)
+		return -1;
+	k->listing = LISTING_SEND;
+	k->follow = follow;
+	k->decisions = decisions;
+	k->left = n > 0 ? n : UINT64_MAX;
+	k->next = first;
+	if (first == 0 && n > 0) {
+		k->listing = LISTING_SEARCH; /* backwards, n records from the end */
+		k->found = 0;
+		k->next = l->newest + 1;
+	}
+	if (k->next < ledger_oldest(l))
+		k->next = ledger_oldest(l);
+	if (k->next == 0)
+		k->next = 1;
+	return 0;
+}
+
+/* Is this record one that the client asked for? Fills event. */
+static int
+wanted_event(const struct admin_client *k, uint64_t sequence, struct ctl_event *event)
+{
+	static struct ledger_record record;
+
+	return ledger_read(&roled.ledger, sequence, &record) == 0 &&
+	    explain_record(&record, child_conf(&roled.child), &roled.machine.config, event) == 0 &&
+	    (!k->decisions || event->decision);
+}
+
+/* Go back until enough records are behind; then they are sent. */
+static void
+search_step(struct admin_client *k)
+{
+	static struct ctl_event event;
+	uint64_t oldest = ledger_oldest(&roled.ledger);
+
+	for (int i = 0; i < SCAN_STEP; i++) {
+		if (k->next <= oldest || k->next <= 1 || k->found >= k->left) {
+			k->listing = LISTING_SEND;
+			k->left = k->follow ? UINT64_MAX : k->found;
+			return;
+		}
+		k->next--;
+		if (wanted_event(k, k->next, &event))
+			k->found++;
+	}
+}
+
+static void
+send_step(struct admin_client *k)
+{
+	static struct ctl_event event;
+	static struct msg m;
+
+	for (int i = 0; i < SCAN_STEP && k->used && !k->closing; i++) {
+		if (k->next > roled.ledger.newest || k->left == 0) {
+			if (k->follow && k->left > 0)
+				return;
+			k->listing = LISTING_NONE;
+			client_end(k, CTL_OK, "");
+			return;
+		}
+		if (!wanted_event(k, k->next++, &event))
+			continue;
+		msg_begin(&m, MSG_CTL_EVENT);
+		ctl_put_event(&m, &event);
+		client_send(k, &m);
+		k->left--;
+	}
+}
+
+int
+admin_turn(void)
+{
+	int more = 0;
+
+	for (size_t i = 0; i < ADMIN_CLIENTS; i++) {
+		struct admin_client *k = &roled.client[i];
+
+		if (k->used && k->closing)
+			client_close(k);
+		if (!k->used || k->listing == LISTING_NONE || k->channel.queued > 0)
+			continue;
+		if (k->listing == LISTING_SEARCH)
+			search_step(k);
+		else
+			send_step(k);
+		more |= k->closing || (k->listing != LISTING_NONE && k->channel.queued == 0 &&
+					  (k->listing == LISTING_SEARCH ||
+					      k->next <= roled.ledger.newest));
+	}
+	return more;
+}
+
+/* ---- commands */
+
+/* Who asked for what: into the ledger. */
+static void
+note_command(const struct admin_client *k, const char *what)
+{
+	static struct entry e;
+
+	memset(&e, 0, sizeof(e));
+	e.e.at_ms = now_ms();
+	e.e.epoch = roled.machine.persisted.epoch;
+	e.e.kind = LEDGER_EVENT;
+	e.e.rule = RULE_COMMAND;
+	e.e.peer = NOBODY;
+	e.e.role = roled.machine.role;
+	e.e.condition = roled.machine.condition;
+	snprintf(e.note, sizeof(e.note), "%s (by uid %u)", what, k->uid);
+	outputs_note(&e);
+}
+
+static int
+command_switchover(struct admin_client *k, struct msg *m)
+{
+	struct machine_admin a = {.id = client_id(k), .command = ADMIN_SWITCHOVER};
+
+	a.server = msg_get_u8(m);
+	if (msg_end(m) != 0)
+		return -1;
+	if (a.server != NOBODY && a.server >= child_conf(&roled.child)->general.n_servers) {
+		client_end(k, CTL_BAD, "there is no server with that index");
+		return 0;
+	}
+	note_command(k, "switchover");
+	input_admin(&a);
+	return 0;
+}
+
+static int
+command_promote(struct admin_client *k, struct msg *m)
+{
+	struct machine_admin a = {.id = client_id(k), .command = ADMIN_PROMOTE, .server = NOBODY};
+	const struct conf *c = child_conf(&roled.child);
+	char name[CONF_NAME], text[CTL_NOTE];
+
+	msg_get_text(m, name, sizeof(name));
+	if (msg_end(m) != 0)
+		return -1;
+	for (uint8_t i = 0; i < c->general.n_servers; i++) {
+		if (strcmp(c->server[i].name, name) == 0)
+			a.server = i;
+	}
+	if (a.server == NOBODY) {
+		snprintf(text, sizeof(text), "no server is called %s", name);
+		client_end(k, CTL_BAD, text);
+		return 0;
+	}
+	snprintf(text, sizeof(text), "promote, confirming that %s is dead", name);
+	note_command(k, text);
+	input_admin(&a);
+	return 0;
+}
+
+static int
+command_pause(struct admin_client *k, struct msg *m)
+{
+	struct machine_admin a = {.id = client_id(k), .command = ADMIN_PAUSE, .server = NOBODY};
+	char text[CTL_NOTE];
+
+	a.ms = msg_get_i64(m);
+	msg_get_str(m, a.owner, sizeof(a.owner));
+	msg_get_str(m, a.reason, sizeof(a.reason));
+	if (msg_end(m) != 0)
+		return -1;
+	if (a.owner[0] == '\0' || a.reason[0] == '\0' || a.ms <= 0) {
+		client_end(k, CTL_BAD, "a pause needs an owner, a reason and a duration");
+		return 0;
+	}
+	snprintf(text, sizeof(text), "pause for %lld s, owner %s: %s", (long long)(a.ms / 1000),
+	    a.owner, a.reason);
+	note_command(k, text);
+	input_admin(&a);
+	return 0;
+}
+
+static int
+command_resume(struct admin_client *k, struct msg *m)
+{
+	struct machine_admin a = {.id = client_id(k), .command = ADMIN_RESUME, .server = NOBODY};
+
+	if (msg_end(m) != 0)
+		return -1;
+	note_command(k, "resume");
+	input_admin(&a);
+	return 0;
+}
+
+static int
+command_reload(struct admin_client *k, struct msg *m)
+{
+	if (msg_end(m) != 0)
+		return -1;
+	k->waits_reload = 1;
+	ask_action(ACTION_RELOAD, 0, 0, NOBODY, 0, EVENT_OF_ROLED | ++roled.own_event);
+	return 0;
+}
+
+static int
+command_hook_test(struct admin_client *k, struct msg *m)
+{
+	uint8_t kind = msg_get_u8(m);
+	char text[CTL_NOTE];
+
+	if (msg_end(m) != 0 || kind >= HOOK_MAX)
+		return -1;
+	if (k->waits_event != 0) {
+		client_end(k, CTL_REFUSED, "a hook test of this connection is under way");
+		return 0;
+	}
+	snprintf(text, sizeof(text), "test of the hook %s", hook_name(kind));
+	note_command(k, text);
+	k->waits_event = EVENT_OF_ROLED | ++roled.own_event;
+	ask_action(ACTION_HOOK_TEST, kind, RULE_COMMAND, NOBODY, roled.machine.persisted.epoch,
+	    k->waits_event);
+	return 0;
+}
+
+static int
+command(struct admin_client *k, struct msg *m)
+{
+	if (!k->all) {
+		client_end(k, CTL_DENIED, "only root may do that");
+		return 0;
+	}
+	switch (m->type) {
+	case MSG_CTL_SWITCHOVER:
+		return command_switchover(k, m);
+	case MSG_CTL_PROMOTE:
+		return command_promote(k, m);
+	case MSG_CTL_PAUSE:
+		return command_pause(k, m);
+	case MSG_CTL_RESUME:
+		return command_resume(k, m);
+	case MSG_CTL_RELOAD:
+		return command_reload(k, m);
+	case MSG_CTL_HOOK_TEST:
+		return command_hook_test(k, m);
+	default:
+		return -1;
+	}
+}
+
+static int
+greet(struct admin_client *k, struct msg *m)
+{
+	uint32_t version = msg_get_u32(m);
+	char text[CTL_NOTE];
+
+	if (msg_end(m) != 0)
+		return -1;
+	if (version != CTL_PROTOCOL) {
+		snprintf(text, sizeof(text), "bulkheadctl speaks version %u of the admin protocol, the "
+			 "running daemon %u", version, (unsigned)CTL_PROTOCOL);
+		client_end(k, CTL_BAD, text);
+		k->closing = 1;
+		return 0;
+	}
+	k->channel.state = S_RUN;
+	return 0;
+}
+
+/* Handler of the admin socket. */
+static int
+from_ctl(struct channel *c, struct msg *m)
+{
+	struct admin_client *k = c->user;
+
+	if (m->type == MSG_CTL_HELLO)
+		return greet(k, m);
+	if (!roled.running) {
+		client_end(k, CTL_REFUSED, "the daemon is starting and has no configuration yet");
+		return 0;
+	}
+	switch (m->type) {
+	case MSG_CTL_STATUS:
+		answer_status(k);
+		return 0;
+	case MSG_CTL_EVENTS:
+		return start_events(k, m);
+	case MSG_CTL_CONFIG:
+		answer_config(k);
+		return 0;
+	default:
+		return command(k, m);
+	}
+}

@@ -1,0 +1,621 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Messages of the other processes of this server. Whatever they say is checked before it counts.
+ */
+#include "config.h"
+
+#include "roled.h"
+
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/log.h"
+#include "lib/loop.h"
+
+enum { PROBE_BYTES = 27 };
+
+/* ---- to netd and keyd */
+
+static void
+send_open(struct links *l, uint32_t token, uint8_t server, uint8_t path, int fd)
+{
+	static struct msg m;
+
+	(void)l;
+	msg_begin(&m, MSG_LINK_OPEN);
+	msg_put_u32(&m, token);
+	msg_put_u8(&m, server);
+	msg_put_u8(&m, path);
+	msg_put_u8(&m, LINK_STATUS);
+	msg_put_fd(&m, fd);
+	(void)channel_send(&roled.netd, &m); /* a broken channel shows in the loop */
+}
+
+static void
+send_take(struct links *l, uint32_t token, int fd)
+{
+	static struct msg m;
+
+	(void)l;
+	msg_begin(&m, MSG_LINK_TAKE);
+	msg_put_u32(&m, token);
+	msg_put_fd(&m, fd);
+	(void)channel_send(&roled.netd, &m);
+}
+
+static void
+send_drop(struct links *l, uint32_t token)
+{
+	static struct msg m;
+
+	(void)l;
+	msg_begin(&m, MSG_LINK_DROP);
+	msg_put_u32(&m, token);
+	(void)channel_send(&roled.netd, &m);
+}
+
+static void
+send_dh(struct links *l, uint32_t cookie, const uint8_t public_key[NOISE_KEY])
+{
+	static struct msg m;
+
+	(void)l;
+	msg_begin(&m, MSG_KEY_DH);
+	msg_put_u32(&m, cookie);
+	msg_put_bytes(&m, public_key, NOISE_KEY);
+	channel_permit(&roled.keyd, MSG_KEY_SHARED);
+	(void)channel_send(&roled.keyd, &m);
+}
+
+static void
+link_event(struct links *l, const struct machine_link *event)
+{
+	(void)l;
+	input_link(event);
+}
+
+static void
+link_record(struct links *l, uint8_t server, uint8_t path, uint8_t direction,
+    const struct status_record *r)
+{
+	(void)l;
+	input_record(server, path, direction, r);
+}
+
+const struct links_ops ipc_links_ops = {
+	.open = send_open,
+	.take = send_take,
+	.drop = send_drop,
+	.ask_dh = send_dh,
+	.event = link_event,
+	.record = link_record,
+};
+
+/* ---- to the supervisor */
+
+void
+ask_action(enum action action, uint8_t index, uint8_t rule, uint8_t peer, uint64_t epoch,
+    uint64_t event)
+{
+	static struct msg m;
+
+	if (roled.orphaned)
+		return;
+	msg_begin(&m, MSG_ACTION);
+	msg_put_u8(&m, (uint8_t)action);
+	msg_put_u8(&m, index);
+	msg_put_u8(&m, rule);
+	msg_put_u8(&m, peer);
+	msg_put_u32(&m, 0);
+	msg_put_u64(&m, epoch);
+	msg_put_u64(&m, event);
+	(void)channel_send(&roled.child.control, &m);
+}
+
+/* ---- netd */
+
+static int
+on_link_connected(struct msg *m)
+{
+	uint32_t token = msg_get_u32(m);
+
+	if (msg_end(m) != 0 || (token & LINK_INBOUND_TOKEN) != 0)
+		return -1;
+	links_connected(&roled.links, token);
+	return 0;
+}
+
+static int
+on_link_closed(struct msg *m)
+{
+	uint32_t token = msg_get_u32(m);
+	uint8_t cause = msg_get_u8(m);
+
+	(void)msg_get_u64(m);
+	(void)msg_get_u64(m);
+	if (msg_end(m) != 0 || cause >= CLOSE_MAX)
+		return -1;
+	links_closed(&roled.links, token, (enum link_close)cause);
+	return 0;
+}
+
+static int
+on_link_in(struct msg *m)
+{
+	uint32_t token = msg_get_u32(m);
+	uint8_t kind = msg_get_u8(m), family = msg_get_u8(m), listener = msg_get_u8(m);
+	struct conf_addr from = {0};
+	uint16_t port;
+
+	msg_get_bytes(m, from.bytes, sizeof(from.bytes));
+	port = msg_get_u16(m);
+	if (msg_end(m) != 0 || (token & LINK_INBOUND_TOKEN) == 0 || kind < LINK_STATUS ||
+	    kind >= LINK_KIND_MAX || (family != 4 && family != 6))
+		return -1;
+	from.family = family == 4 ? AF_INET : AF_INET6;
+	if (!roled.running || roled.orphaned || roled.stopped_sent || kind != LINK_STATUS) {
+		if (kind != LINK_STATUS) /* nobody here serves it */
+			roled.links.count[LINK_C_NOT_ALLOWED]++;
+		send_drop(&roled.links, token);
+		return 0;
+	}
+	links_incoming(&roled.links, token, &from, port, listener);
+	return 0;
+}
+
+static int
+on_net_counters(struct msg *m)
+{
+	uint64_t count[NET_COUNTER_MAX];
+
+	for (size_t i = 0; i < NET_COUNTER_MAX; i++)
+		count[i] = msg_get_u64(m);
+	if (msg_end(m) != 0)
+		return -1;
+	memcpy(roled.net_count, count, sizeof(count));
+	return 0;
+}
+
+int
+ipc_from_netd(struct channel *c, struct msg *m)
+{
+	(void)c;
+	switch (m->type) {
+	case MSG_LINK_CONNECTED:
+		return on_link_connected(m);
+	case MSG_LINK_CLOSED:
+		return on_link_closed(m);
+	case MSG_LINK_IN:
+		return on_link_in(m);
+	case MSG_NET_COUNTERS:
+		return on_net_counters(m);
+	default:
+		return -1;
+	}
+}
+
+/* ---- icmpd */
+
+/* Is this target in the config in force? A report may be of the one before. */
+static int
+probe_is_known(const struct machine_icmp *p)
+{
+	const struct conf *c = child_conf(&roled.child);
+
+	if (p->kind == TARGET_REFERENCE)
+		return p->index < c->general.n_references;
+	return p->index < c->general.n_servers && p->index != c->general.self &&
+	    p->path < c->server[p->index].n_paths;
+}
+
+int
+ipc_from_icmpd(struct channel *c, struct msg *m)
+{
+	(void)c;
+	if (m->type != MSG_ICMP_REPORT || msg_left(m) % PROBE_BYTES != 0)
+		return -1;
+	while (msg_left(m) > 0) {
+		struct machine_icmp p = {0};
+		uint8_t zero;
+
+		p.kind = msg_get_u8(m);
+		p.index = msg_get_u8(m);
+		p.path = msg_get_u8(m);
+		p.state = msg_get_u8(m);
+		p.loss_permille = msg_get_u16(m);
+		zero = msg_get_u8(m);
+		p.rtt_us = msg_get_u32(m);
+		p.last_ok_ms = msg_get_i64(m);
+		(void)msg_get_u64(m); /* when it was last asked */
+		if (p.kind >= TARGET_KIND_MAX || p.index >= CONF_SERVERS || p.path >= CONF_PATHS ||
+		    p.state >= PROBE_STATE_MAX || p.loss_permille > 1000 || zero != 0 ||
+		    p.last_ok_ms < 0 || p.last_ok_ms > now_ms())
+			return -1;
+		if (roled.running && probe_is_known(&p))
+			input_icmp(&p);
+	}
+	return msg_end(m);
+}
+
+/* ---- keyd */
+
+static int
+on_key_public(struct msg *m)
+{
+	const struct conf *c = child_conf(&roled.child);
+
+	msg_get_bytes(m, roled.public_status, sizeof(roled.public_status));
+	msg_get_bytes(m, roled.public_data, sizeof(roled.public_data));
+	if (msg_end(m) != 0)
+		return -1;
+	roled.public_known = 1;
+	if (c != NULL && (memcmp(roled.public_status, c->server[c->general.self].key_status, 32) != 0 ||
+			     memcmp(roled.public_data, c->server[c->general.self].key_data, 32) != 0))
+		log_error("the key of server %s in the config is not the one of this server: partners "
+			  "will refuse its links; 'bulkheadctl key' prints the right one",
+		    c->server[c->general.self].name);
+	return 0;
+}
+
+static int
+on_key_shared(struct msg *m)
+{
+	uint32_t cookie = msg_get_u32(m);
+	uint8_t ok = msg_get_u8(m), shared[NOISE_KEY];
+
+	msg_get_bytes(m, shared, sizeof(shared));
+	if (msg_end(m) != 0 || ok > 1)
+		return -1;
+	links_shared(&roled.links, cookie, ok ? shared : NULL);
+	explicit_bzero(shared, sizeof(shared));
+	explicit_bzero(m->body, m->len);
+	return 0;
+}
+
+int
+ipc_from_keyd(struct channel *c, struct msg *m)
+{
+	(void)c;
+	switch (m->type) {
+	case MSG_KEY_PUBLIC:
+		return on_key_public(m);
+	case MSG_KEY_SHARED:
+		return on_key_shared(m);
+	default:
+		return -1;
+	}
+}
+
+/* ---- supervisor */
+
+static int
+on_self_info(struct msg *m)
+{
+	uint64_t instance = msg_get_u64(m);
+	uint32_t generation = msg_get_u32(m);
+	uint8_t degraded = msg_get_u8(m), obituary = msg_get_u8(m);
+
+	if (msg_end(m) != 0)
+		return -1;
+	roled.instance = instance;
+	roled.generation = generation;
+	roled.degraded = degraded != 0;
+	roled.obituary_allowed = obituary != 0;
+	roled.introduced = 1;
+	return 0;
+}
+
+/* A line for the ledger: how a hook ended. */
+static void
+note_hook(enum action_result result, uint32_t code, uint32_t duration_ms)
+{
+	static struct entry e;
+
+	memset(&e, 0, sizeof(e));
+	e.e.at_ms = now_ms();
+	e.e.epoch = roled.machine.persisted.epoch;
+	e.e.kind = LEDGER_EVENT;
+	e.e.rule = RULE_HOOK_ENDED;
+	e.e.peer = NOBODY;
+	e.e.role = roled.machine.role;
+	e.e.condition = roled.machine.condition;
+	e.value = (uint64_t)code << 32 | duration_ms;
+	switch (result) {
+	case RESULT_OK:
+		snprintf(e.note, sizeof(e.note), "It ended well after %u ms.", duration_ms);
+		break;
+	case RESULT_EXIT:
+		snprintf(e.note, sizeof(e.note), "Exit code %u after %u ms.", code, duration_ms);
+		break;
+	case RESULT_SIGNAL:
+		snprintf(e.note, sizeof(e.note), "Ended by signal %u after %u ms.", code, duration_ms);
+		break;
+	case RESULT_TIMEOUT:
+		snprintf(e.note, sizeof(e.note), "Killed with its process group after %u ms.",
+		    duration_ms);
+		break;
+	case RESULT_NONE:
+		return; /* nothing configured: nothing ran */
+	default:
+		snprintf(e.note, sizeof(e.note), "It could not be started (error %u).", code);
+	}
+	outputs_note(&e);
+}
+
+static int
+on_action_result(struct msg *m)
+{
+	uint64_t event = msg_get_u64(m);
+	uint8_t result = msg_get_u8(m);
+	uint32_t code = msg_get_u32(m), duration_ms = msg_get_u32(m);
+
+	if (msg_end(m) != 0 || result >= RESULT_MAX)
+		return -1;
+	if (!roled.running)
+		return 0;
+	note_hook((enum action_result)result, code, duration_ms);
+	if ((event & EVENT_OF_ROLED) != 0)
+		admin_action_result(event, (enum action_result)result, code, duration_ms);
+	else
+		input_action_result(event, (enum action_result)result, code, duration_ms);
+	return 0;
+}
+
+static int
+on_check_state(struct msg *m)
+{
+	struct ctl_check k = {0};
+
+	k.index = msg_get_u8(m);
+	k.healthy = msg_get_u8(m);
+	k.in_a_row = msg_get_u16(m);
+	k.exit_code = msg_get_u32(m);
+	k.known = 1;
+	k.age_ms = now_ms();
+	if (msg_end(m) != 0 || k.index >= CONF_CHECKS || k.healthy > 1)
+		return -1;
+	roled.checks[k.index] = k;
+	if (roled.running && k.index < child_conf(&roled.child)->general.n_checks)
+		input_check(k.index, k.healthy);
+	return 0;
+}
+
+static int
+on_process_state(struct msg *m)
+{
+	struct ctl_process p = {0};
+
+	p.process = msg_get_u8(m);
+	p.state = msg_get_u8(m);
+	p.layers = msg_get_u8(m);
+	p.pid = msg_get_u32(m);
+	p.restarts = msg_get_u32(m);
+	p.last_status = msg_get_u32(m);
+	p.backoff_ms = msg_get_u32(m);
+	p.age_ms = msg_get_i64(m);
+	if (msg_end(m) != 0 || p.process >= PROC_MAX || p.state >= PROCESS_STATE_MAX)
+		return -1;
+	roled.process[p.process] = p;
+	roled.process_known[p.process] = 1;
+	return 0;
+}
+
+static int
+on_reload_state(struct msg *m)
+{
+	uint64_t serial = msg_get_u64(m);
+	uint8_t result = msg_get_u8(m), process = msg_get_u8(m), zero = msg_get_u8(m);
+	char text[CTL_TEXT];
+
+	msg_get_text(m, text, sizeof(text));
+	if (msg_end(m) != 0 || result >= RELOAD_RESULT_MAX || process >= PROC_MAX || zero != 0)
+		return -1;
+	roled.conf_serial = serial;
+	roled.reload_result = result;
+	roled.reload_ms = now_ms();
+	snprintf(roled.reload_text, sizeof(roled.reload_text), "%.*s", CTL_NOTE - 1, text);
+	admin_reloaded((enum reload_result)result, text);
+	return 0;
+}
+
+static int
+on_switchover(struct msg *m)
+{
+	struct machine_admin command = {.command = ADMIN_SWITCHOVER, .server = NOBODY};
+
+	if (msg_end(m) != 0)
+		return -1;
+	if (roled.running)
+		input_admin(&command);
+	return 0;
+}
+
+int
+ipc_from_supervisor(struct child *ch, struct msg *m)
+{
+	(void)ch;
+	switch (m->type) {
+	case MSG_SELF_INFO:
+		return on_self_info(m);
+	case MSG_ACTION_RESULT:
+		return on_action_result(m);
+	case MSG_CHECK_STATE:
+		return on_check_state(m);
+	case MSG_PROCESS_STATE:
+		return on_process_state(m);
+	case MSG_RELOAD_STATE:
+		return on_reload_state(m);
+	case MSG_SWITCHOVER:
+		return on_switchover(m);
+	default:
+		return -1;
+	}
+}
+
+/* ---- life of the channels */
+
+static void
+on_edge_closed(struct channel *c)
+{
+	child_edge_lost(&roled.child, c);
+}
+
+static void
+on_control_closed(struct channel *c)
+{
+	int exit_code = child_control_exit(&roled.child);
+
+	if (c->violation != V_NONE) /* it lives and will start us again: no last words */
+		roled_exit(exit_code);
+	obituary_begin(exit_code);
+}
+
+static enum refusal
+on_prepare(struct child *ch, const struct conf *new, uint8_t *index)
+{
+	const struct conf_server *me = &new->server[new->general.self];
+	char error[CONF_ERROR_TEXT];
+
+	(void)ch;
+	*index = new->general.self;
+	if (roled.unusable)
+		return REFUSE_STATE_FILE;
+	if (!roled.introduced)
+		return REFUSE_CONFIG;
+	if (conf_check_all(new, error, sizeof(error)) != 0) {
+		log_error("config refused: %s", error);
+		return REFUSE_CONFIG;
+	}
+	if (roled.public_known && (memcmp(me->key_status, roled.public_status, 32) != 0 ||
+				      memcmp(me->key_data, roled.public_data, 32) != 0)) {
+		log_error("config refused: the key of server %s is not the one of this server; "
+			  "'bulkheadctl key' prints it", me->name);
+		return REFUSE_KEY;
+	}
+	return REFUSE_NONE;
+}
+
+/* The config is in force: links first, so that the machine finds them in their new places. */
+static void
+on_commit(struct child *ch, const struct conf *old)
+{
+	const struct conf *c = child_conf(ch);
+	int64_t now = now_ms();
+
+	if (old == NULL) {
+		links_configure(&roled.links, NULL, c);
+		input_start(now);
+		links_net_up(&roled.links);
+		input_local(PROC_NETD, 1);
+		input_local(PROC_ICMPD, 1);
+	} else {
+		roled.busy = 1; /* what the links say is told after the config */
+		links_configure(&roled.links, old, c);
+		roled.busy = 0;
+		for (size_t i = 0; i < CONF_CHECKS; i++) {
+			if (i >= c->general.n_checks ||
+			    strcmp(c->check[i].name, old->check[i].name) != 0)
+				memset(&roled.checks[i], 0, sizeof(roled.checks[i]));
+		}
+		input_config(c);
+	}
+	roled_wake_at(now);
+}
+
+static void
+on_stop(struct child *ch, uint32_t ms)
+{
+	struct machine_admin command = {.command = ADMIN_STOP, .server = NOBODY, .ms = ms};
+
+	(void)ch;
+	roled.stopping = 1;
+	if (roled.running)
+		input_admin(&command);
+	else
+		roled_end_soon(0, now_ms());
+}
+
+static void
+on_peer_down(struct child *ch, struct channel *c)
+{
+	(void)ch;
+	loop_detach_channel(c);
+	switch (c->peer) {
+	case PROC_NETD:
+		input_local(PROC_NETD, 0); /* first, so that the ends of the links prove nothing */
+		links_net_down(&roled.links);
+		break;
+	case PROC_ICMPD:
+		input_local(PROC_ICMPD, 0);
+		break;
+	case PROC_KEYD:
+		links_key_down(&roled.links);
+		break;
+	default:
+		break;
+	}
+}
+
+static void
+on_peer_up(struct child *ch, struct channel *c)
+{
+	(void)ch;
+	loop_attach_channel(&roled.loop, c, on_edge_closed);
+	if (c->peer == PROC_NETD) {
+		memset(roled.net_count, 0, sizeof(roled.net_count));
+		input_local(PROC_NETD, 1);
+		links_net_up(&roled.links);
+		roled_wake_at(now_ms());
+	} else if (c->peer == PROC_ICMPD) {
+		input_local(PROC_ICMPD, 1);
+	}
+}
+
+static void
+on_dump(struct child *ch)
+{
+	const struct machine *m = &roled.machine;
+	const struct conf *c = child_conf(ch);
+	struct ctl_link l;
+
+	if (!roled.running)
+		return;
+	log_info("role %s, %s, epoch %llu, reason %s", role_name(m->role),
+	    condition_name(m->condition), (unsigned long long)m->persisted.epoch, rule_name(m->why));
+	for (size_t i = 0; i < c->general.n_servers; i++) {
+		if (i != c->general.self)
+			log_info("partner %s: %s, heard %lld ms ago", c->server[i].name,
+			    verdict_name(m->partner[i].verdict),
+			    m->partner[i].heard_ms > 0
+				? (long long)(now_ms() - m->partner[i].heard_ms) : -1LL);
+	}
+	for (unsigned i = 0; links_describe(&roled.links, i, now_ms(), &l); i++)
+		log_info("link %s %s path %u: %s, %u sessions", l.inbound ? "from" : "to",
+		    c->server[l.server].name, l.path, l.state, l.sessions);
+}
+
+static const struct child_ops child_ops = {
+	.on_prepare = on_prepare,
+	.on_commit = on_commit,
+	.on_stop = on_stop,
+	.on_peer_down = on_peer_down,
+	.on_peer_up = on_peer_up,
+	.on_dump = on_dump,
+	.on_other = ipc_from_supervisor,
+};
+
+void
+ipc_init(void)
+{
+	struct child *ch = &roled.child;
+
+	child_init(ch, PROC_ROLED, &child_ops, &roled);
+	child_add_edge(ch, &roled.netd, PROC_NETD, ipc_from_netd, &roled);
+	child_add_edge(ch, &roled.icmpd, PROC_ICMPD, ipc_from_icmpd, &roled);
+	child_add_edge(ch, &roled.keyd, PROC_KEYD, ipc_from_keyd, &roled);
+	loop_attach_channel(&roled.loop, &ch->control, on_control_closed);
+	loop_attach_channel(&roled.loop, &roled.netd, on_edge_closed);
+	loop_attach_channel(&roled.loop, &roled.icmpd, on_edge_closed);
+	loop_attach_channel(&roled.loop, &roled.keyd, on_edge_closed);
+}

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What the machine wants done, in its order.
+ */
+#include "config.h"
+
+#include "roled.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "lib/log.h"
+#include "lib/loop.h"
+
+/* Alarm hooks run behind everything else of a step: nothing of a take-over waits for them. */
+struct alarms {
+	unsigned n;
+	struct {
+		uint8_t rule, peer;
+	} alarm[8];
+};
+
+static int64_t
+wall_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+static const char *
+peer_name(uint8_t peer)
+{
+	const struct conf *c = child_conf(&roled.child);
+
+	return peer < c->general.n_servers ? c->server[peer].name : "nobody";
+}
+
+/* The state is on disk before anything else of the step is done, or nothing of it is done. */
+static void
+run_persist(int durable, int64_t now)
+{
+	struct machine_persisted p;
+	uint8_t content[STORE_CONTENT];
+	size_t n;
+
+	machine_persisted_now(&roled.machine, now, &p);
+	n = persisted_encode(content, &p);
+	if (n == 0 || store_write(&roled.store, content, n, durable) != 0)
+		fatal("the role state cannot be written: %s; no role may be taken without it",
+		    n == 0 ? "too long" : strerror(errno));
+}
+
+static void
+log_entry(const struct ledger_entry *e, const char *note)
+{
+	char text[CTL_TEXT];
+	const char *more = note[0] != '\0' ? ": " : "";
+
+	explain_rule(text, sizeof(text), e->rule, e->peer == NOBODY ? "" : peer_name(e->peer));
+	switch (rule_severity(e->rule)) {
+	case SEVERITY_ALARM:
+		log_error("[%s] %s%s%s", rule_name(e->rule), text, more, note);
+		break;
+	case SEVERITY_WARNING:
+		log_warn("[%s] %s%s%s", rule_name(e->rule), text, more, note);
+		break;
+	case SEVERITY_NOTICE:
+		log_info("[%s] %s%s%s", rule_name(e->rule), text, more, note);
+		break;
+	default:
+		log_debug("[%s] %s%s%s", rule_name(e->rule), text, more, note);
+	}
+}
+
+static void
+append(struct entry *e)
+{
+	static struct ledger_record record;
+	const struct machine_config *mc = &roled.machine.config;
+
+	for (size_t i = 0; i < MACHINE_SERVERS; i++)
+		e->id[i] = i < mc->n_servers ? mc->server[i].id : 0;
+	record.boot = roled.boot;
+	record.at_ms = now_ms();
+	record.wall_ms = wall_ms();
+	record.len = entry_encode(record.content, e);
+	if (record.len == 0 || ledger_append(&roled.ledger, &record) != 0) {
+		if (roled.ledger.failed == 1)
+			log_error("the ledger cannot be written: %s; decisions go on without it",
+			    strerror(errno));
+	}
+}
+
+void
+outputs_note(const struct entry *e)
+{
+	struct entry copy = *e;
+
+	log_entry(&copy.e, copy.note);
+	append(&copy);
+}
+
+static void
+run_ledger(const struct ledger_entry *e)
+{
+	static struct entry entry;
+
+	memset(&entry, 0, sizeof(entry));
+	entry.e = *e;
+	if (e->kind == LEDGER_NO_DECISION && e->margin_ms != MACHINE_NEVER)
+		roled.act_ms = e->at_ms + e->margin_ms;
+	else if (e->kind != LEDGER_EVENT)
+		roled.act_ms = 0;
+	log_entry(e, "");
+	append(&entry);
+}
+
+static void
+run_send(const struct machine_output *o, int64_t now)
+{
+	struct status_record r;
+
+	for (uint8_t i = 0; i < roled.machine.config.n_servers; i++) {
+		if (!(o->u.send.mask >> i & 1))
+			continue;
+		machine_record(&roled.machine, now, i, (enum record_kind)o->u.send.kind,
+		    o->u.send.successor, (enum rule)o->u.send.reason, &r);
+		links_send(&roled.links, i, &r);
+	}
+}
+
+static void
+run_hook(const struct machine_output *o)
+{
+	ask_action(ACTION_HOOK, o->u.become.hook, o->u.become.rule, o->u.become.peer,
+	    o->u.become.epoch, o->u.become.event);
+	roled.hook_event = o->u.become.event;
+	if (o->kind != OUT_BECOME)
+		return;
+	roled.role_ms = now_ms();
+	log_info("this server is %s now, epoch %llu", role_name(o->u.become.role),
+	    (unsigned long long)o->u.become.epoch);
+}
+
+/* Links whose partner should have spoken twice since are worth nothing. */
+static int64_t
+silent_ms(void)
+{
+	const struct machine_config *mc = &roled.machine.config;
+
+	return 2 * mc->status_interval_ms;
+}
+
+static void
+run_reply(const struct machine_output *o)
+{
+	char text[CTL_TEXT];
+
+	explain_rule(text, sizeof(text), o->u.reply.rule,
+	    o->u.reply.peer == NOBODY ? "" : peer_name(o->u.reply.peer));
+	admin_reply(o->u.reply.id, (enum ctl_result)o->u.reply.result, text);
+}
+
+static void
+run_stopped(uint8_t handed_over)
+{
+	static struct msg m;
+
+	if (roled.stopped_sent || roled.orphaned)
+		return;
+	roled.stopped_sent = 1;
+	msg_begin(&m, MSG_STOPPED);
+	msg_put_u8(&m, handed_over);
+	(void)channel_send(&roled.child.control, &m);
+	roled_end_soon(0, now_ms() + FLUSH_MS);
+}
+
+static void
+run_one(const struct machine_output *o, struct alarms *a, int64_t now)
+{
+	switch ((enum output_kind)o->kind) {
+	case OUT_PERSIST:
+		run_persist(o->u.persist.durable, now);
+		break;
+	case OUT_BECOME:
+	case OUT_HOOK:
+		run_hook(o);
+		break;
+	case OUT_SEND:
+		run_send(o, now);
+		break;
+	case OUT_REDIAL:
+		links_redial(&roled.links, o->u.redial.partner, silent_ms());
+		break;
+	case OUT_LEDGER:
+		run_ledger(&o->u.ledger);
+		break;
+	case OUT_REPLY:
+		run_reply(o);
+		break;
+	case OUT_ALARM:
+		if (o->u.alarm.on && a->n < sizeof(a->alarm) / sizeof(a->alarm[0])) {
+			a->alarm[a->n].rule = o->u.alarm.rule;
+			a->alarm[a->n++].peer = o->u.alarm.peer;
+		}
+		break;
+	case OUT_STOPPED:
+		run_stopped(o->u.stopped.handed_over);
+		break;
+	case OUT_MAX:
+		break;
+	}
+}
+
+void
+outputs_run(const struct machine_outputs *o, int64_t now)
+{
+	const struct conf *c = child_conf(&roled.child);
+	struct alarms a = {0};
+
+	for (unsigned i = 0; i < o->n; i++)
+		run_one(&o->out[i], &a, now);
+	if (c->hook[HOOK_ALARM].command[0] == '\0')
+		return;
+	for (unsigned i = 0; i < a.n; i++)
+		ask_action(ACTION_HOOK, HOOK_ALARM, a.alarm[i].rule, a.alarm[i].peer,
+		    roled.machine.persisted.epoch, EVENT_OF_ROLED | ++roled.own_event);
+}

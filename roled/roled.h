@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * roled decides. One struct for the whole process; each file owns the functions of its section.
+ *
+ *	messages, timers, links -> inputs.c -> machine.c -> outputs.c -> files, links, supervisor
+ */
+#ifndef BH_ROLED_H
+#define BH_ROLED_H
+
+#include <stdint.h>
+#include <uv.h>
+
+#include "lib/admin.h"
+#include "lib/channel.h"
+#include "lib/child.h"
+#include "lib/conf.h"
+#include "link.h"
+#include "machine.h"
+#include "store.h"
+
+enum {
+	ADMIN_CLIENTS = 8,
+	WAITING_EVENTS = 64, /* link events that came while the machine was at work */
+	FLUSH_MS = 20,	     /* last words are given this long to leave */
+};
+/* Event numbers of actions that the machine does not know of: hook tests, alarm hooks. */
+#define EVENT_OF_ROLED (UINT64_C(1) << 63)
+
+/* ---- ledger entries as bytes: entry.c */
+
+/* A ledger entry with what roled adds: names are looked up by id when it is read. */
+struct entry {
+	struct ledger_entry e;
+	uint32_t id[MACHINE_SERVERS]; /* machine_server.id at the time of writing */
+	uint64_t value;		      /* of some rules: exit code, duration */
+	char note[CTL_NOTE];	      /* who asked, output of a check ...; may be empty */
+};
+/* Returns the length, at most LEDGER_CONTENT. */
+size_t entry_encode(uint8_t out[LEDGER_CONTENT], const struct entry *e);
+int entry_decode(const uint8_t *in, size_t len, struct entry *e);
+size_t persisted_encode(uint8_t out[STORE_CONTENT], const struct machine_persisted *p);
+int persisted_decode(const uint8_t *in, size_t len, struct machine_persisted *p);
+
+/* ---- one connection of bulkheadctl: admin.c */
+enum listing { LISTING_NONE, LISTING_SEARCH, LISTING_SEND };
+struct admin_client {
+	struct channel channel;
+	uint8_t used;
+	uint8_t closing;     /* answered with a refusal: goes when that is sent */
+	uint8_t all;	     /* uid 0: may everything; else questions only */
+	uint32_t generation; /* tells this client of the slot from the one before */
+	uint32_t uid;
+	uint64_t waits_event; /* hook test whose result it waits for; 0: none */
+	uint8_t waits_reload;
+	/* events: next one to send, how many are left, then follow or end */
+	uint8_t listing; /* enum listing */
+	uint8_t follow, decisions;
+	uint64_t next, left, found;
+};
+
+struct roled {
+	struct child child;
+	struct channel netd, icmpd, keyd;
+	uv_loop_t loop;
+	uv_timer_t timer; /* wakes the loop when something is due */
+	uv_idle_t idle;
+	uv_check_t check; /* runs what is due, after all messages that came with it */
+	uv_async_t orphan;
+	uv_poll_t admin;
+	struct links links;
+	struct store store;
+	struct ledger ledger;
+	struct machine_persisted persisted; /* as read at the start */
+	uint8_t unusable; /* state files cannot be used: refuse every config */
+	uint64_t boot;	  /* random, of this start */
+	uint64_t instance; /* of the supervisor */
+	uint32_t generation;
+	uint8_t degraded, obituary_allowed, introduced;
+	uint8_t public_known; /* keyd said who we are: */
+	uint8_t public_status[32], public_data[32];
+
+	struct machine machine;
+	uint8_t running; /* machine_init was done */
+	uint8_t busy;	 /* outputs are under way: link events wait */
+	struct machine_link waiting[WAITING_EVENTS];
+	unsigned n_waiting;
+	int64_t machine_next_ms;
+	int64_t due_ms; /* the timer is armed for it */
+	uint64_t own_event; /* last number given out here */
+
+	/* the end */
+	uint8_t orphaned, stopping, stopped_sent;
+	int64_t exit_ms; /* 0: not yet */
+	int exit_code;
+
+	/* shown to the admin */
+	uint64_t net_count[NET_COUNTER_MAX];
+	struct ctl_process process[PROC_MAX]; /* age_ms holds the boottime of the change */
+	uint8_t process_known[PROC_MAX];
+	struct ctl_check checks[CONF_CHECKS]; /* age_ms holds the boottime of the result; names not set */
+	uint64_t conf_serial;
+	uint8_t reload_result;
+	int64_t reload_ms; /* 0: none since the start */
+	char reload_text[CTL_NOTE];
+	uint64_t hook_event; /* last role hook */
+	int64_t role_ms;     /* in this role since */
+	int64_t act_ms;	     /* the machine acts then if nothing changes; 0: not so */
+	struct admin_client client[ADMIN_CLIENTS];
+	uint32_t client_generation;
+};
+extern struct roled roled;
+
+/* ---- the process: main.c */
+
+/* Something is due at that time: arm the one timer. */
+void roled_wake_at(int64_t due_ms);
+/* Leave after the last bytes have gone, at the latest at the given time. */
+void roled_end_soon(int exit_code, int64_t at_ms);
+/* Wipe and leave now. */
+void roled_exit(int exit_code) __attribute__((noreturn));
+
+/* ---- messages: ipc.c */
+
+void ipc_init(void);
+/* Handlers for the tests of hostile peers. */
+int ipc_from_netd(struct channel *c, struct msg *m);
+int ipc_from_icmpd(struct channel *c, struct msg *m);
+int ipc_from_keyd(struct channel *c, struct msg *m);
+int ipc_from_supervisor(struct child *ch, struct msg *m);
+extern const struct links_ops ipc_links_ops;
+/* ACTION to the supervisor. */
+void ask_action(enum action action, uint8_t index, uint8_t rule, uint8_t peer, uint64_t epoch,
+    uint64_t event);
+
+/* ---- events into the machine: inputs.c */
+
+void input_start(int64_t now);
+void input_tick(int64_t now);
+void input_config(const struct conf *c);
+void input_link(const struct machine_link *event);
+void input_record(uint8_t partner, uint8_t path, uint8_t direction, const struct status_record *r);
+void input_icmp(const struct machine_icmp *probe);
+void input_local(enum process process, int up);
+void input_check(uint8_t index, int healthy);
+void input_action_result(uint64_t event, enum action_result result, uint32_t code,
+    int64_t duration_ms);
+void input_admin(const struct machine_admin *command);
+void input_orphaned(void);
+
+/* ---- what the machine wants done: outputs.c */
+
+void outputs_run(const struct machine_outputs *o, int64_t now);
+/* An entry of roled's own (admin commands, results). */
+void outputs_note(const struct entry *e);
+
+/* ---- entries made readable: explain.c */
+
+/* record may be of an earlier roled or config. Returns 0, or -1 when its content is damaged. */
+int explain_record(const struct ledger_record *record, const struct conf *c,
+    const struct machine_config *mc, struct ctl_event *out);
+/* The sentence of a rule with the name of the peer in it. */
+void explain_rule(char *out, size_t size, uint8_t rule, const char *peer);
+
+/* ---- the state of everything for the admin: report.c */
+
+void report_self(struct ctl_self *s, int64_t now);
+void report_server(struct ctl_server *s, uint8_t i, int64_t now);
+void report_reference(struct ctl_reference *r, uint8_t i, int64_t now);
+void report_check(struct ctl_check *k, uint8_t i, int64_t now);
+void report_process(struct ctl_process *p, uint8_t i, int64_t now);
+
+/* ---- admin socket: admin.c */
+
+void admin_init(void);
+/* Go on with listings, a bounded piece per turn of the loop. 1: there is more to do at once. */
+int admin_turn(void);
+void admin_reply(uint64_t id, enum ctl_result result, const char *text);
+void admin_action_result(uint64_t event, enum action_result result, uint32_t code,
+    uint32_t duration_ms);
+void admin_reloaded(enum reload_result result, const char *text);
+
+/* ---- death of the supervisor: obituary.c */
+
+void obituary_init(void);
+/* The control channel ended: send the last words and go. */
+void obituary_begin(int exit_code);
+
+#endif
