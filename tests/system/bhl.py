@@ -257,6 +257,10 @@ def status_record(boot=b"\1" * 8, seq=1, kind=1, role=0, condition=0, reason=0, 
         digest + struct.pack("<QqQq", *lease, *grant))
 
 
+def server_id(status_public):
+    return int.from_bytes(status_public[:4], "big") or 1
+
+
 def close_record():
     return bytes([1, 128]) + bytes(STATUS_SIZE - 2)
 
