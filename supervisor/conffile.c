@@ -36,6 +36,7 @@ struct config_job {
 
 static struct config_job *job; /* the one that is running */
 static uint32_t generation;
+static unsigned errors_logged; /* of the last run, line by line */
 
 __attribute__((format(printf, 1, 2))) static void
 set_error(const char *fmt, ...)
@@ -95,6 +96,7 @@ finish(void)
 			;
 	}
 	log_pipe_close(&j->log);
+	errors_logged = j->errors;
 	if (!j->complete && j->error[0] == '\0') {
 		char text[128];
 
@@ -250,7 +252,7 @@ on_done_now(const struct conf *c, const char *error)
 	now_result = error == NULL ? 0 : -1;
 	if (error == NULL)
 		*now_conf = *c;
-	else
+	else if (errors_logged == 0)
 		log_error("%s", error);
 }
 

@@ -346,7 +346,7 @@ main(int argc, char **argv)
 		fail(EXIT_FATAL);
 	if (open_basics() != 0 || spawn_find_users(NULL) != 0)
 		fail(EXIT_SANDBOX);
-	if (spawn_check_programs() != 0)
+	if (spawn_check_programs(check_only) != 0)
 		fail(EXIT_CONFIG);
 	code = prepare();
 	if (code != EXIT_OK)

@@ -273,12 +273,14 @@ spawn_process(const struct spawn *s, int *log_fd)
 }
 
 int
-spawn_check_programs(void)
+spawn_check_programs(int parser_only)
 {
 	for (size_t i = 0; i < N_ROWS; i++) {
 		char path[PATH_MAX];
 		struct stat st;
 
+		if (parser_only && rows[i] != PROC_PARSER)
+			continue;
 		snprintf(path, sizeof(path), "%s/%s", sup.libexec, process_name(rows[i]));
 		if (stat(path, &st) != 0) {
 			log_error("%s: %s: the programs of the children are missing (installed? or -x DIR)",

@@ -77,7 +77,7 @@ void spawn_init(struct spawn *s, enum process process);
 /* Fork and exec in the order of entering. Returns the pid, or -1 (logged). *log_fd: its log pipe. */
 pid_t spawn_process(const struct spawn *s, int *log_fd);
 /* Are all programs there? -1 and one line that names the missing one. */
-int spawn_check_programs(void);
+int spawn_check_programs(int parser_only);
 /* Users of the children: from c, else by the name of roles.def. Returns 0 or -1 (logged). */
 int spawn_find_users(const struct conf *c);
 
