@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Breach drill: the attempts themselves, and the stage on which they are made.
+ */
+#ifndef BH_TESTS_BREACH_ATTEMPTS_H
+#define BH_TESTS_BREACH_ATTEMPTS_H
+
+#include <errno.h>
+#include <stddef.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+
+#include "policy/policy.h"
+
+/* A process of the table and what it inherits. */
+struct drill_role {
+	enum process process;
+	unsigned peers;	   /* mask of enum process: channels besides the one to the supervisor */
+	unsigned listeners; /* mask of descriptors that are listening TCP sockets */
+	unsigned files;	   /* mask of descriptors that are regular files */
+	unsigned admin;	   /* mask of descriptors that are listening Unix sockets */
+};
+extern const struct drill_role drill_roles[];
+extern const size_t drill_n_roles;
+
+/* Where an attempt leaves its result: a pipe that is its log as well. */
+struct drill_report {
+	int pipe[2];
+};
+
+/* 0 when this machine or user cannot run the drill. */
+int drill_prepare(void);
+void drill_clean_up(void);
+int drill_has_mdwe(void);
+/* What the attempts aim at. */
+struct drill_targets {
+	pid_t supervisor;
+	pid_t same_user; /* a process with the user of the attempt, easy to trace */
+	unsigned short port; /* TCP, loopback */
+	char pathname[96];
+	char abstract[64];
+	unsigned long long expected_fds; /* bit per descriptor below 64 */
+};
+extern struct drill_targets drill_target;
+void drill_die(const char *what) __attribute__((noreturn));
+/* In the process of the attempt: fixed descriptors as the supervisor lays them out. */
+void drill_descriptors(const struct drill_role *role, const struct drill_report *report);
+void drill_core_limit(rlim_t limit);
+void drill_namespaces(void);
+void drill_parse_args(enum process process, struct sandbox_args *args);
+void drill_report_open(struct drill_report *r);
+void drill_report_result(long result);
+/* Wait for the process and say how the attempt ended. */
+void drill_report_read(struct drill_report *r, pid_t pid, char *verdict, size_t size);
+
+/*
+ * Every attempt returns what its system call returned: -1 with errno when it was refused. The rest
+ * is "through".
+ */
+#define ATTEMPTS(X)                                                                                \
+	X(open_shadow) X(open_own_memory) X(open_root) X(open_null) X(openat2_null) X(creat_file)  \
+	X(reopen_descriptor) X(stray_descriptors) X(execve_shell) X(execveat_descriptor)           \
+	X(mmap_rwx) X(mmap_rx) X(mprotect_x) X(mmap_file) X(make_memfd) X(attach_shm)              \
+	X(remap_pages) X(protect_with_key) X(make_child) X(make_vfork) X(make_clone)               \
+	X(make_clone3) X(make_thread) X(become_root) X(become_root_all) X(change_group)            \
+	X(change_groups) X(set_capabilities) X(keep_capabilities) X(change_securebits)             \
+	X(unshare_user) X(unshare_net) X(enter_namespace) X(mount_proc) X(pivot) X(chroot_again)   \
+	X(add_filter) X(set_dumpable) X(allow_tracer) X(change_memory_map) X(drop_death_signal)    \
+	X(make_ring) X(x32_getpid) X(int80_getpid) X(ioctl_high) X(fcntl_high) X(mprotect_high)    \
+	X(shutdown_high) X(setsockopt_high) X(raise_limit) X(raise_limit_of_parent) X(crash)       \
+	X(kill_supervisor) X(kill_group) X(kill_all) X(kill_sibling) X(tgkill_supervisor)          \
+	X(pidfd_kill) X(queue_signal) X(trace_sibling) X(trace_same_user) X(read_sibling)          \
+	X(steal_descriptor) X(open_sibling_memory) X(connect_abstract) X(connect_pathname)         \
+	X(get_shm) X(get_semaphore) X(get_queue) X(open_queue) X(use_keyring) X(watch_files)       \
+	X(watch_mount) X(fault_memory) X(count_events) X(load_bpf) X(send_on_resource)             \
+	X(send_on_unknown) X(sendmsg_on_channel) X(send_to_address) X(send_fastopen)               \
+	X(socket_inet) X(socket_udp) X(socket_inet6) X(socket_raw) X(socket_packet)                \
+	X(socket_unix) X(socket_netlink) X(socket_alg) X(socket_vsock) X(pair_datagram)            \
+	X(bind_descriptor) X(listen_descriptor) X(connect_unspec) X(tcp_connect) X(tcp_bind)       \
+	X(shutdown_listener) X(shutdown_listener_read) X(set_option_on_listener) X(own_listener)   \
+	X(async_listener) X(replace_handler) X(replace_control) X(set_clock) X(reboot_machine)
+#define X(name) long try_##name(void);
+ATTEMPTS(X)
+#undef X
+
+#endif
