@@ -19,7 +19,7 @@
 
 #include "../lib/conf_options.h"
 #include "../lib/nearest.h"
-#include "source.h"
+#include "../lib/source.h"
 #include "values.h"
 
 enum {

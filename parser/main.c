@@ -20,10 +20,10 @@
 #include "../lib/channel.h"
 #include "../lib/conf.h"
 #include "../lib/log.h"
+#include "../lib/source.h"
 #include "../policy/sandbox.h"
 #include "file.h"
 #include "lookup.h"
-#include "source.h"
 
 static char passwd[LOOKUP_MAX + 1], group[LOOKUP_MAX + 1], hosts[LOOKUP_MAX + 1];
 static char inet6[64 * 1024 + 1];

@@ -17,7 +17,7 @@
 
 #include "lib/conf.h"
 #include "parser/file.h"
-#include "parser/source.h"
+#include "lib/source.h"
 
 static const struct lookup lookup = {
     .passwd = "root:x:0:0:root:/root:/bin/sh\nscada:x:1001:1002:,,,:/home:/bin/sh\nbroken:x:x:1\n",

@@ -2,8 +2,8 @@
 /*
  * The text of the config file before libconfuse sees it. Pure.
  */
-#ifndef BH_PARSER_SOURCE_H
-#define BH_PARSER_SOURCE_H
+#ifndef BH_LIB_SOURCE_H
+#define BH_LIB_SOURCE_H
 
 #include <stddef.h>
 
