@@ -40,7 +40,7 @@ enum rule {
 #define RULE(id, number, name, severity, text) RULE_##id = number,
 #include "rules.def"
 #undef RULE
-	RULE_MAX = 128
+	RULE_MAX = 160
 };
 enum severity { SEVERITY_INFO, SEVERITY_NOTICE, SEVERITY_WARNING, SEVERITY_ALARM, SEVERITY_MAX };
 
