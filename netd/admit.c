@@ -82,8 +82,6 @@ admit_init(void)
 	limit_init(&limit_other, seed, 1, 1);
 	limit_init(&limit_partner, seed, 1, 1);
 	uv_timer_init(&netd_loop, &rest_timer);
-	for (int i = 0; i < HELLOS; i++)
-		hellos[i].fd = -1;
 }
 
 /* A config is in force. Connections that were let in before are not judged again. */
