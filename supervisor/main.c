@@ -359,6 +359,8 @@ main(int argc, char **argv)
 		fail(EXIT_FATAL);
 	if (confine() != 0)
 		fail(EXIT_SANDBOX);
+	if (sup.conf.general.realtime)
+		realtime_self();
 	actions_attach();
 	actions_send_config(&sup.conf);
 	processes_start();

@@ -610,6 +610,7 @@ watch(struct proc *p, int64_t now, int stalled)
 	if (p->deadline_ms > 0 && now >= p->deadline_ms)
 		proc_kill(p, p->step == STEP_SPAWNED ? "it was not ready in time"
 						      : "it did not answer its first config");
+	realtime_watch(p);
 	if (p->step != STEP_UP)
 		return;
 	if (now - p->heard_ms >= SILENT_MS) {

@@ -513,6 +513,8 @@ take_config(void)
 	for (unsigned i = 0; i < conf.general.n_checks; i++)
 		identity_find(&check_identity[i], conf.check[i].uid, conf.check[i].gid);
 	incoming_begun = 0;
+	if (conf.general.realtime) /* a hook must start at once also on a loaded machine */
+		realtime_self();
 }
 
 static int

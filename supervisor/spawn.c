@@ -173,7 +173,7 @@ child_schedule(const struct plan *plan)
 	struct sched_param sp = {.sched_priority = 1};
 
 	if (plan->spawn->realtime && plan->row->realtime)
-		(void)syscall(SYS_sched_setscheduler, 0, SCHED_RR, &sp);
+		(void)syscall(SYS_sched_setscheduler, 0, SCHED_RR, &sp); /* watched by realtime.c */
 }
 
 /* In the forked child. */

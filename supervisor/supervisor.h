@@ -132,6 +132,10 @@ struct proc {
 	uint64_t cookie;
 	uint8_t asked; /* PREPARE outstanding */
 	uint8_t stop_sent;
+	uint8_t demoted; /* realtime.c: normal scheduling for now */
+	unsigned busy_ticks;
+	int64_t cpu_us, cpu_at_us; /* at the last tick, of cpu_pid */
+	pid_t cpu_pid;
 	uint8_t ever_up;
 	int64_t accused_ms;	/* when it last reported a peer; 0: never */
 	const char *killed_for; /* why we killed it, for the log */
@@ -166,6 +170,13 @@ void processes_report(struct proc *p); /* PROCESS_STATE to roled */
 void processes_report_all(void);
 /* Next step of a stop that is under way, after anything that it waits for. */
 void processes_stop_continue(void);
+
+/* ---- real-time scheduling: realtime.c */
+
+/* This process itself, but nothing that it forks. Quietly does nothing where it is not allowed. */
+void realtime_self(void);
+/* Once a tick: demote a child that keeps a CPU busy, and back. */
+void realtime_watch(struct proc *p);
 
 /* ---- channel matrix: channels.c */
 
