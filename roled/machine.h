@@ -396,6 +396,8 @@ struct machine_reference {
 
 enum handover { HANDOVER_NONE, HANDOVER_OFFERED, HANDOVER_STOPPING, HANDOVER_ABDICATED, HANDOVER_MAX };
 
+enum stop_step { STOP_BEGIN, STOP_HANDOVER, STOP_SERVICE, STOP_HOOK, STOP_DONE };
+
 struct machine {
 	struct machine_config config;
 	struct machine_persisted persisted;
@@ -416,6 +418,7 @@ struct machine {
 	uint8_t isolated;
 	uint8_t may_resume; /* stepped down isolated: 1 a partner may be main, 2 they were gone before */
 	uint8_t orphaned;
+	uint8_t abdicated; /* our goodbye gives up the role of main */
 	int64_t started_ms, main_since_ms;
 	int64_t now_ms;	    /* of the last input */
 	int64_t promised_ms; /* next_ms of the last step */
@@ -423,6 +426,7 @@ struct machine {
 	int64_t stall_ms;   /* end of the last stall */
 	int64_t floor_ms;   /* what was not heard before then proves nothing about us */
 	int64_t isolated_ms; /* since, or end of the last */
+	int64_t refs_from_ms; /* a majority of the references is seen since, 0 not */
 	int64_t send_ms;    /* next status record */
 	int64_t icmp_from_ms; /* icmpd works since; 0: it does not */
 	int64_t netd_from_ms; /* netd works since; 0: it does not */
@@ -455,11 +459,16 @@ struct machine {
 	uint8_t hook_kind, hook_failed;
 	/* ordered stop */
 	uint8_t stopping; /* 0, 1 handing over or hook, 2 stopped */
+	uint8_t stop_step; /* enum stop_step */
+	uint8_t stop_handed_over;
 	int64_t stop_until_ms;
-	uint64_t stop_event;
+	uint64_t stop_event; /* stop hook that we wait for */
 	/* voters */
 	uint64_t lease_epoch;	 /* we ask for, or hold, a lease of this epoch; 0 not */
 	int64_t lease_ask_ms;	 /* next request */
+	int64_t lease_sent_ms;	 /* the present request was first sent */
+	int64_t lease_want_ms;	 /* main was lost then, 0 not */
+	int64_t lease_retry_ms;	 /* no new candidacy before */
 	int64_t lease_until_ms;	 /* D of the lease we hold; 0 none */
 	int64_t candidate_ms;	 /* this candidacy began */
 	uint8_t lease_rule;	 /* why we are a candidate */
