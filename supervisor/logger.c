@@ -20,16 +20,27 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PIPE_BURST = 200, PIPE_RATE = 50, PIPE_BUDGET = 16 };
+enum {
+	PIPE_BURST = 200, /* lines of a child at once, and per second */
+	PIPE_RATE = 50,
+	RUNNER_FACTOR = 10, /* it bounds the output of each hook itself, and must not lose its own lines */
+	PIPE_BUDGET = 16,
+};
 
-static int to_stderr = 1;
-static int to_syslog;
+/* Where lines go. A write returns 0, or -1 when the line is lost. */
+typedef int sink_write(enum log_level level, const char *name, pid_t pid, const char *text);
+static sink_write write_stderr, write_syslog;
+static struct sink {
+	sink_write *write;
+	int on;
+	uint64_t lost;
+} sinks[] = {{write_stderr, 1, 0}, {write_syslog, 0, 0}};
+enum { SINK_STDERR, SINK_SYSLOG, N_SINKS };
 static int syslog_fd = -1;
-static uint64_t lost;
 
 static const char *const level_names[LOG_L_MAX] = {"error", "warning", "info", "debug"};
 
-static void
+static int
 write_stderr(enum log_level level, const char *name, pid_t pid, const char *text)
 {
 	struct pollfd pfd = {.fd = STDERR_FILENO, .events = POLLOUT};
@@ -44,18 +55,17 @@ write_stderr(enum log_level level, const char *name, pid_t pid, const char *text
 	n = snprintf(line, sizeof(line), "%s.%03ldZ %s[%d] %s: %s\n", when, ts.tv_nsec / 1000000,
 	    name, (int)pid, level_names[level], text);
 	if (n < 0)
-		return;
+		return -1;
 	if ((size_t)n >= sizeof(line)) {
 		n = sizeof(line) - 1;
 		line[n - 1] = '\n';
 	}
 	/* a pipe is writable when PIPE_BUF bytes fit, and a line is shorter: this write waits for nobody */
-	if (poll(&pfd, 1, 0) != 1 || write(STDERR_FILENO, line, (size_t)n) < 0)
-		lost++;
+	return poll(&pfd, 1, 0) == 1 && write(STDERR_FILENO, line, (size_t)n) >= 0 ? 0 : -1;
 }
 
 /* One datagram to the system logger; syslog(3) would wait for a logger that is stuck. */
-static void
+static int
 write_syslog(enum log_level level, const char *name, pid_t pid, const char *text)
 {
 	static const int priority[LOG_L_MAX] = {LOG_ERR, LOG_WARNING, LOG_INFO, LOG_DEBUG};
@@ -73,40 +83,35 @@ write_syslog(enum log_level level, const char *name, pid_t pid, const char *text
 	}
 	n = snprintf(line, sizeof(line), "<%d>bulkhead[%d]: %s[%d] %s", LOG_DAEMON | priority[level],
 	    (int)getpid(), name, (int)pid, text);
-	if (n < 0 || syslog_fd < 0) {
-		lost++;
-		return;
-	}
+	if (n < 0 || syslog_fd < 0)
+		return -1;
 	if ((size_t)n >= sizeof(line))
 		n = sizeof(line) - 1;
-	if (send(syslog_fd, line, (size_t)n, MSG_NOSIGNAL) < 0) {
-		lost++;
-		if (errno != EAGAIN && errno != EMSGSIZE) { /* the logger was restarted */
-			close(syslog_fd);
-			syslog_fd = -1;
-		}
+	if (send(syslog_fd, line, (size_t)n, MSG_NOSIGNAL) >= 0)
+		return 0;
+	if (errno != EAGAIN && errno != EMSGSIZE) { /* the logger was restarted */
+		close(syslog_fd);
+		syslog_fd = -1;
 	}
+	return -1;
 }
 
 static void
 write_line(enum log_level level, const char *name, pid_t pid, const char *text)
 {
-	if (lost > 0) {
-		uint64_t n = lost;
-		char note[64];
+	char note[64];
 
-		lost = 0;
-		snprintf(note, sizeof(note), "%llu log lines were lost", (unsigned long long)n);
-		write_line(LOG_L_WARN, "supervisor", getpid(), note);
-		if (lost > 0) {
-			lost += n;
-			return;
-		}
+	for (int i = 0; i < N_SINKS; i++) {
+		struct sink *s = &sinks[i];
+
+		if (!s->on)
+			continue;
+		snprintf(note, sizeof(note), "%llu log lines were lost", (unsigned long long)s->lost);
+		if (s->lost > 0 && s->write(LOG_L_WARN, "supervisor", getpid(), note) == 0)
+			s->lost = 0;
+		if (s->lost > 0 || s->write(level, name, pid, text) != 0)
+			s->lost++;
 	}
-	if (to_stderr)
-		write_stderr(level, name, pid, text);
-	if (to_syslog)
-		write_syslog(level, name, pid, text);
 }
 
 static void
@@ -118,14 +123,14 @@ own_line(enum log_level level, const char *text)
 void
 logger_init(int foreground)
 {
-	to_syslog = !foreground;
+	sinks[SINK_SYSLOG].on = !foreground;
 	log_to(own_line);
 }
 
 void
 logger_detach(void)
 {
-	to_stderr = 0;
+	sinks[SINK_STDERR].on = 0;
 }
 
 /* A whole line of a child: "<level> text"; anything else is a library's last words. */
@@ -231,7 +236,10 @@ log_pipe_open(struct log_pipe *p, uv_loop_t *loop, int fd, enum process process,
 	p->fd = fd;
 	p->process = process;
 	p->pid = pid;
-	bucket_init(&p->bucket, PIPE_BURST, PIPE_RATE, now_ms());
+	if (process == PROC_RUNNER)
+		bucket_init(&p->bucket, RUNNER_FACTOR * PIPE_BURST, RUNNER_FACTOR * PIPE_RATE, now_ms());
+	else
+		bucket_init(&p->bucket, PIPE_BURST, PIPE_RATE, now_ms());
 	p->poll = calloc(1, sizeof(*p->poll));
 	if (p->poll == NULL || uv_poll_init(loop, p->poll, fd) != 0)
 		fatal("cannot watch the log pipe of %s", process_name(process));
