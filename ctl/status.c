@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * bulkheadctl status: what this server is, sees, and why.
+ */
+#include "ctl.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "../lib/units.h"
+
+static const char *
+server_name(const struct answer *a, uint8_t index)
+{
+	for (size_t i = 0; i < a->n_servers; i++) {
+		if (a->server[i].index == index)
+			return a->server[i].name;
+	}
+	return "?";
+}
+
+/* What is not as it usually is. */
+static void
+print_notes(const struct ctl_self *s)
+{
+	char age[UNITS_TEXT];
+
+	if (s->note[0] != '\0')
+		printf("  %s\n", s->note);
+	if (s->paused)
+		printf("  PAUSED for another %s by %s: %s\n", age_text(s->pause_left_ms, age),
+		    s->pause_owner, s->pause_reason);
+	if (s->observe)
+		printf("  OBSERVES ONLY: decides and logs, changes nothing\n");
+	if (s->degraded)
+		printf("  DEGRADED: started with --allow-degraded, a layer of the sandbox is "
+		       "missing\n");
+	if (s->hold_left_ms >= 0)
+		printf("  takes over in %s if nothing changes\n", age_text(s->hold_left_ms, age));
+	if (s->reload_age_ms >= 0 && s->reload_result != RELOAD_DONE &&
+	    s->reload_result != RELOAD_UNCHANGED)
+		printf("  LAST RELOAD (%s ago): %s: %s\n", age_text(s->reload_age_ms, age),
+		    reload_word(s->reload_result), s->reload_text);
+}
+
+static void
+print_head(const struct answer *a)
+{
+	const struct ctl_self *s = &a->self;
+	char age[UNITS_TEXT], hex[33];
+
+	printf("%s in group %s: %s, %s, epoch %" PRIu64 ", for %s\n", s->name, s->group, s->role,
+	    s->condition, s->epoch, age_text(s->role_age_ms, age));
+	printf("main: %s · arbitration: %s · config: serial %" PRIu64 ", digest %.8s\n",
+	    s->main_server == CTL_NO_SERVER ? "nobody" : server_name(a, s->main_server),
+	    arbitration_name(s->mode), s->conf_serial,
+	    hex_bytes(s->digest, sizeof(s->digest), hex));
+	print_notes(s);
+}
+
+/* "0.21ms" */
+static void
+set_rtt(struct table *t, size_t column, uint32_t us)
+{
+	if (us > 0)
+		table_set(t, column, "%u.%02ums", us / 1000, us / 10 % 100);
+}
+
+static void
+set_loss(struct table *t, size_t column, uint16_t per_mille)
+{
+	table_set(t, column, "%u.%u%%", per_mille / 10U, per_mille % 10U);
+}
+
+static void
+print_servers(const struct answer *a)
+{
+	static const char *const headings[] = {"SERVER", "KIND", "ROLE", "CONDITION", "VERDICT",
+	    "LINK", "ICMP", "HEARD", "RTT", "LOSS", "REMARK"};
+	struct table t;
+	char age[UNITS_TEXT];
+
+	table_init(&t, 11, headings, 1 << 7 | 1 << 8 | 1 << 9);
+	for (size_t i = 0; i < a->n_servers; i++) {
+		const struct ctl_server *s = &a->server[i];
+
+		table_row(&t);
+		table_set(&t, 0, "%s%s", s->name, s->self ? "*" : "");
+		table_set(&t, 1, "%s", server_kind_name(s->kind));
+		table_set(&t, 2, "%s", s->self ? a->self.role : s->role);
+		table_set(&t, 3, "%s", s->self ? a->self.condition : s->condition);
+		if (s->self)
+			continue;
+		table_set(&t, 4, "%s", s->verdict);
+		table_set(&t, 5, "%s", s->link);
+		table_set(&t, 6, "%s", s->icmp);
+		table_set(&t, 7, "%s", age_text(s->status_age_ms, age));
+		set_rtt(&t, 8, s->rtt_us);
+		set_loss(&t, 9, s->loss_per_mille);
+		table_set(&t, 10, "%s%s%s%s", s->paused ? "paused " : "",
+		    s->observe ? "observes " : "", s->checks_failing ? "unhealthy " : "",
+		    s->digest_differs ? "config differs" : "");
+	}
+	putchar('\n');
+	table_print(&t, stdout);
+}
+
+static void
+print_links(const struct answer *a)
+{
+	static const char *const headings[] = {
+	    "LINK", "PATH", "STATE", "ADDRESS", "UP", "HEARD", "SESSIONS", "FAILED", "LAST END"};
+	struct table t;
+	char age[UNITS_TEXT];
+
+	table_init(&t, 9, headings, 1 << 1 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7);
+	for (size_t i = 0; i < a->n_links; i++) {
+		const struct ctl_link *l = &a->link[i];
+
+		table_row(&t);
+		table_set(&t, 0, "%s %s", l->inbound ? "from" : "to", server_name(a, l->server));
+		table_set(&t, 1, "%u", l->path + 1U);
+		table_set(&t, 2, "%s", l->state);
+		table_set(&t, 3, "%s", l->address);
+		if (l->up_age_ms >= 0) {
+			table_set(&t, 4, "%s", age_text(l->up_age_ms, age));
+			table_set(&t, 5, "%s", age_text(l->heard_age_ms, age));
+		}
+		table_set(&t, 6, "%u", l->sessions);
+		table_set(&t, 7, "%u", l->failures);
+		table_set(&t, 8, "%s", l->last_end);
+	}
+	if (a->n_links > 0)
+		putchar('\n');
+	table_print(&t, stdout);
+}
+
+static void
+print_processes(const struct answer *a)
+{
+	static const char *const headings[] = {
+	    "PROCESS", "STATE", "PID", "FOR", "RESTARTS", "NEXT TRY", "SANDBOX"};
+	struct table t;
+	char text[160];
+
+	table_init(&t, 7, headings, 1 << 2 | 1 << 3 | 1 << 4 | 1 << 5);
+	for (size_t i = 0; i < a->n_processes; i++) {
+		const struct ctl_process *p = &a->process[i];
+
+		table_row(&t);
+		table_set(&t, 0, "%s", process_name((enum process)p->process));
+		table_set(&t, 1, "%s", process_word(p->state));
+		if (p->pid != 0)
+			table_set(&t, 2, "%u", p->pid);
+		table_set(&t, 3, "%s", age_text(p->age_ms, text));
+		table_set(&t, 4, "%u", p->restarts);
+		if (p->state == PROCESS_BACKOFF)
+			table_set(&t, 5, "%s", age_text(p->backoff_ms, text));
+		table_set(&t, 6, "%s", layers_text(p->layers, text, sizeof(text)));
+	}
+	if (a->n_processes > 0)
+		putchar('\n');
+	table_print(&t, stdout);
+}
+
+static void
+print_checks(const struct answer *a)
+{
+	static const char *const headings[] = {
+	    "CHECK", "STATE", "IN A ROW", "EXIT CODE", "LAST RUN"};
+	struct table t;
+	char age[UNITS_TEXT];
+
+	table_init(&t, 5, headings, 1 << 2 | 1 << 3 | 1 << 4);
+	for (size_t i = 0; i < a->n_checks; i++) {
+		const struct ctl_check *c = &a->check[i];
+
+		table_row(&t);
+		table_set(&t, 0, "%s", c->name);
+		table_set(&t, 1, "%s",
+		    !c->known	 ? "not run yet"
+		    : c->healthy ? "healthy"
+				 : "FAILS");
+		table_set(&t, 2, "%u", c->in_a_row);
+		table_set(&t, 3, "%u", c->exit_code);
+		table_set(&t, 4, "%s", age_text(c->age_ms, age));
+	}
+	if (a->n_checks > 0)
+		putchar('\n');
+	table_print(&t, stdout);
+}
+
+static void
+print_references(const struct answer *a)
+{
+	static const char *const headings[] = {"REFERENCE", "STATE", "HEARD", "RTT", "LOSS"};
+	struct table t;
+	char age[UNITS_TEXT];
+
+	table_init(&t, 5, headings, 1 << 2 | 1 << 3 | 1 << 4);
+	for (size_t i = 0; i < a->n_references; i++) {
+		const struct ctl_reference *r = &a->reference[i];
+
+		table_row(&t);
+		table_set(&t, 0, "%s", r->address);
+		table_set(&t, 1, "%s", r->state);
+		table_set(&t, 2, "%s", age_text(r->age_ms, age));
+		set_rtt(&t, 3, r->rtt_us);
+		set_loss(&t, 4, r->loss_per_mille);
+	}
+	if (a->n_references > 0)
+		putchar('\n');
+	table_print(&t, stdout);
+}
+
+/* Connections that were refused, by reason; nothing when there were none. */
+static void
+print_refused(const struct answer *a)
+{
+	const char *gap = "\nrefused since the start: ";
+
+	for (unsigned i = NET_SLOTS_FULL; i <= NET_OWNER_REFUSED && a->has_counters; i++) {
+		if (a->counters.net[i] == 0)
+			continue;
+		printf("%s%s %" PRIu64, gap, net_counter_name(i), a->counters.net[i]);
+		gap = ", ";
+	}
+	for (unsigned i = LINK_C_HELLO_TIMEOUT; i <= LINK_C_KEY_REFUSED && a->has_counters; i++) {
+		if (a->counters.link[i] == 0)
+			continue;
+		printf("%s%s %" PRIu64, gap, link_counter_name(i), a->counters.link[i]);
+		gap = ", ";
+	}
+	if (gap[0] == ',')
+		putchar('\n');
+}
+
+int
+cmd_status(const struct options *o, int argc, char **argv)
+{
+	static struct answer a;
+	char age[UNITS_TEXT], boot[17];
+
+	if (argc > 1)
+		die_usage(o, "'%s' is one argument too many", argv[1]);
+	ask_status(o, &a);
+	if (o->json) {
+		json_print(json_status(&a));
+	} else {
+		print_head(&a);
+		print_servers(&a);
+		print_links(&a);
+		print_references(&a);
+		print_checks(&a);
+		print_processes(&a);
+		print_refused(&a);
+		printf("\nanswer: %s old, boot id %s, generation %u\n",
+		    age_text(answer_age_ms(&a), age), hex_u64(a.self.boot_id, boot),
+		    a.self.generation);
+	}
+	return answer_stale(&a) ? CTL_EXIT_STALE : CTL_EXIT_OK;
+}
