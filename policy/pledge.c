@@ -120,3 +120,18 @@ sandbox_enter_supervisor(int degraded)
 	(void)degraded;
 	return pledge("stdio rpath wpath cpath fattr chown inet unix proc exec id sendfd recvfd", NULL);
 }
+
+int
+sandbox_killrecord_open(void)
+{
+	return -1;
+}
+
+const char *
+sandbox_killrecord(pid_t pid, char *buf, size_t size)
+{
+	(void)pid;
+	(void)buf;
+	(void)size;
+	return NULL;
+}

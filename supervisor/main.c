@@ -312,6 +312,7 @@ open_basics(void)
 		log_error("cannot start: %s", strerror(errno));
 		return -1;
 	}
+	(void)sandbox_killrecord_open(); /* for the log only */
 	if (sandbox_stage0_prepare() != 0) {
 		log_error("cannot prepare the first filter of the children: %s", strerror(errno));
 		return -1;

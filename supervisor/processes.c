@@ -14,6 +14,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+enum { KILL_RECORD_MS = 30 };
+
 const enum process children[N_CHILDREN] = {PROC_NETD, PROC_ICMPD, PROC_ROLED, PROC_KEYD};
 
 static struct proc procs[N_CHILDREN];
@@ -514,6 +516,37 @@ log_end(const struct proc *p, int status, uint32_t wait_ms)
 		    (int)p->pid, cause, wait_ms);
 }
 
+/* The kernel's record of a kill comes a little after the end. */
+static struct {
+	uv_timer_t timer;
+	enum process process;
+	pid_t pid;
+} killed;
+
+static void
+on_kill_record(uv_timer_t *timer)
+{
+	char text[96];
+
+	(void)timer;
+	if (sandbox_killrecord(killed.pid, text, sizeof(text)) != NULL)
+		log_error("%s[%d] was killed for %s", process_name(killed.process), (int)killed.pid,
+		    text);
+}
+
+/* Name the call that a process was killed for, in a line of its own. */
+static void
+log_kill_record(const struct proc *p, int status)
+{
+	if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGSYS)
+		return;
+	if (uv_is_active((uv_handle_t *)&killed.timer))
+		on_kill_record(&killed.timer); /* of another one, now or never */
+	killed.process = p->process;
+	killed.pid = p->pid;
+	uv_timer_start(&killed.timer, on_kill_record, KILL_RECORD_MS, 0);
+}
+
 /* A first start that no restart can cure. */
 static int
 can_never_work(const struct proc *p, int status)
@@ -546,6 +579,7 @@ proc_ended(struct proc *p, int status)
 	start_later(p, up_ms);
 	if (!never)
 		log_end(p, status, p->backoff.wait_ms);
+	log_kill_record(p, status);
 	p->pid = -1;
 	p->step = STEP_NONE;
 	channels_drop(p->process);
@@ -653,6 +687,7 @@ processes_start(void)
 	uv_timer_init(sup.loop, &tick_timer);
 	uv_timer_start(&tick_timer, on_tick, TICK_MS, TICK_MS);
 	uv_timer_init(sup.loop, &stop_timer);
+	uv_timer_init(sup.loop, &killed.timer);
 	for (int i = 0; i < N_CHILDREN; i++)
 		proc_start(&procs[i]);
 }
