@@ -17,9 +17,16 @@
 
 #include "policy.h"
 
-enum { RECORD_SIZE = 2048, RECORDS_AT_ONCE = 4096 };
+enum { RECORD_SIZE = 2048, RECORDS_AT_ONCE = 4096, KILLS_KEPT = 16 };
 
 static int records_fd = -1;
+/* The last kills that were read: several children may end at once. */
+static struct kill {
+	pid_t pid;
+	unsigned long nr;
+	uint32_t arch;
+} kills[KILLS_KEPT];
+static size_t n_kills;
 
 int
 sandbox_killrecord_open(void)
@@ -47,36 +54,30 @@ field(const char *record, const char *key, int base, unsigned long *out)
 	return end != at && errno == 0 ? 0 : -1;
 }
 
-/* Text of one record when it is about the process; NULL when it is not. */
-static const char *
-describe(const char *record, pid_t pid, char *buf, size_t size)
+/* Keep what one record says, when it is one of a kill. */
+static void
+note(const char *record)
 {
-	unsigned long who, nr, arch, sig;
-	char *name = NULL;
+	unsigned long pid, nr, arch, sig;
+	struct kill *k;
 
-	/* AUDIT_SECCOMP; the fields stand in this order, before anything that a process can choose */
-	if (strstr(record, "type=1326 ") == NULL || field(record, " pid=", 10, &who) != 0 ||
-	    who != (unsigned long)pid)
-		return NULL;
+	/* AUDIT_SECCOMP; pid stands before anything that a process can choose */
+	if (strstr(record, "type=1326 ") == NULL || field(record, " pid=", 10, &pid) != 0)
+		return;
 	record = strrchr(record, '"'); /* behind the names of program and file */
 	if (record == NULL || field(record, " sig=", 10, &sig) != 0 || sig == 0 ||
 	    field(record, " arch=", 16, &arch) != 0 || field(record, " syscall=", 10, &nr) != 0)
-		return NULL;
-	if (arch == seccomp_arch_native() && nr <= INT32_MAX)
-		name = seccomp_syscall_resolve_num_arch(seccomp_arch_native(), (int)nr);
-	snprintf(buf, size, "system call %lu (%s)", nr,
-	    name != NULL		   ? name
-	    : arch == seccomp_arch_native() ? "no name here"
-					    : "of another architecture");
-	free(name);
-	return buf;
+		return;
+	k = &kills[n_kills++ % KILLS_KEPT];
+	k->pid = (pid_t)pid;
+	k->nr = nr;
+	k->arch = (uint32_t)arch;
 }
 
-const char *
-sandbox_killrecord(pid_t pid, char *buf, size_t size)
+/* Read what the kernel log has got since the last time. */
+static void
+read_records(void)
 {
-	const char *found = NULL;
-
 	for (int i = 0; i < RECORDS_AT_ONCE && records_fd >= 0; i++) {
 		char record[RECORD_SIZE];
 		ssize_t n = read(records_fd, record, sizeof(record) - 1);
@@ -84,11 +85,31 @@ sandbox_killrecord(pid_t pid, char *buf, size_t size)
 		if (n < 0 && (errno == EPIPE || errno == EINVAL || errno == EINTR))
 			continue; /* overwritten meanwhile, or too long to be ours */
 		if (n <= 0)
-			break;
+			return;
 		record[n] = '\0';
 		record[strcspn(record, "\n")] = '\0'; /* what follows are fields of the kernel log */
-		if (found == NULL)
-			found = describe(record, pid, buf, size);
+		note(record);
 	}
-	return found;
+}
+
+const char *
+sandbox_killrecord(pid_t pid, char *buf, size_t size)
+{
+	read_records();
+	for (size_t i = 0; i < KILLS_KEPT; i++) {
+		const struct kill *k = &kills[i];
+		const char *what = "no name here";
+		char *name = NULL;
+
+		if (k->pid != pid)
+			continue;
+		if (k->arch != seccomp_arch_native())
+			what = "of another architecture";
+		else if (k->nr <= INT32_MAX)
+			name = seccomp_syscall_resolve_num_arch(seccomp_arch_native(), (int)k->nr);
+		snprintf(buf, size, "system call %lu (%s)", k->nr, name != NULL ? name : what);
+		free(name);
+		return buf;
+	}
+	return NULL;
 }

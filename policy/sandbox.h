@@ -76,8 +76,8 @@ int sandbox_enter_supervisor(int degraded);
 /*
  * For the supervisor's log: the system call that the kernel killed a process for, "system call 41
  * (socket)", from the kernel log; NULL when there is no record of it (yet: it comes some milliseconds
- * after the end). Records of other processes are passed over, so one at a time. open: before the
- * supervisor's capabilities go; -1 when the kernel log cannot be read, which is no error.
+ * after the end). open: before the supervisor's capabilities go; -1 when the kernel log cannot be
+ * read, which is no error.
  */
 int sandbox_killrecord_open(void);
 const char *sandbox_killrecord(pid_t pid, char *buf, size_t size);

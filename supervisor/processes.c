@@ -516,35 +516,34 @@ log_end(const struct proc *p, int status, uint32_t wait_ms)
 		    (int)p->pid, cause, wait_ms);
 }
 
-/* The kernel's record of a kill comes a little after the end. */
-static struct {
+/* The kernel's record of a kill comes a little after the end: who waits for one. */
+static struct killed {
 	uv_timer_t timer;
 	enum process process;
 	pid_t pid;
-} killed;
+} killed[N_CHILDREN];
 
 static void
 on_kill_record(uv_timer_t *timer)
 {
+	const struct killed *k = timer->data;
 	char text[96];
 
-	(void)timer;
-	if (sandbox_killrecord(killed.pid, text, sizeof(text)) != NULL)
-		log_error("%s[%d] was killed for %s", process_name(killed.process), (int)killed.pid,
-		    text);
+	if (sandbox_killrecord(k->pid, text, sizeof(text)) != NULL)
+		log_error("%s[%d] was killed for %s", process_name(k->process), (int)k->pid, text);
 }
 
 /* Name the call that a process was killed for, in a line of its own. */
 static void
 log_kill_record(const struct proc *p, int status)
 {
+	struct killed *k = &killed[p - procs];
+
 	if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGSYS)
 		return;
-	if (uv_is_active((uv_handle_t *)&killed.timer))
-		on_kill_record(&killed.timer); /* of another one, now or never */
-	killed.process = p->process;
-	killed.pid = p->pid;
-	uv_timer_start(&killed.timer, on_kill_record, KILL_RECORD_MS, 0);
+	k->process = p->process;
+	k->pid = p->pid;
+	uv_timer_start(&k->timer, on_kill_record, KILL_RECORD_MS, 0);
 }
 
 /* A first start that no restart can cure. */
@@ -682,12 +681,13 @@ processes_start(void)
 		p->log.fd = -1;
 		uv_timer_init(sup.loop, &p->retry);
 		p->retry.data = p;
+		uv_timer_init(sup.loop, &killed[i].timer);
+		killed[i].timer.data = &killed[i];
 	}
 	last_tick_ms = now_ms();
 	uv_timer_init(sup.loop, &tick_timer);
 	uv_timer_start(&tick_timer, on_tick, TICK_MS, TICK_MS);
 	uv_timer_init(sup.loop, &stop_timer);
-	uv_timer_init(sup.loop, &killed.timer);
 	for (int i = 0; i < N_CHILDREN; i++)
 		proc_start(&procs[i]);
 }
