@@ -312,23 +312,23 @@ def example():
     ], responder.identity()
 
 
-def main():
+def main(args):
     values, identity = example()
     text = "responder_identity = %s\n" % identity
     for name, value in values:
         hexed = value.hex()
         lines = [hexed[at:at + 64] for at in range(0, len(hexed), 64)]
         text += "%s = %s\n" % (name, lines[0]) if len(lines) == 1 else "\n    ".join([name + " ="] + lines) + "\n"
-    if "--print" in sys.argv:
+    if "--print" in args:
         sys.stdout.write("".join("    " + line + "\n" for line in text.splitlines()))
         return 0
-    with open(sys.argv[1], encoding="utf-8") as f:
+    with open(args[0], encoding="utf-8") as f:
         page = f.read()
     if re.sub(r"\s+", "", text) not in re.sub(r"\s+", "", page):
-        print("%s: the worked example is not what this program computes (bhl.py --print)" % sys.argv[1])
+        print("%s: the worked example is not what this program computes (bhl.py --print)" % args[0])
         return 1
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
