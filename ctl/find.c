@@ -27,7 +27,10 @@ is_word(char c)
 	return c != '\0' && strchr(" \t\r\n{}=,\"'", c) == NULL;
 }
 
-/* The next token: a word or a string, decoded, or one of {}=, in buf[0]. 0 at the end. */
+/*
+ * The next token into buf: a word or a string, decoded, or one of {}=,. Returns 'w', 's' or the
+ * character; 0 at the end.
+ */
 static int
 next_token(struct cursor *c, char *buf, size_t size)
 {
@@ -39,8 +42,8 @@ next_token(struct cursor *c, char *buf, size_t size)
 		return 0;
 	quote = *c->p == '"' || *c->p == '\'' ? *c->p++ : '\0';
 	if (quote == '\0' && !is_word(*c->p)) {
-		snprintf(buf, size, "%c", *c->p++);
-		return 1;
+		snprintf(buf, size, "%c", *c->p);
+		return *c->p++;
 	}
 	while (*c->p != '\0' && (quote != '\0' ? *c->p != quote : is_word(*c->p))) {
 		if (*c->p == '\\' && c->p[1] != '\0' &&
@@ -52,6 +55,17 @@ next_token(struct cursor *c, char *buf, size_t size)
 	}
 	buf[n] = '\0';
 	c->p += quote != '\0' && *c->p == quote;
+	return quote != '\0' ? 's' : 'w';
+}
+
+/* Step over an equal sign when it comes next. */
+static int
+take_equals(struct cursor *c)
+{
+	c->p += strspn(c->p, " \t\r\n");
+	if (*c->p != '=')
+		return 0;
+	c->p++;
 	return 1;
 }
 
@@ -61,23 +75,24 @@ find_dirs(char *text, size_t len, char state_dir[CONF_COMMAND], char run_dir[CON
 {
 	char token[CONF_COMMAND], sentence[256];
 	struct cursor c = {.p = text};
+	int kind;
 	unsigned line = source_prepare(text, len, sentence, sizeof(sentence));
 
 	if (line != 0) {
 		snprintf(error, size, "%u: %s", line, sentence);
 		return -1;
 	}
-	while (next_token(&c, token, sizeof(token))) {
+	while ((kind = next_token(&c, token, sizeof(token))) != 0) {
 		char *dir = strcmp(token, "state") == 0 ? state_dir
 			    : strcmp(token, "run") == 0 ? run_dir
 							: NULL;
 
-		if (token[0] == '{')
+		if (kind == '{')
 			c.depth++;
-		else if (token[0] == '}' && c.depth > 0)
+		else if (kind == '}' && c.depth > 0)
 			c.depth--;
-		if (dir == NULL || c.depth > 0 || !next_token(&c, token, sizeof(token)) ||
-		    token[0] != '=' || !next_token(&c, token, sizeof(token)))
+		if (kind != 'w' || dir == NULL || c.depth > 0 || !take_equals(&c) ||
+		    !next_token(&c, token, sizeof(token)))
 			continue;
 		if (token[0] != '/') {
 			snprintf(error, size, "state and run must be absolute paths");

@@ -121,7 +121,7 @@ child_refuse(struct child *ch, uint64_t serial, enum refusal reason, uint8_t ind
 static int
 child_prepare(struct child *ch, struct msg *m)
 {
-	const struct conf *pending = &ch->conf[!ch->current];
+	struct conf *pending = &ch->conf[!ch->current];
 	uint64_t serial = msg_get_u64(m);
 	enum refusal reason = REFUSE_NONE;
 	uint8_t index = 0;
@@ -129,6 +129,7 @@ child_prepare(struct child *ch, struct msg *m)
 
 	if (msg_end(m) == -1)
 		return -1;
+	conf_digest(pending, pending->digest); /* it is not sent: everybody makes it from what came */
 	if (!ch->filling || !ch->has_general)
 		reason = REFUSE_CONFIG;
 	else if (ch->ops->on_prepare != NULL)

@@ -37,7 +37,7 @@ def pings(source, address):
 def load(group):
     """Every server loads its own rules, with a default of drop for all that they do not allow."""
     for s in group:
-        rules = s.tool("firewall", check=True).stdout
+        rules = s.tool("firewall", "--strict", check=True).stdout
         group.network.firewall(s.name, rules)
 
 

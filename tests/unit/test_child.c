@@ -235,10 +235,14 @@ test_start(void **state)
 static void
 test_reload(void **state)
 {
+	uint8_t digest[16];
+
 	(void)state;
 	run(3);
 	say_config(4);
 	assert_int_equal(child_conf(&child)->general.status_misses, 3);
+	conf_digest(child_conf(&child), digest);
+	assert_memory_equal(child_conf(&child)->digest, digest, sizeof(digest));
 	assert_int_equal(say(MSG_PREPARE, 2), 0);
 	assert_int_equal(edge.state, S_PREPARE);
 	assert_int_equal(child_conf(&child)->general.status_misses, 3);
