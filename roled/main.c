@@ -31,6 +31,7 @@ main(int argc, char **argv)
 		return EXIT_USAGE;
 	log_to_fd(FD_LOG);
 	sandbox_drop(&args);
+	child_hold_numbers(); /* before anything else takes one that a rule of the sandbox names */
 
 	if (sodium_init() < 0)
 		fatal("libsodium does not start");
