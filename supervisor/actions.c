@@ -24,7 +24,7 @@ pid_t runner_pid = -1;
 
 static struct log_pipe runner_log = {.fd = -1};
 static int runner_log_fd = -1;
-static unsigned outstanding;	    /* RUN_HOOK without its RUN_RESULT */
+static unsigned outstanding;		 /* RUN_HOOK without its RUN_RESULT */
 static uint8_t role = HOOK_ROLE_STANDBY; /* of the last hook that stands for one */
 /* What the runner last said of each check, for a roled that starts later. */
 static struct {
@@ -190,8 +190,8 @@ actions_send_config(const struct conf *c)
 static uint8_t
 role_of(enum hook_kind kind)
 {
-	static const uint8_t of_kind[KIND_MAX] = {HOOK_ROLE_STANDBY, HOOK_ROLE_PERMANENT,
-	    HOOK_ROLE_DMZ};
+	static const uint8_t of_kind[KIND_MAX] = {
+	    HOOK_ROLE_STANDBY, HOOK_ROLE_PERMANENT, HOOK_ROLE_DMZ};
 
 	if (kind == HOOK_MAIN)
 		return HOOK_ROLE_MAIN;
@@ -275,7 +275,7 @@ actions_runner_ended(int status)
 		processes_stop_continue();
 		return;
 	}
-	/* it had powers that the supervisor has given up, so it cannot be started again from here */
+	/* it had powers that the supervisor has given up: it cannot be started again from here */
 	log_error("the runner ended (%s): hooks cannot be run any more; stopping in order",
 	    exit_describe(status, text, sizeof(text)));
 	processes_stop(EXIT_FATAL);

@@ -15,9 +15,9 @@ static struct edge {
 	enum process end[2];
 	int kept[2]; /* socket for that end, waiting for its process to be started; -1: none */
 } matrix[] = {
-	{{PROC_NETD, PROC_ROLED}, {-1, -1}},
-	{{PROC_ICMPD, PROC_ROLED}, {-1, -1}},
-	{{PROC_ROLED, PROC_KEYD}, {-1, -1}},
+    {{PROC_NETD, PROC_ROLED}, {-1, -1}},
+    {{PROC_ICMPD, PROC_ROLED}, {-1, -1}},
+    {{PROC_ROLED, PROC_KEYD}, {-1, -1}},
 };
 enum { N_EDGES = sizeof(matrix) / sizeof(matrix[0]) };
 

@@ -62,7 +62,8 @@ open_config(const char *path)
 	} else if (!S_ISREG(st.st_mode)) {
 		set_error("%s: not a regular file", path);
 	} else if (st.st_uid != 0 || (st.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
-		set_error("%s: must belong to root and be writable by nobody else (is uid %u, mode %04o)",
+		set_error(
+		    "%s: must belong to root and be writable by nobody else (is uid %u, mode %04o)",
 		    path, (unsigned)st.st_uid, (unsigned)(st.st_mode & 07777));
 	} else if (st.st_size > CONFIG_MAX) {
 		set_error("%s: %lld bytes, larger than the %d that a config may have", path,
@@ -343,8 +344,8 @@ config_same(const struct conf *a, const struct conf *b)
 
 	/* the general part has the number of elements of each list */
 	return config_same_general(a, b) && same_list(a, b, put_server, g->n_servers) &&
-	    same_list(a, b, put_reference, g->n_references) &&
-	    same_list(a, b, put_hook, HOOK_MAX) && same_list(a, b, put_check, g->n_checks);
+	       same_list(a, b, put_reference, g->n_references) &&
+	       same_list(a, b, put_hook, HOOK_MAX) && same_list(a, b, put_check, g->n_checks);
 }
 
 static int
@@ -375,7 +376,8 @@ config_send(struct channel *to, const struct conf *c)
 	if (to->peer != PROC_RUNNER && send_list(to, c, put_reference, g->n_references) != 0)
 		return -1;
 	if ((to->peer == PROC_RUNNER || to->peer == PROC_ROLED) &&
-	    (send_list(to, c, put_hook, HOOK_MAX) != 0 || send_list(to, c, put_check, g->n_checks) != 0))
+	    (send_list(to, c, put_hook, HOOK_MAX) != 0 ||
+		send_list(to, c, put_check, g->n_checks) != 0))
 		return -1;
 	return 0;
 }

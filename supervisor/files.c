@@ -29,7 +29,7 @@ enum {
 
 static char pid_path[PATH_SIZE], admin_path[PATH_SIZE];
 
-/* Make the last element of a path when it is missing; root's, and no other's to write. Returns 0 or -1. */
+/* Make the last element of a path when it is missing; only root may write there. 0 or -1. */
 static int
 make_directory(const char *path, mode_t mode)
 {
@@ -44,7 +44,8 @@ make_directory(const char *path, mode_t mode)
 		return -1;
 	}
 	if (st.st_uid != 0 || (st.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
-		log_error("%s: must belong to root and be writable by nobody else (is uid %u, mode %04o)",
+		log_error(
+		    "%s: must belong to root and be writable by nobody else (is uid %u, mode %04o)",
 		    path, (unsigned)st.st_uid, (unsigned)(st.st_mode & 07777));
 		return -1;
 	}
@@ -138,7 +139,8 @@ open_preallocated(const char *dir, const char *name, off_t size)
 	}
 	error = posix_fallocate(fd, 0, size);
 	if (error != 0) {
-		log_error("%s: cannot reserve %lld bytes: %s", path, (long long)size, strerror(error));
+		log_error(
+		    "%s: cannot reserve %lld bytes: %s", path, (long long)size, strerror(error));
 		close(fd);
 		return -1;
 	}
@@ -156,8 +158,9 @@ open_key(const char *dir, const char *name)
 	snprintf(path, sizeof(path), "%s/%s", dir, name);
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	if (fd < 0 && errno == ENOENT) {
-		log_error("%s: this server has no identity yet; run: bulkheadctl keygen (with -f FILE for "
-			  "another config)", path);
+		log_error("%s: this server has no identity yet; run: bulkheadctl keygen (-f FILE "
+			  "for another config)",
+		    path);
 		return -1;
 	}
 	if (fd < 0 || fstat(fd, &st) != 0) {
@@ -172,7 +175,7 @@ open_key(const char *dir, const char *name)
 	return fd;
 }
 
-/* Listening socket of bulkheadctl. Made under another name first, so that nobody sees it half done. */
+/* Socket of bulkheadctl. Made under another name first, so that nobody sees it half done. */
 static int
 open_admin(const char *run_dir, gid_t gid)
 {

@@ -39,7 +39,8 @@ hook_split(struct hook_args *a, const char *command)
 	if (strlen(command) >= sizeof(a->bytes))
 		return -1;
 	memcpy(a->bytes, command, strlen(command) + 1);
-	for (char *s = strtok_r(a->bytes, " \t", &save); s != NULL; s = strtok_r(NULL, " \t", &save)) {
+	for (char *s = strtok_r(a->bytes, " \t", &save); s != NULL;
+	     s = strtok_r(NULL, " \t", &save)) {
 		if (n == HOOK_ARGS - 1)
 			return -1;
 		a->entry[n++] = s;

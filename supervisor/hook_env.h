@@ -17,7 +17,13 @@ enum {
 };
 
 /* Roles as hooks see them; on the wire of RUN_HOOK. */
-enum hook_role { HOOK_ROLE_MAIN, HOOK_ROLE_STANDBY, HOOK_ROLE_PERMANENT, HOOK_ROLE_DMZ, HOOK_ROLE_MAX };
+enum hook_role {
+	HOOK_ROLE_MAIN,
+	HOOK_ROLE_STANDBY,
+	HOOK_ROLE_PERMANENT,
+	HOOK_ROLE_DMZ,
+	HOOK_ROLE_MAX
+};
 
 struct hook_run {
 	uint64_t event, epoch;

@@ -23,7 +23,8 @@
 enum {
 	PIPE_BURST = 200, /* lines of a child at once, and per second */
 	PIPE_RATE = 50,
-	RUNNER_FACTOR = 10, /* it bounds the output of each hook itself, and must not lose its own lines */
+	RUNNER_FACTOR =
+	    10, /* it bounds the output of each hook itself, and must not lose its own lines */
 	PIPE_BUDGET = 16,
 };
 
@@ -60,7 +61,10 @@ write_stderr(enum log_level level, const char *name, pid_t pid, const char *text
 		n = sizeof(line) - 1;
 		line[n - 1] = '\n';
 	}
-	/* a pipe is writable when PIPE_BUF bytes fit, and a line is shorter: this write waits for nobody */
+	/*
+	 * a pipe is writable when PIPE_BUF bytes fit, and a line is shorter: this write waits for
+	 * nobody
+	 */
 	return poll(&pfd, 1, 0) == 1 && write(STDERR_FILENO, line, (size_t)n) >= 0 ? 0 : -1;
 }
 
@@ -81,8 +85,8 @@ write_syslog(enum log_level level, const char *name, pid_t pid, const char *text
 			syslog_fd = -1;
 		}
 	}
-	n = snprintf(line, sizeof(line), "<%d>bulkhead[%d]: %s[%d] %s", LOG_DAEMON | priority[level],
-	    (int)getpid(), name, (int)pid, text);
+	n = snprintf(line, sizeof(line), "<%d>bulkhead[%d]: %s[%d] %s",
+	    LOG_DAEMON | priority[level], (int)getpid(), name, (int)pid, text);
 	if (n < 0 || syslog_fd < 0)
 		return -1;
 	if ((size_t)n >= sizeof(line))
@@ -106,7 +110,8 @@ write_line(enum log_level level, const char *name, pid_t pid, const char *text)
 
 		if (!s->on)
 			continue;
-		snprintf(note, sizeof(note), "%llu log lines were lost", (unsigned long long)s->lost);
+		snprintf(
+		    note, sizeof(note), "%llu log lines were lost", (unsigned long long)s->lost);
 		if (s->lost > 0 && s->write(LOG_L_WARN, "supervisor", getpid(), note) == 0)
 			s->lost = 0;
 		if (s->lost > 0 || s->write(level, name, pid, text) != 0)
@@ -237,7 +242,8 @@ log_pipe_open(struct log_pipe *p, uv_loop_t *loop, int fd, enum process process,
 	p->process = process;
 	p->pid = pid;
 	if (process == PROC_RUNNER)
-		bucket_init(&p->bucket, RUNNER_FACTOR * PIPE_BURST, RUNNER_FACTOR * PIPE_RATE, now_ms());
+		bucket_init(
+		    &p->bucket, RUNNER_FACTOR * PIPE_BURST, RUNNER_FACTOR * PIPE_RATE, now_ms());
 	else
 		bucket_init(&p->bucket, PIPE_BURST, PIPE_RATE, now_ms());
 	p->poll = calloc(1, sizeof(*p->poll));
@@ -258,7 +264,8 @@ log_pipe_close(struct log_pipe *p)
 	if (p->len > 0)
 		pipe_line(p, p->line, p->len);
 	if (p->held > 0)
-		write_line(LOG_L_WARN, process_name(p->process), p->pid, "more lines were held back");
+		write_line(
+		    LOG_L_WARN, process_name(p->process), p->pid, "more lines were held back");
 	pipe_unwatch(p);
 	close(p->fd);
 	p->fd = -1;

@@ -190,7 +190,8 @@ supervisor_is_up(void)
 		return;
 	is_up = 1;
 	log_info("up: %s of group %s, config %s%s", sup.conf.server[sup.conf.general.self].name,
-	    sup.conf.general.group, sup.config_path, sup.degraded ? ", DEGRADED sandbox allowed" : "");
+	    sup.conf.general.group, sup.config_path,
+	    sup.degraded ? ", DEGRADED sandbox allowed" : "");
 	if (sup.foreground)
 		return;
 	tell_shell(EXIT_OK);
@@ -308,7 +309,8 @@ static int
 open_basics(void)
 {
 	sup.null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	if (sup.null_fd < 0 || getrandom(&sup.instance, sizeof(sup.instance), 0) != sizeof(sup.instance)) {
+	if (sup.null_fd < 0 ||
+	    getrandom(&sup.instance, sizeof(sup.instance), 0) != sizeof(sup.instance)) {
 		log_error("cannot start: %s", strerror(errno));
 		return -1;
 	}

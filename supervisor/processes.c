@@ -57,7 +57,7 @@ proc_send(struct proc *p, struct msg *m)
 		return;
 	if (channel_send(&p->control, m) != 0)
 		proc_kill(p, p->control.violation == V_QUEUE ? "it does not read its channel"
-							      : "its channel is broken");
+							     : "its channel is broken");
 }
 
 /* ---- what roled is told */
@@ -241,8 +241,7 @@ refusal_text(enum refusal reason)
 	static const char *const text[REFUSE_MAX] = {
 	    [REFUSE_NONE] = "no reason given",
 	    [REFUSE_CONFIG] = "the config is incomplete",
-	    [REFUSE_KEY] = "the keys in the state directory cannot be used, or are not the key of "
-			   "self in the config",
+	    [REFUSE_KEY] = "the keys in the state directory are unusable, or not those of self",
 	    [REFUSE_RESOURCE] = "not enough descriptors or memory",
 	    [REFUSE_STATE_FILE] = "role.state or ledger in the state directory cannot be used",
 	};
@@ -341,8 +340,8 @@ on_stopped(struct proc *p, struct msg *m)
 }
 
 /*
- * A child refused what a peer sent and has cut it off. The peer is killed, as if it had sent that to
- * us. But a face that was taken over must not be able to have roled killed again and again: who
+ * A child refused what a peer sent and has cut it off. The peer is killed, as if it had sent that
+ * to us. But a face that was taken over must not be able to have roled killed again and again: who
  * accuses more than once a minute is taken for the culprit itself.
  */
 static int
@@ -551,7 +550,7 @@ static int
 can_never_work(const struct proc *p, int status)
 {
 	return p->generation == 1 && p->step == STEP_SPAWNED && WIFEXITED(status) &&
-	    (WEXITSTATUS(status) == EXIT_SANDBOX || WEXITSTATUS(status) == EXIT_USAGE);
+	       (WEXITSTATUS(status) == EXIT_SANDBOX || WEXITSTATUS(status) == EXIT_USAGE);
 }
 
 static void
@@ -642,7 +641,7 @@ watch(struct proc *p, int64_t now, int stalled)
 	}
 	if (p->deadline_ms > 0 && now >= p->deadline_ms)
 		proc_kill(p, p->step == STEP_SPAWNED ? "it was not ready in time"
-						      : "it did not answer its first config");
+						     : "it did not answer its first config");
 	realtime_watch(p);
 	if (p->step != STEP_UP)
 		return;
@@ -708,7 +707,8 @@ send_stop(struct proc *p, int64_t ms)
 	}
 	msg_begin(&m, MSG_STOP);
 	msg_put_u32(&m, (uint32_t)ms);
-	if (p->process == PROC_ROLED) /* the others may have messages under way that S_STOP forbids */
+	if (p->process ==
+	    PROC_ROLED) /* the others may have messages under way that S_STOP forbids */
 		p->control.state = S_STOP;
 	proc_send(p, &m);
 }
@@ -799,9 +799,11 @@ processes_dump(void)
 	for (int i = 0; i < N_CHILDREN; i++) {
 		const struct proc *p = &procs[i];
 
-		log_info("%s: %s, pid %d, uid %u, generation %u, restarts %u, layers %#x, queued %zu, "
-			 "received %llu, sent %llu", process_name(p->process), states[p->state],
-		    (int)p->pid, (unsigned)sup.uid[p->process], p->generation, p->restarts, p->layers,
+		log_info(
+		    "%s: %s, pid %d, uid %u, generation %u, restarts %u, layers %#x, queued %zu, "
+		    "received %llu, sent %llu",
+		    process_name(p->process), states[p->state], (int)p->pid,
+		    (unsigned)sup.uid[p->process], p->generation, p->restarts, p->layers,
 		    p->control.queued, (unsigned long long)p->control.received,
 		    (unsigned long long)p->control.sent);
 		msg_begin(&m, MSG_DUMP);

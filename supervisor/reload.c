@@ -187,8 +187,8 @@ on_parsed(const struct conf *c, const char *error)
 	}
 	option = conf_restart_option(&sup.conf, c, name, sizeof(name));
 	if (option != NULL) {
-		snprintf(text, sizeof(text), "%s: changing option %s needs a restart", sup.config_path,
-		    option);
+		snprintf(text, sizeof(text), "%s: changing option %s needs a restart",
+		    sup.config_path, option);
 		end(RELOAD_RESTART_NEEDED, PROC_SUPERVISOR, text);
 		return;
 	}
@@ -226,8 +226,8 @@ reload_answer(enum process process, uint64_t serial, enum refusal reason, uint8_
 		commit();
 		break;
 	case NEXT_ABORT:
-		snprintf(text, sizeof(text), "%s refuses it: %s (element %u)", process_name(process),
-		    refusal_text(reason), index);
+		snprintf(text, sizeof(text), "%s refuses it: %s (element %u)",
+		    process_name(process), refusal_text(reason), index);
 		refuse(RELOAD_REFUSED, process, text);
 		break;
 	default:

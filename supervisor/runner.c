@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The runner: executes hooks in one queue, in strict order, and health checks beside it, each as its
- * own user in a process group of its own. It is root with all capabilities, because a hook may be:
- * it listens to the supervisor only, and knows commands from the config only. No libuv: it lives
- * across a fork of the supervisor, and poll(2) is all it needs.
+ * The runner: executes hooks in one queue, in strict order, and health checks beside it, each as
+ * its own user in a process group of its own. It is root with all capabilities, because a hook may
+ * be: it listens to the supervisor only, and knows commands from the config only. No libuv: it
+ * lives across a fork of the supervisor, and poll(2) is all it needs.
  *
  * It is forked early and has no filter. It ends with the supervisor and takes what it runs along.
  */
@@ -30,10 +30,10 @@
 
 enum {
 	QUEUE = 64,
-	LINGER = 8,	  /* outputs of ended hooks that a grandchild holds open */
-	LINES = 200,	  /* of one run; then the rest is dropped */
+	LINGER = 8,  /* outputs of ended hooks that a grandchild holds open */
+	LINES = 200, /* of one run; then the rest is dropped */
 	LINE_SIZE = 512,
-	TERM_MS = 2000,	  /* from SIGTERM to SIGKILL */
+	TERM_MS = 2000, /* from SIGTERM to SIGKILL */
 	GROUPS = 64,
 	CODE_TIMEOUT = 124, /* of a check, as timeout(1) */
 	CODE_NO_EXEC = 127,
@@ -51,8 +51,8 @@ struct output {
 
 /* A command that runs. */
 struct command {
-	pid_t pid; /* and process group; -1: none */
-	int error_fd; /* gets errno when exec fails */
+	pid_t pid;			 /* and process group; -1: none */
+	int error_fd;			 /* gets errno when exec fails */
 	int64_t started_ms, deadline_ms; /* deadline: of the present stage */
 	enum { STAGE_RUNNING, STAGE_TERM, STAGE_KILL } stage;
 	struct output out;
@@ -194,8 +194,9 @@ command_child(const struct identity *id, char **argv, char **envp, int out_fd, i
 	    syscall(SYS_close_range, 4U, ~0U, 0U) != 0)
 		_exit(CODE_NO_EXEC);
 	if (setgroups((size_t)id->n_groups, id->groups) != 0 ||
-	    setresgid(id->gid, id->gid, id->gid) != 0 || setresuid(id->uid, id->uid, id->uid) != 0 ||
-	    chdir("/") != 0 || prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0)
+	    setresgid(id->gid, id->gid, id->gid) != 0 ||
+	    setresuid(id->uid, id->uid, id->uid) != 0 || chdir("/") != 0 ||
+	    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0)
 		goto fail;
 	execve(argv[0], argv, envp);
 fail:
@@ -269,7 +270,10 @@ command_expire(struct command *c, int64_t now)
 	}
 }
 
-/* The leader has ended (not reaped yet): reap it, and its group when it was killed for its deadline. */
+/*
+ * The leader has ended (not reaped yet): reap it, and its group when it was killed for its
+ * deadline.
+ */
 static void
 command_end(struct command *c, struct outcome *o)
 {
@@ -329,7 +333,8 @@ hook_log(const struct outcome *o)
 		log_error("%s: killed after %u ms, its time-out", hook.out.label, o->duration_ms);
 		break;
 	case RESULT_SIGNAL:
-		log_error("%s: ended by signal %u after %u ms", hook.out.label, o->code, o->duration_ms);
+		log_error(
+		    "%s: ended by signal %u after %u ms", hook.out.label, o->code, o->duration_ms);
 		break;
 	default:
 		log_error("%s: failed with exit code %u after %u ms", hook.out.label, o->code,
@@ -353,10 +358,12 @@ hook_next(void)
 
 		if (h->command[0] != '\0') {
 			snprintf(hook.out.label, sizeof(hook.out.label), "hook %s %llu%s",
-			    hook_name(r->kind), (unsigned long long)r->event, r->test ? " (test)" : "");
-			if (hook_split(&args, h->command) == 0 && hook_environment(&env, &conf, r) == 0)
-				error = command_start(&hook, &hook_identity[r->kind], &args, &env,
-				    h->timeout_ms);
+			    hook_name(r->kind), (unsigned long long)r->event,
+			    r->test ? " (test)" : "");
+			if (hook_split(&args, h->command) == 0 &&
+			    hook_environment(&env, &conf, r) == 0)
+				error = command_start(
+				    &hook, &hook_identity[r->kind], &args, &env, h->timeout_ms);
 			if (error == 0)
 				return;
 			o.result = RESULT_FAILED;
@@ -442,11 +449,11 @@ check_start(uint8_t index)
 	struct outcome o = {.result = RESULT_FAILED};
 	int error = EINVAL;
 
-	snprintf(checks[index].command.out.label, sizeof(checks[index].command.out.label), "check %s",
-	    c->name);
+	snprintf(checks[index].command.out.label, sizeof(checks[index].command.out.label),
+	    "check %s", c->name);
 	if (hook_split(&args, c->command) == 0 && check_environment(&env, &conf, index) == 0)
-		error = command_start(&checks[index].command, &check_identity[index], &args, &env,
-		    c->timeout_ms);
+		error = command_start(
+		    &checks[index].command, &check_identity[index], &args, &env, c->timeout_ms);
 	if (error == 0)
 		return;
 	o.code = (uint32_t)error;
@@ -486,7 +493,7 @@ static int
 same_check(const struct conf_check *a, const struct conf_check *b)
 {
 	return strcmp(a->name, b->name) == 0 && strcmp(a->command, b->command) == 0 &&
-	    a->uid == b->uid && a->gid == b->gid;
+	       a->uid == b->uid && a->gid == b->gid;
 }
 
 /* A check that stays the same keeps its health; runs of the others are forgotten. */
@@ -666,9 +673,9 @@ take_descriptors(int fd, int log_fd)
 	int high = fcntl(fd, F_DUPFD_CLOEXEC, 16), log_high = fcntl(log_fd, F_DUPFD_CLOEXEC, 16);
 
 	null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	if (high < 0 || log_high < 0 || null_fd < 0 || dup2(null_fd, 0) < 0 || dup2(log_high, 1) < 0 ||
-	    dup2(log_high, 2) < 0 || dup2(high, 3) < 0 || fcntl(3, F_SETFD, FD_CLOEXEC) != 0 ||
-	    syscall(SYS_close_range, 4U, ~0U, 0U) != 0)
+	if (high < 0 || log_high < 0 || null_fd < 0 || dup2(null_fd, 0) < 0 ||
+	    dup2(log_high, 1) < 0 || dup2(log_high, 2) < 0 || dup2(high, 3) < 0 ||
+	    fcntl(3, F_SETFD, FD_CLOEXEC) != 0 || syscall(SYS_close_range, 4U, ~0U, 0U) != 0)
 		_exit(EXIT_FATAL);
 	null_fd = 0;
 }

@@ -60,7 +60,7 @@ static int
 same_addr(const struct conf_addr *a, const struct conf_addr *b)
 {
 	return a->family == b->family && a->scope == b->scope &&
-	    memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0;
+	       memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0;
 }
 
 static int
@@ -69,7 +69,9 @@ set_int(int fd, int level, int name, int value)
 	return setsockopt(fd, level, name, &value, sizeof(value));
 }
 
-/* How long the kernel may hold our unacknowledged bytes: past the point where the link is given up. */
+/*
+ * How long the kernel may hold our unacknowledged bytes: past the point where the link is given up.
+ */
 static int
 user_timeout_ms(const struct conf_general *g)
 {
@@ -91,7 +93,9 @@ tcp_options(int fd, const struct conf_general *g)
 
 /* ---- listeners */
 
-/* Returns the listening socket or -1 with errno. shared: beside one of our own on the same address. */
+/*
+ * Returns the listening socket or -1 with errno. shared: beside one of our own on the same address.
+ */
 static int
 open_listener(const struct conf_addr *addr, uint16_t port, const struct conf_general *g, int shared)
 {
@@ -104,10 +108,9 @@ open_listener(const struct conf_addr *addr, uint16_t port, const struct conf_gen
 		return -1;
 	if (set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1) == 0 &&
 	    (!shared || set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1) == 0) &&
-	    (addr->family == AF_INET
-		    ? set_int(fd, IPPROTO_IP, IP_FREEBIND, 1) == 0
-		    : set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1) == 0 &&
-			set_int(fd, IPPROTO_IPV6, IPV6_FREEBIND, 1) == 0) &&
+	    (addr->family == AF_INET ? set_int(fd, IPPROTO_IP, IP_FREEBIND, 1) == 0
+				     : set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1) == 0 &&
+					   set_int(fd, IPPROTO_IPV6, IPV6_FREEBIND, 1) == 0) &&
 	    tcp_options(fd, g) == 0 && bind(fd, (struct sockaddr *)&ss, len) == 0 &&
 	    listen(fd, BACKLOG) == 0)
 		return fd;
@@ -158,9 +161,9 @@ sockets_prepare(const struct conf *c, int first, char *error, size_t size)
 		if (i >= self->n_paths)
 			continue;
 		if (prepare_listener(&prepared[i], &current[i], &self->path[i], c, first) != 0) {
-			snprintf(error, size, "server \"%s\": cannot listen on %s port %u: %s", self->name,
-			    conf_addr_text(&self->path[i], text, sizeof(text)), self->port,
-			    strerror(errno));
+			snprintf(error, size, "server \"%s\": cannot listen on %s port %u: %s",
+			    self->name, conf_addr_text(&self->path[i], text, sizeof(text)),
+			    self->port, strerror(errno));
 			while (i-- > 0)
 				if (prepared[i].fd >= 0)
 					close(prepared[i].fd);
@@ -241,7 +244,9 @@ sockets_renew_listeners(void)
 
 /* ---- dials */
 
-/* Own address of the same path, when it can talk to the other; NULL when the kernel shall choose. */
+/*
+ * Own address of the same path, when it can talk to the other; NULL when the kernel shall choose.
+ */
 static const struct conf_addr *
 own_address(const struct conf *c, uint8_t path, uint8_t family)
 {
@@ -318,7 +323,10 @@ dial_failed(struct proc *netd, uint32_t token, enum link_close cause)
 	proc_send(netd, &m);
 }
 
-/* May it be dialled now? Indexes that the config no longer has are no crime: a reload may be under way. */
+/*
+ * May it be dialled now? Indexes that the config no longer has are no crime: a reload may be under
+ * way.
+ */
 static int
 may_dial(uint8_t server, uint8_t path, uint8_t kind)
 {
@@ -330,7 +338,9 @@ may_dial(uint8_t server, uint8_t path, uint8_t kind)
 		return 0;
 	if (sup.conf.server[g->self].kind == KIND_DMZ || kind != LINK_STATUS) {
 		if (log_limited(&dial_complaint, now_ms(), COMPLAIN_MS, &held))
-			log_warn("netd asked for a connection that this server never opens (kind %u)", kind);
+			log_warn(
+			    "netd asked for a connection that this server never opens (kind %u)",
+			    kind);
 		return 0;
 	}
 	if (b->burst == 0)
@@ -399,9 +409,11 @@ wanted_targets(const struct conf *c, struct target wanted[TARGETS])
 	for (uint8_t i = 0; i < g->n_servers; i++) {
 		for (uint8_t p = 0; p < c->server[i].n_paths && i != g->self; p++) {
 			struct target *t = &wanted[partner_slot(i, p)];
-			const struct conf_addr *own = own_address(c, p, c->server[i].path[p].family);
+			const struct conf_addr *own =
+			    own_address(c, p, c->server[i].path[p].family);
 
-			*t = (struct target){.used = 1, .kind = TARGET_PARTNER, .index = i, .path = p};
+			*t = (struct target){
+			    .used = 1, .kind = TARGET_PARTNER, .index = i, .path = p};
 			t->addr = c->server[i].path[p];
 			if (own != NULL)
 				t->local = *own;
@@ -419,7 +431,8 @@ static int
 same_target(const struct target *a, const struct target *b)
 {
 	return a->used == b->used && a->kind == b->kind && a->index == b->index &&
-	    a->path == b->path && same_addr(&a->addr, &b->addr) && same_addr(&a->local, &b->local);
+	       a->path == b->path && same_addr(&a->addr, &b->addr) &&
+	       same_addr(&a->local, &b->local);
 }
 
 /* Only echo replies with the identifier of this slot get in; the filter cannot be taken off. */
@@ -498,8 +511,8 @@ send_target(struct proc *icmpd, unsigned slot)
 
 	if (fd < 0) {
 		if (log_limited(&target_complaint, now_ms(), COMPLAIN_MS, &held))
-			log_warn("no ICMP to %s yet: %s", conf_addr_text(&t->addr, text, sizeof(text)),
-			    strerror(errno));
+			log_warn("no ICMP to %s yet: %s",
+			    conf_addr_text(&t->addr, text, sizeof(text)), strerror(errno));
 		return;
 	}
 	msg_begin(&m, MSG_TARGET);

@@ -152,7 +152,8 @@ child_limits(const struct plan *plan)
 
 	child_limit(plan, RLIMIT_CORE, 0, 0);
 	child_limit(plan, RLIMIT_NOFILE, row->nofile, row->nofile);
-	child_limit(plan, RLIMIT_MEMLOCK, (rlim_t)row->memlock_kib << 10, (rlim_t)row->memlock_kib << 10);
+	child_limit(
+	    plan, RLIMIT_MEMLOCK, (rlim_t)row->memlock_kib << 10, (rlim_t)row->memlock_kib << 10);
 #ifndef BH_SANITIZERS /* their shadow memory is terabytes, and the leak check forks */
 	if (row->as_mib > 0)
 		child_limit(plan, RLIMIT_AS, (rlim_t)row->as_mib << 20, (rlim_t)row->as_mib << 20);
@@ -189,7 +190,8 @@ child_run(struct plan *plan)
 		_exit(EXIT_CHANNEL);
 	umask(077);
 	child_descriptors(plan);
-	if (unshare(CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP) != 0)
+	if (unshare(CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP) !=
+	    0)
 		child_fail(plan, "unshare", errno);
 	child_schedule(plan);
 	child_limits(plan);
@@ -206,8 +208,8 @@ child_run(struct plan *plan)
 static int
 plan_make(struct plan *plan, const struct spawn *s)
 {
-	unsigned long value[5] = {s->generation, s->uid, s->gid, (unsigned long)getpid(),
-	    sup.degraded != 0};
+	unsigned long value[5] = {
+	    s->generation, s->uid, s->gid, (unsigned long)getpid(), sup.degraded != 0};
 	int n;
 
 	memset(plan, 0, sizeof(*plan));
@@ -283,7 +285,8 @@ spawn_check_programs(int parser_only)
 			continue;
 		snprintf(path, sizeof(path), "%s/%s", sup.libexec, process_name(rows[i]));
 		if (stat(path, &st) != 0) {
-			log_error("%s: %s: the programs of the children are missing (installed? or -x DIR)",
+			log_error("%s: %s: the programs of the children are missing (installed? or "
+				  "-x DIR)",
 			    path, strerror(errno));
 			return -1;
 		}
@@ -316,8 +319,10 @@ find_user(const struct role_row *row, const struct conf *c)
 		gid = NOBODY;
 	}
 	if (uid == 0 || gid == 0) {
-		log_error("user %s of %s does not exist (create it with dist/create-users, or give a "
-			  "number: user { %s = 61001 })", row->user, row->name, row->name);
+		log_error(
+		    "user %s of %s does not exist (create it with dist/create-users, or give a "
+		    "number: user { %s = 61001 })",
+		    row->user, row->name, row->name);
 		return -1;
 	}
 	sup.uid[row->process] = uid;
@@ -335,7 +340,8 @@ spawn_find_users(const struct conf *c)
 			return -1;
 		for (size_t k = 0; k < i && c != NULL; k++) {
 			if (sup.uid[rows[k]] == sup.uid[rows[i]]) {
-				log_error("user: %s and %s have the same uid %u; each process needs its own",
+				log_error("user: %s and %s have the same uid %u; each process "
+					  "needs its own",
 				    process_name(rows[k]), process_name(rows[i]),
 				    (unsigned)sup.uid[rows[i]]);
 				return -1;

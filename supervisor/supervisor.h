@@ -26,8 +26,8 @@ enum {
 	READY_MS = 5000,
 	CONFIGURE_MS = 2000, /* answer to PREPARE, at a start and at a reload */
 	SILENT_MS = 2000,
-	STALL_MS = 1000,      /* a gap of our own that is longer says nothing about the children */
-	STOP_CHILD_MS = 1000, /* from STOP to SIGKILL for all but roled */
+	STALL_MS = 1000,       /* a gap of our own that is longer says nothing about the children */
+	STOP_CHILD_MS = 1000,  /* from STOP to SIGKILL for all but roled */
 	STOP_MARGIN_MS = 2000, /* on top of the hand-over time-out */
 	PARSER_MS = 5000,
 	ACCUSE_MS = 60000,
@@ -74,7 +74,9 @@ struct spawn {
 
 /* Everything -1 and zero. */
 void spawn_init(struct spawn *s, enum process process);
-/* Fork and exec in the order of entering. Returns the pid, or -1 (logged). *log_fd: its log pipe. */
+/*
+ * Fork and exec in the order of entering. Returns the pid, or -1 (logged). *log_fd: its log pipe.
+ */
 pid_t spawn_process(const struct spawn *s, int *log_fd);
 /* Are all programs there? -1 and one line that names the missing one. */
 int spawn_check_programs(int parser_only);
@@ -191,7 +193,10 @@ int channels_edge(enum process a, enum process b);
 
 /* ---- sockets: sockets.c */
 
-/* Listening sockets of c, aside; returns 0 or -1 with a sentence in error. first: nobody else may listen. */
+/*
+ * Listening sockets of c, aside; returns 0 or -1 with a sentence in error. first: nobody else may
+ * listen.
+ */
 int sockets_prepare(const struct conf *c, int first, char *error, size_t size);
 /* Use what was prepared (1), or forget it (0). */
 void sockets_decide(int commit);

@@ -24,10 +24,10 @@ enum transaction_next {
 
 struct transaction {
 	enum transaction_phase phase;
-	uint64_t serial;    /* of the config in force; the one asked for is serial + 1 */
-	uint32_t asked;	    /* bit per process: PREPARE sent */
-	uint32_t waiting;   /* bit per process: its answer is outstanding */
-	int again;	    /* a request came meanwhile */
+	uint64_t serial;  /* of the config in force; the one asked for is serial + 1 */
+	uint32_t asked;	  /* bit per process: PREPARE sent */
+	uint32_t waiting; /* bit per process: its answer is outstanding */
+	int again;	  /* a request came meanwhile */
 };
 
 /* A reload is asked for: NEXT_PARSE, or it is remembered. */
@@ -40,8 +40,8 @@ enum transaction_next transaction_prepare(struct transaction *t, uint32_t mask);
  * An answer. NEXT_ABORT for a refusal, NEXT_COMMIT for the last agreement, NEXT_NOTHING otherwise
  * and for answers that nobody waits for.
  */
-enum transaction_next transaction_answer(struct transaction *t, unsigned process, uint64_t serial,
-    int agrees);
+enum transaction_next transaction_answer(
+    struct transaction *t, unsigned process, uint64_t serial, int agrees);
 /* A process ended. NEXT_ABORT when it had been asked. */
 enum transaction_next transaction_died(struct transaction *t, unsigned process);
 /*

@@ -36,11 +36,12 @@ objects() {
 	done
 }
 
-# libraries NAME: no archive but our own two.
+# libraries NAME FOLDER: no archive but the common two and those made of its own folder.
 libraries() {
 	for library in $(variable "$1_LDADD"); do
 		case $library in
 		*libbulkhead.a | *libpolicy.a | \$\(BH_LIBS\) | \$\([A-Z]*_LIBS\)) ;;
+		lib*.a) objects "${library%.a}_a" "$2" ;;
 		*) complain "$1 links $library" ;;
 		esac
 	done
@@ -55,7 +56,7 @@ for program in libexec/*; do
 	[ -f "$program" ] || continue
 	name=${program#libexec/}
 	objects "libexec_$name" "$name"
-	libraries "libexec_$name"
+	libraries "libexec_$name" "$name"
 	# what its own folder and the two libraries define is rightly there
 	defined "$name"/*.o libbulkhead.a libpolicy.a >separation.own.tmp
 	for folder in supervisor netd icmpd roled keyd parser ctl; do
@@ -68,6 +69,6 @@ for program in libexec/*; do
 	done
 done
 objects sbin_bulkhead supervisor
-libraries sbin_bulkhead
+libraries sbin_bulkhead supervisor
 rm -f separation.own.tmp separation.other.tmp
 exit $failed

@@ -16,8 +16,8 @@
 static void
 test_doubles_to_a_minute(void **state)
 {
-	static const uint32_t want[] = {10, 20, 40, 80, 160, 320, 640, 1280, 2560, 5120, 10240, 20480,
-	    40960, 60000, 60000};
+	static const uint32_t want[] = {
+	    10, 20, 40, 80, 160, 320, 640, 1280, 2560, 5120, 10240, 20480, 40960, 60000, 60000};
 	struct backoff b = {0};
 
 	(void)state;

@@ -45,8 +45,12 @@ value(const struct hook_env *e, const char *name)
 static void
 test_hook(void **state)
 {
-	struct hook_run r = {.event = 12, .epoch = 34, .kind = HOOK_MAIN, .role = HOOK_ROLE_MAIN,
-	    .reason = 1, .peer = 1};
+	struct hook_run r = {.event = 12,
+	    .epoch = 34,
+	    .kind = HOOK_MAIN,
+	    .role = HOOK_ROLE_MAIN,
+	    .reason = 1,
+	    .peer = 1};
 	struct hook_env e;
 
 	(void)state;
