@@ -14,13 +14,14 @@
 #include "lib/loop.h"
 
 enum {
-	RETRY_CONNECTED_MS = 5,	   /* TCP was accepted and ended: the guard there may be dying just now */
-	RETRY_CONNECTED_TRIES = 40, /* ... this often */
+	RETRY_CONNECTED_TRIES = 40, /* TCP was accepted and ended: the guard there may be dying just now */
 	RETRY_CAP_MIN_MS = 1000,
 	RETRY_CAP_MAX_MS = 5000,
 	SILENT_FLOOR_MS = 30000, /* a link without records is closed after this, or 10 x silence */
+	REASON_MS = 500,	 /* netd says why a stream ended, or is itself gone */
 	SPARE_MS = 1000,	 /* netd has its own limits; ours is behind them */
 	LOG_INTERVAL_MS = 10000,
+	END_LOG_MS = 100,
 };
 
 static void session_ask_dh(struct session *s, uint32_t cookie, const uint8_t *public_key);
@@ -175,13 +176,13 @@ count_refusal(struct links *l, int cause, int inbound, const struct conf_addr *f
 }
 
 static void
-log_end(struct links *l, const struct link *k, const char *what, unsigned cause)
+log_end(struct links *l, struct link *k, const char *what, unsigned cause)
 {
 	static const char *const names[CLOSE_MAX] = {"closed by us or ours", "ended in order", "reset",
 		"refused", "timed out", "unreachable", "failed here"};
 	uint64_t held;
 
-	if (log_limited(&l->end_limit, now_ms(), 20, &held))
+	if (log_limited(&k->end_limit, now_ms(), END_LOG_MS, &held))
 		log_info("the link %s %s on path %u %s: %s", k->direction == LINK_OUT ? "to" : "from",
 		    l->conf->server[k->server].name, k->path, what,
 		    cause < CLOSE_MAX ? names[cause] : "?");
@@ -207,6 +208,13 @@ retry_delay(const struct links *l, uint32_t failures)
 	for (uint32_t n = sizeof(first) / sizeof(first[0]); n <= failures && delay < cap; n++)
 		delay *= 2;
 	return delay < cap ? delay : cap;
+}
+
+/* The same after TCP was accepted and ended at once: the answer that counts is a few ms away. */
+static int64_t
+retry_connected(uint32_t failures)
+{
+	return failures <= 6 ? 1 : failures <= 12 ? 2 : 5;
 }
 
 static void
@@ -414,7 +422,7 @@ dial_failed(struct links *l, struct link *k, struct session *s, enum link_close 
 	k->next_dial_ms = now + retry_delay(l, k->failures);
 	if (connected && event == LINK_HANDSHAKE_FAILED && cause != CLOSE_LOCAL &&
 	    k->failures < RETRY_CONNECTED_TRIES)
-		k->next_dial_ms = now + RETRY_CONNECTED_MS;
+		k->next_dial_ms = now + retry_connected(k->failures);
 	tell(l, k, event, cause);
 }
 
@@ -443,11 +451,8 @@ session_ended(struct session *s, int cause)
 	struct links *l = s->user;
 	const char *name = s->identified ? l->conf->server[s->server].name : NULL;
 
-	if (cause == SESSION_EOF) {
-		/* netd says why before it closes; without a word netd itself is gone */
-		finish(l, s, CLOSE_LOCAL, s->connected ? LINK_HANDSHAKE_FAILED : LINK_DIAL_FAILED);
-		return;
-	}
+	if (cause == SESSION_EOF)
+		return; /* netd has said why before it closed: its message is on the way */
 	count_refusal(l, cause, s->inbound, &s->address, s->port, name);
 	if (s->identified)
 		link_of(l, s)->last_cause = (uint8_t)(CLOSE_MAX + cause);
@@ -582,6 +587,8 @@ session_deadline(const struct links *l, const struct session *s)
 	const struct conf_general *g = &l->conf->general;
 	int64_t silent = 10 * g->status_interval_ms * g->status_misses;
 
+	if (s->eof)
+		return s->eof_ms + REASON_MS;
 	if (s->state == SESSION_UP)
 		return s->heard_ms + (silent > SILENT_FLOOR_MS ? silent : SILENT_FLOOR_MS);
 	if (s->inbound)
@@ -594,6 +601,10 @@ session_deadline(const struct links *l, const struct session *s)
 static void
 session_late(struct links *l, struct session *s)
 {
+	if (s->eof) {
+		finish(l, s, CLOSE_LOCAL, s->connected ? LINK_HANDSHAKE_FAILED : LINK_DIAL_FAILED);
+		return;
+	}
 	if (s->state == SESSION_UP) {
 		finish(l, s, CLOSE_TIMEOUT, LINK_HANDSHAKE_FAILED);
 		return;

@@ -48,6 +48,7 @@ struct link {
 	uint32_t sessions;	/* that came up */
 	uint32_t failures;	/* dials since it was last up */
 	int64_t next_dial_ms;	/* outbound and nothing under way: then */
+	struct log_limit end_limit;
 };
 
 struct links {
@@ -63,7 +64,7 @@ struct links {
 	struct replay replay[CONF_SERVERS];
 	struct session session[LINKS_SESSIONS];
 	uint64_t count[LINK_C_MAX];
-	struct log_limit limit[LINK_C_MAX], end_limit;
+	struct log_limit limit[LINK_C_MAX];
 };
 
 void links_init(struct links *l, uv_loop_t *loop, const struct links_ops *ops, void *user,

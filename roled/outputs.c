@@ -58,7 +58,7 @@ static void
 log_entry(const struct ledger_entry *e, const char *note)
 {
 	char text[CTL_TEXT];
-	const char *more = note[0] != '\0' ? ": " : "";
+	const char *more = note[0] != '\0' ? " " : "";
 
 	explain_rule(text, sizeof(text), e->rule, e->peer == NOBODY ? "" : peer_name(e->peer));
 	switch (rule_severity(e->rule)) {

@@ -34,6 +34,14 @@ end_session(struct session *s, int cause)
 		s->ops->ended(s, cause);
 }
 
+static void
+end_of_stream(struct session *s)
+{
+	s->eof = 1;
+	s->eof_ms = now_ms();
+	end_session(s, SESSION_EOF);
+}
+
 /* Poll for what the state needs. Nothing is read while keyd works: the kernel holds it. */
 static void
 watch(struct session *s)
@@ -42,7 +50,7 @@ watch(struct session *s)
 
 	if (!is_open(s))
 		return;
-	if (s->state != SESSION_DH)
+	if (s->state != SESSION_DH && !s->eof)
 		events |= UV_READABLE;
 	if (s->out_pos < s->out_len)
 		events |= UV_WRITABLE;
@@ -117,9 +125,9 @@ start(struct session *s, uv_loop_t *loop, int fd, const struct session_self *sel
 	s->boot = self->boot;
 	s->group = self->group;
 	memcpy(s->key_status, self->key_status, NOISE_KEY);
-	s->identified = s->connected = s->hello_sent = s->closing = 0;
+	s->identified = s->connected = s->hello_sent = s->closing = s->eof = 0;
 	s->started_ms = now_ms();
-	s->connected_ms = s->up_ms = s->heard_ms = 0;
+	s->connected_ms = s->up_ms = s->heard_ms = s->eof_ms = 0;
 	s->remote_boot = 0;
 	s->records_in = s->records_out = s->bytes_in = s->bytes_out = 0;
 	s->in_len = s->out_len = s->out_pos = 0;
@@ -380,7 +388,7 @@ take_input(struct session *s)
 void
 session_drain(struct session *s)
 {
-	for (int i = 0; i < READS && is_open(s) && s->state != SESSION_DH; i++) {
+	for (int i = 0; i < READS && is_open(s) && s->state != SESSION_DH && !s->eof; i++) {
 		size_t room = sizeof(s->in) - s->in_len;
 		ssize_t n = recv(s->fd, s->in + s->in_len, room, MSG_DONTWAIT);
 
@@ -389,8 +397,8 @@ session_drain(struct session *s)
 		if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
 			break;
 		if (n <= 0) {
-			end_session(s, SESSION_EOF);
-			return;
+			end_of_stream(s);
+			break;
 		}
 		s->in_len += (size_t)n;
 		s->bytes_in += (uint64_t)n;
@@ -409,7 +417,8 @@ on_ready(uv_poll_t *poll, int status, int events)
 	if (!is_open(s))
 		return;
 	if (status < 0) {
-		end_session(s, SESSION_EOF);
+		end_of_stream(s);
+		watch(s);
 		return;
 	}
 	if (events & UV_WRITABLE)

@@ -46,7 +46,10 @@ struct session_ops {
 	void (*up)(struct session *s);
 	/* A record was opened. */
 	void (*record)(struct session *s, const uint8_t *plain, size_t len);
-	/* Over: cause is SESSION_EOF or enum link_counter. The owner frees it. */
+	/*
+	 * Over: cause is SESSION_EOF or enum link_counter. The owner frees it, at once or later; after
+	 * SESSION_EOF nothing more is read.
+	 */
 	void (*ended)(struct session *s, int cause);
 };
 
@@ -64,6 +67,7 @@ struct session {
 	uint8_t connected;  /* outbound: TCP is up */
 	uint8_t hello_sent; /* outbound */
 	uint8_t closing;    /* the other end announced that it closes */
+	uint8_t eof;	    /* the stream has ended */
 	struct conf_addr address; /* inbound: of the other end, as netd says */
 	uint16_t port;
 	struct hello_keys hello_keys;  /* of the responder */
@@ -73,7 +77,7 @@ struct session {
 	uint8_t key_status[NOISE_KEY]; /* ours, public */
 	struct noise noise;
 	struct record record;
-	int64_t started_ms, connected_ms, up_ms, heard_ms;
+	int64_t started_ms, connected_ms, up_ms, heard_ms, eof_ms;
 	uint64_t records_in, records_out, bytes_in, bytes_out;
 	size_t in_len, out_len, out_pos;
 	uint8_t in[SESSION_IN], out[SESSION_OUT];
