@@ -51,6 +51,7 @@ def test_broken_configs(pair):
     good = group.config_text(main)
     before = counters(group), pids(group), main.epoch(), len(main.hooks())
     digest = main.own().get("digest")
+    assert digest.strip("0") and digest == standby.own().get("digest")
     for name, (pattern, replacement, names) in BROKEN.items():
         text = re.sub(pattern, lambda _: replacement, good, count=1)
         assert text != good, name

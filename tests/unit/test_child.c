@@ -31,7 +31,11 @@ static struct {
 static enum refusal
 on_prepare(struct child *ch, const struct conf *new, uint8_t *index)
 {
+	uint8_t digest[sizeof(new->digest)];
+
 	assert_ptr_not_equal(new, child_conf(ch));
+	conf_digest(new, digest);
+	assert_memory_equal(new->digest, digest, sizeof(digest));
 	seen.prepared++;
 	*index = 9;
 	return seen.verdict;
