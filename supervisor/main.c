@@ -336,6 +336,7 @@ main(int argc, char **argv)
 {
 	int code;
 
+	sup.started_ms = now_ms();
 	parse_options(argc, argv);
 	clean_process();
 	logger_init(sup.foreground || check_only);

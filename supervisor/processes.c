@@ -62,23 +62,28 @@ proc_send(struct proc *p, struct msg *m)
 
 /* ---- what roled is told */
 
+/* p NULL: the supervisor itself, or the runner, which both live from start to end. */
 static void
 send_state(enum process process, enum process_state state, const struct proc *p, pid_t pid)
 {
+	static const struct proc constant; /* zeros */
 	static struct msg m;
 	struct proc *roled = proc_of(PROC_ROLED);
+	int64_t since_ms = p != NULL ? p->since_ms : sup.started_ms;
 
 	if (roled->step != STEP_UP)
 		return;
+	if (p == NULL)
+		p = &constant;
 	msg_begin(&m, MSG_PROCESS_STATE);
 	msg_put_u8(&m, (uint8_t)process);
 	msg_put_u8(&m, (uint8_t)state);
-	msg_put_u8(&m, p != NULL ? p->layers : 0);
+	msg_put_u8(&m, process == PROC_SUPERVISOR ? LAYER_SECCOMP : p->layers);
 	msg_put_u32(&m, (uint32_t)pid);
-	msg_put_u32(&m, p != NULL ? p->restarts : 0);
-	msg_put_u32(&m, p != NULL ? (uint32_t)p->last_status : 0);
-	msg_put_u32(&m, p != NULL && state == PROCESS_BACKOFF ? p->backoff.wait_ms : 0);
-	msg_put_u64(&m, (uint64_t)(p != NULL ? p->since_ms : 0));
+	msg_put_u32(&m, p->restarts);
+	msg_put_u32(&m, (uint32_t)p->last_status);
+	msg_put_u32(&m, state == PROCESS_BACKOFF ? p->backoff.wait_ms : 0);
+	msg_put_u64(&m, (uint64_t)since_ms);
 	proc_send(roled, &m);
 }
 

@@ -249,8 +249,9 @@ struct supervisor {
 	int foreground;
 	int degraded;
 	uint64_t instance; /* random, of this start */
-	struct conf conf;  /* in force */
-	int empty_fd;	   /* empty root of the children */
+	int64_t started_ms;
+	struct conf conf; /* in force */
+	int empty_fd;	  /* empty root of the children */
 	int null_fd;
 	int state_fd, ledger_fd, admin_fd, key_status_fd, key_data_fd;
 	uid_t uid[PROC_MAX]; /* of the children */
