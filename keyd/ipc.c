@@ -137,7 +137,8 @@ on_prepare(struct child *ch, const struct conf *new, uint8_t *index)
 	self = &new->server[new->general.self];
 	if (memcmp(self->key_status, status, sizeof(status)) != 0 ||
 	    memcmp(self->key_data, data, sizeof(data)) != 0) {
-		log_error("the key of server %s (this one) in the configuration is not that of the key files "
+		log_error("the key of server %s (this one) in the configuration is not that of the "
+			  "key files "
 			  "as they were at the start; bulkheadctl key shows what they hold now",
 		    self->name);
 		return REFUSE_KEY;
@@ -159,11 +160,14 @@ on_dump(struct child *ch)
 	uint8_t key[32];
 
 	(void)ch;
-	log_info("keys: status %s, data %s", keys_public(KEY_STATUS, key) == 0 ? "present" : "absent",
+	log_info("keys: status %s, data %s",
+	    keys_public(KEY_STATUS, key) == 0 ? "present" : "absent",
 	    keys_public(KEY_DATA, key) == 0 ? "present" : "absent");
-	log_info("handshake steps for %s: %" PRIu64 " done, %" PRIu64 " refused (no key or a bad point), "
+	log_info("handshake steps for %s: %" PRIu64 " done, %" PRIu64
+		 " refused (no key or a bad point), "
 		 "%" PRIu64 " over the rate of %d a second",
-	    process_name(roled.channel.peer), roled.done, roled.refused, roled.limited, KEYD_DH_RATE);
+	    process_name(roled.channel.peer), roled.done, roled.refused, roled.limited,
+	    KEYD_DH_RATE);
 }
 
 static const struct child_ops ops = {

@@ -38,9 +38,9 @@ void keys_wipe(void);
 /* ---- ipc.c: the channels */
 
 /*
- * DH steps a second that one channel may ask for, and in one go. A handshake takes two; 16 servers on
- * two paths that all redial at once need 128. An X25519 step takes about 50 us, so that at the full
- * rate a hijacked asker gets no more than 1 % of a core.
+ * DH steps a second that one channel may ask for, and in one go. A handshake takes two at each end;
+ * 15 partners on two paths that all dial and are dialled at once need 120. An X25519 step takes 30
+ * to 50 us here, so that a hijacked asker gets no more than 1 % of a core.
  */
 enum { KEYD_DH_RATE = 200, KEYD_DH_BURST = 400 };
 

@@ -24,7 +24,8 @@ on_signal(int sig)
 	terminated = 1;
 }
 
-/* A polite signal wipes too; between the look at the flag and poll(2) it waits for the next PING. */
+/* A polite signal wipes too; between the look at the flag and poll(2) it waits for the next PING.
+ */
 static void
 catch_signals(void)
 {
@@ -46,7 +47,8 @@ keyd_warm_up(void)
 	catch_signals();
 	if (keys_init() != 0)
 		fatal("no memory for the keys");
-	/* without its keys keyd lives, so that a reload can say what is wrong; it refuses each config */
+	/* without its keys keyd lives, so that a reload can say what is wrong; it refuses each
+	 * config */
 	(void)keys_read(KEY_STATUS, FD_KEY_STATUS);
 	(void)keys_read(KEY_DATA, FD_KEY_DATA);
 	return keyd_init_ipc();
@@ -91,7 +93,8 @@ keyd_loop(struct child *ch)
 				continue;
 			fatal("poll: %s", strerror(errno));
 		}
-		/* roled first: a PEER message on the control channel replaces what p[1] was about */
+		/* roled first: a PEER message on the control channel replaces what p[1] was about
+		 */
 		if (serve_channel(roled, p[1].revents) != 0)
 			child_edge_lost(ch, roled);
 		if (serve_channel(&ch->control, p[0].revents) != 0)

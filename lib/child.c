@@ -35,8 +35,8 @@ child_init(struct child *ch, enum process self, const struct child_ops *ops, voi
 }
 
 void
-child_add_edge(struct child *ch, struct channel *c, enum process peer, channel_handler *handler,
-    void *user)
+child_add_edge(
+    struct child *ch, struct channel *c, enum process peer, channel_handler *handler, void *user)
 {
 	if (ch->n_edges == CHILD_EDGES)
 		fatal("more than %d edges", CHILD_EDGES);
@@ -90,7 +90,8 @@ child_forget(struct child *ch)
 		ch->ops->on_abort(ch);
 }
 
-/* One CONF_* message into the pending config; the first one after a decision starts from defaults. */
+/* One CONF_* message into the pending config; the first one after a decision starts from defaults.
+ */
 static int
 child_conf_part(struct child *ch, struct msg *m)
 {
@@ -129,7 +130,8 @@ child_prepare(struct child *ch, struct msg *m)
 
 	if (msg_end(m) == -1)
 		return -1;
-	conf_digest(pending, pending->digest); /* it is not sent: everybody makes it from what came */
+	conf_digest(
+	    pending, pending->digest); /* it is not sent: everybody makes it from what came */
 	if (!ch->filling || !ch->has_general)
 		reason = REFUSE_CONFIG;
 	else if (ch->ops->on_prepare != NULL)

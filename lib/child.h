@@ -10,7 +10,7 @@
  *	child_ready(&ch, layers);
  *
  * Channel states follow the config: S_START until the first COMMIT, S_RUN, S_PREPARE between
- * PREPARE and COMMIT or ABORT, S_STOP after STOP; they are set on the control channel and all edges.
+ * PREPARE and COMMIT or ABORT, S_STOP after STOP. They are set on the control channel and all edges.
  */
 #ifndef BH_LIB_CHILD_H
 #define BH_LIB_CHILD_H
@@ -26,7 +26,8 @@ struct child;
 struct child_ops {
 	/*
 	 * A whole config has come: can it be used? new stays aside, child_conf() is still the old
-	 * one. Take what may fail (memory) here. *index: which element is wrong, sent with a refusal.
+	 * one. Take what may fail (memory) here. *index: which element is wrong, sent with a
+	 * refusal.
 	 */
 	enum refusal (*on_prepare)(struct child *ch, const struct conf *new, uint8_t *index);
 	/* child_conf() is now the new one; old is the one before, NULL at the first COMMIT. */
@@ -64,9 +65,9 @@ struct child {
 };
 
 /*
- * First thing of the warm-up: put /dev/null on every fixed number (FD_EDGE_BASE .. FD_FIRST_FREE - 1)
- * that was not inherited, so that what the process opens itself never lands there. The numbers are
- * taken over with dup3 when the supervisor sends what belongs on them.
+ * First thing of the warm-up: put /dev/null on every fixed number (FD_EDGE_BASE up to
+ * FD_FIRST_FREE) that was not inherited, so that what the process opens itself never lands there.
+ * The numbers are taken over with dup3 when the supervisor sends what belongs on them.
  */
 void child_hold_numbers(void);
 
@@ -80,8 +81,8 @@ void child_init(struct child *ch, enum process self, const struct child_ops *ops
  * c is the channel to peer on FD_EDGE(peer), inherited at the start; handler and user as in
  * channel_init. on_peer_up is not called for this first one.
  */
-void child_add_edge(struct child *ch, struct channel *c, enum process peer, channel_handler *handler,
-    void *user);
+void child_add_edge(
+    struct child *ch, struct channel *c, enum process peer, channel_handler *handler, void *user);
 
 /* In the sandbox, ready for a config. layers: result of sandbox_enter(). */
 void child_ready(struct child *ch, unsigned layers);
@@ -91,9 +92,9 @@ const struct conf *child_conf(const struct child *ch);
 
 /*
  * To be called when an edge ended (end of file or violation; from the closed callback of the loop).
- * A violation is logged and reported (PEER_BROKEN): the supervisor replaces the culprit, and the fresh
- * end comes with PEER. Calls on_peer_down, closes the channel and keeps its descriptor number taken
- * (/dev/null), so that nothing else can land on FD_EDGE(peer) until PEER puts the new end there.
+ * A violation is logged and reported (PEER_BROKEN): the supervisor replaces the culprit, and the
+ * fresh end comes with PEER. Calls on_peer_down, closes the channel and keeps its descriptor number
+ * taken (/dev/null), so that nothing else can land on FD_EDGE(peer) until PEER puts the new end there.
  */
 void child_edge_lost(struct child *ch, struct channel *c);
 

@@ -27,7 +27,8 @@ tag_key(uint8_t key[HELLO_TAG_KEY], const uint8_t public_key[32])
 }
 
 void
-hello_keys_init(struct hello_keys *k, const uint8_t public_status[32], const uint8_t public_data[32])
+hello_keys_init(
+    struct hello_keys *k, const uint8_t public_status[32], const uint8_t public_data[32])
 {
 	tag_key(k->status, public_status);
 	tag_key(k->data, public_data);
@@ -35,8 +36,8 @@ hello_keys_init(struct hello_keys *k, const uint8_t public_status[32], const uin
 
 /* The tag of everything before it. */
 static void
-make_tag(uint8_t tag[HELLO_TAG], const uint8_t *hello, enum link_kind kind,
-    const struct hello_keys *k)
+make_tag(
+    uint8_t tag[HELLO_TAG], const uint8_t *hello, enum link_kind kind, const struct hello_keys *k)
 {
 	crypto_generichash(tag, HELLO_TAG, hello, AT_TAG, kind == LINK_STATUS ? k->status : k->data,
 	    HELLO_TAG_KEY);

@@ -44,8 +44,8 @@ struct hello_keys {
 };
 
 /* From the public keys of the responder (struct conf_server: key_status, key_data). */
-void hello_keys_init(struct hello_keys *k, const uint8_t public_status[32],
-    const uint8_t public_data[32]);
+void hello_keys_init(
+    struct hello_keys *k, const uint8_t public_status[32], const uint8_t public_data[32]);
 
 /*
  * The outer part around Noise message 1. k: keys of the responder that is dialled. Returns 0, or -1
@@ -61,8 +61,8 @@ int hello_encode(uint8_t out[HELLO_SIZE], enum link_kind kind, const uint8_t noi
 int hello_plausible(const uint8_t *in, size_t n);
 
 /* Check a whole hello. k: our own keys. *kind is set for HELLO_OK only. */
-enum hello_verdict hello_verify(const uint8_t in[HELLO_SIZE], const struct hello_keys *k,
-    enum link_kind *kind);
+enum hello_verdict hello_verify(
+    const uint8_t in[HELLO_SIZE], const struct hello_keys *k, enum link_kind *kind);
 
 /* Noise message 1 inside a hello, HELLO_NOISE bytes. */
 const uint8_t *hello_noise(const uint8_t in[HELLO_SIZE]);

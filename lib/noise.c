@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Noise_IK_25519_ChaChaPoly_BLAKE2b on libsodium. Names in capitals in the comments are those of the
- * specification, https://noiseprotocol.org/noise.html revision 34.
+ * Noise_IK_25519_ChaChaPoly_BLAKE2b on libsodium. Names in capitals in the comments are those of
+ * the specification, https://noiseprotocol.org/noise.html revision 34.
  */
 #include "noise.h"
 
@@ -60,8 +60,8 @@ hmac(uint8_t out[NOISE_HASH], const uint8_t key[NOISE_HASH], const void *a, size
 
 /* HKDF with two outputs. */
 static void
-hkdf(const uint8_t chaining[NOISE_HASH], const uint8_t *ikm, size_t ikm_len, uint8_t one[NOISE_HASH],
-    uint8_t two[NOISE_HASH])
+hkdf(const uint8_t chaining[NOISE_HASH], const uint8_t *ikm, size_t ikm_len,
+    uint8_t one[NOISE_HASH], uint8_t two[NOISE_HASH])
 {
 	static const uint8_t first = 1, second = 2;
 	uint8_t temp[NOISE_HASH];
@@ -84,8 +84,8 @@ make_nonce(uint8_t out[crypto_aead_chacha20poly1305_ietf_NPUBBYTES], uint64_t n)
 }
 
 int
-noise_encrypt(struct noise_cipher *c, const void *ad, size_t ad_len, const void *in, size_t len,
-    uint8_t *out)
+noise_encrypt(
+    struct noise_cipher *c, const void *ad, size_t ad_len, const void *in, size_t len, uint8_t *out)
 {
 	uint8_t nonce[crypto_aead_chacha20poly1305_ietf_NPUBBYTES];
 
@@ -100,8 +100,8 @@ noise_encrypt(struct noise_cipher *c, const void *ad, size_t ad_len, const void 
 }
 
 int
-noise_decrypt(struct noise_cipher *c, const void *ad, size_t ad_len, const void *in, size_t len,
-    uint8_t *out)
+noise_decrypt(
+    struct noise_cipher *c, const void *ad, size_t ad_len, const void *in, size_t len, uint8_t *out)
 {
 	uint8_t nonce[crypto_aead_chacha20poly1305_ietf_NPUBBYTES];
 
@@ -159,7 +159,8 @@ put_sealed(struct noise *n, const uint8_t *data, size_t len)
 {
 	uint8_t *to = n->out + n->out_len;
 
-	if (sizeof(n->out) - n->out_len < NOISE_TAG || len > sizeof(n->out) - n->out_len - NOISE_TAG)
+	if (sizeof(n->out) - n->out_len < NOISE_TAG ||
+	    len > sizeof(n->out) - n->out_len - NOISE_TAG)
 		return -1;
 	if (noise_encrypt(&n->cipher, n->hash, NOISE_HASH, data, len, to) != 0)
 		return -1;

@@ -2,14 +2,14 @@
 /*
  * Transport records; see record.h.
  *
- * seal() and open_() are the only two places that know the implementation of the cipher. Measured on
- * an AMD EPYC, one core, per record, libsodium 1.0.18 against OpenSSL 3.0 EVP with a context kept
+ * seal() and open_() are the only two places that know the implementation of the cipher. Measured
+ * on an AMD EPYC, one core, per record, libsodium 1.0.18 against OpenSSL 3.0 EVP with a context kept
  * (seal; open is within 3 %):
  *	   64 bytes   405 ns   441 ns
  *	  128 bytes   572 ns   452 ns
  *	16384 bytes  11.4 us   3.9 us   (1.4 and 4.2 GB/s)
- * Status messages are some hundred bytes, a few hundred a second: there libsodium costs the same and
- * keeps libcrypto out of the process. Bulk links are worth the other one.
+ * Status messages are some hundred bytes, a few hundred a second: there libsodium costs the same
+ * and keeps libcrypto out of the process. Bulk links are worth the other one.
  */
 #include "record.h"
 
@@ -61,7 +61,8 @@ record_seal(struct record *r, const void *plain, size_t len, uint8_t *out, size_
 {
 	size_t sealed = len + NOISE_TAG;
 
-	if (r->broken || len > r->plain_max || size < RECORD_OVERHEAD || len > size - RECORD_OVERHEAD)
+	if (r->broken || len > r->plain_max || size < RECORD_OVERHEAD ||
+	    len > size - RECORD_OVERHEAD)
 		return 0;
 	for (size_t i = 0; i < RECORD_HEADER; i++)
 		out[i] = (uint8_t)(sealed >> (8 * i));
@@ -75,7 +76,8 @@ record_seal(struct record *r, const void *plain, size_t len, uint8_t *out, size_
 }
 
 enum record_result
-record_open(struct record *r, const uint8_t *in, size_t n, size_t *used, uint8_t *plain, size_t *len)
+record_open(
+    struct record *r, const uint8_t *in, size_t n, size_t *used, uint8_t *plain, size_t *len)
 {
 	size_t sealed;
 

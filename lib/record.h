@@ -29,7 +29,8 @@ struct record {
 
 /*
  * Start with the keys of a finished handshake (noise_split is called here; n is wiped). plain_max:
- * longest plaintext taken, at most RECORD_PLAIN_MAX. Returns 0, or -1 when the handshake is not done.
+ * longest plaintext taken, at most RECORD_PLAIN_MAX. Returns 0, or -1 when the handshake is not
+ * done.
  */
 int record_init(struct record *r, struct noise *n, size_t plain_max);
 
@@ -50,8 +51,8 @@ enum record_result {
  * length out of range is refused when the header is complete, so the owner never needs to hold more
  * than RECORD_OVERHEAD + r->plain_max bytes.
  */
-enum record_result record_open(struct record *r, const uint8_t *in, size_t n, size_t *used,
-    uint8_t *plain, size_t *len);
+enum record_result record_open(
+    struct record *r, const uint8_t *in, size_t n, size_t *used, uint8_t *plain, size_t *len);
 
 /* Wipe the keys; nothing can be sealed or opened any more. */
 void record_wipe(struct record *r);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Runs a fuzz target without libFuzzer: the files named on the command line (what a fuzzer once found),
- * or a fixed number of mutations of its seed, the same in every run.
+ * Runs a fuzz target without libFuzzer: the files named on the command line (what a fuzzer once
+ * found), or a fixed number of mutations of its seed, the same in every run.
  *
- *	clang -fsanitize=fuzzer,address,undefined -I. tests/fuzz/fuzz_record.c lib/record.c lib/noise.c -lsodium
+ *	clang -fsanitize=fuzzer,address,undefined -I. tests/fuzz/fuzz_record.c lib/record.c
+ * lib/noise.c -lsodium
  */
 #include "fuzz.h"
 
@@ -92,7 +93,8 @@ main(int argc, char **argv)
 
 		memcpy(b, seed, n);
 		len = mutate(b, n);
-		exact = malloc(len > 0 ? len : 1); /* its own block, so that ASan sees one byte too far */
+		exact = malloc(
+		    len > 0 ? len : 1); /* its own block, so that ASan sees one byte too far */
 		if (exact == NULL)
 			return 1;
 		memcpy(exact, b, len);

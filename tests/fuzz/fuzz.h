@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * A fuzz target is a file with these two functions. With clang -fsanitize=fuzzer the first one is all
- * that libFuzzer needs; with driver.c it is a test of `make check` that runs the same inputs each time.
+ * A fuzz target is a file with these two functions. With clang -fsanitize=fuzzer the first one is
+ * all that libFuzzer needs; with driver.c it is a test of `make check` that runs the same inputs
+ * each time.
  */
 #ifndef BH_TESTS_FUZZ_H
 #define BH_TESTS_FUZZ_H

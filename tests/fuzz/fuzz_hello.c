@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Everything that comes before a link is up: a hello as netd judges it, then inside it Noise message 1
- * as a responder takes it, and the same bytes as message 2 for an initiator. The keys are fixed.
+ * Everything that comes before a link is up: a hello as netd judges it, then inside it Noise
+ * message 1 as a responder takes it, and the same bytes as message 2 for an initiator. The keys are
+ * fixed.
  */
 #include "fuzz.h"
 
@@ -33,7 +34,8 @@ serve(struct noise *n, enum noise_result r, const uint8_t secret[32])
 	while (r == NOISE_NEED_DH) {
 		uint8_t shared[32];
 
-		r = noise_dh(n, crypto_scalarmult(shared, secret, n->dh_public) == 0 ? shared : NULL);
+		r = noise_dh(
+		    n, crypto_scalarmult(shared, secret, n->dh_public) == 0 ? shared : NULL);
 	}
 	return r;
 }

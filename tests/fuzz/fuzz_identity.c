@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Identities as an administrator may paste them: what is taken must come out again as it is written.
+ * Identities as an administrator may paste them: what is taken must come out again as it is
+ * written.
  */
 #include "fuzz.h"
 
@@ -36,8 +37,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	text[size] = '\0';
 	if (identity_decode(text, status, other) == 0) {
 		identity_encode(status, other, back);
-		if (identity_decode(back, again[0], again[1]) != 0 || strlen(back) != strlen(text) ||
-		    memcmp(again[0], status, 32) != 0 || memcmp(again[1], other, 32) != 0)
+		if (identity_decode(back, again[0], again[1]) != 0 ||
+		    strlen(back) != strlen(text) || memcmp(again[0], status, 32) != 0 ||
+		    memcmp(again[1], other, 32) != 0)
 			abort();
 	}
 	free(text);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * A stream of records, cut anywhere: the first byte of the input says how many bytes come at a time.
+ * A stream of records, cut anywhere: the first byte of the input says how many bytes come at a
+ * time.
  */
 #include "fuzz.h"
 
@@ -58,7 +59,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		data += n;
 		size -= n;
 		for (;;) {
-			enum record_result result = record_open(&r, buffer, have, &used, plain, &len);
+			enum record_result result =
+			    record_open(&r, buffer, have, &used, plain, &len);
 
 			if (result == RECORD_BROKEN)
 				return 0;

@@ -149,7 +149,8 @@ setup(void **state)
 		if (fcntl(fd, F_GETFD) < 0)
 			dup2(0, fd);
 	}
-	channel_init(&supervisor, make_edge(FD_CONTROL), PROC_SUPERVISOR, PROC_NETD, on_answer, NULL);
+	channel_init(
+	    &supervisor, make_edge(FD_CONTROL), PROC_SUPERVISOR, PROC_NETD, on_answer, NULL);
 	roled_end = make_edge(FD_EDGE(PROC_ROLED));
 	child_init(&child, PROC_NETD, &ops, NULL);
 	child_add_edge(&child, &edge, PROC_ROLED, no_message, NULL);

@@ -120,7 +120,8 @@ test_prologue(void **state)
 static void
 test_payload(void **state)
 {
-	static const uint8_t wire[HELLO_PAYLOAD] = {8, 7, 6, 5, 4, 3, 2, 1, 0xf0, 0, 0, 0, 0, 0, 0, 0x80};
+	static const uint8_t wire[HELLO_PAYLOAD] = {
+	    8, 7, 6, 5, 4, 3, 2, 1, 0xf0, 0, 0, 0, 0, 0, 0, 0x80};
 	struct hello_payload p = {.boot = 0x0102030405060708, .counter = 0x80000000000000f0}, q;
 	uint8_t out[HELLO_PAYLOAD];
 

@@ -2,9 +2,10 @@
 /*
  * The handshake against public test vectors of its exact name, and everything that must be refused.
  *
- * One vector is written down here: that of cacophony (https://github.com/haskell-cryptography/cacophony,
- * vectors/cacophony.txt, public domain). Where Debian's package golang-github-flynn-noise-dev is
- * installed (or NOISE_VECTORS names its vectors.txt), all vectors of that file are run too.
+ * One vector is written down here: that of cacophony
+ * (https://github.com/haskell-cryptography/cacophony, vectors/cacophony.txt, public domain). Where
+ * Debian's package golang-github-flynn-noise-dev is installed (or NOISE_VECTORS names its
+ * vectors.txt), all vectors of that file are run too.
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -162,12 +163,14 @@ test_vector_of_cacophony(void **state)
 
 	(void)state;
 	from_hex(&v.prologue, "4a6f686e2047616c74");
-	from_hex(&v.init_static, "e61ef9919cde45dd5f82166404bd08e38bceb5dfdfded0a34c8df7ed542214d1");
-	from_hex(&v.init_ephemeral,
-	    "893e28b9dc6ca8d611ab664754b8ceb7bac5117349a4439a6b0569da977c464a");
-	from_hex(&v.resp_static, "4a3acbfdb163dec651dfa3194dece676d437029c62a408b4c5ea9114246e4893");
-	from_hex(&v.resp_ephemeral,
-	    "bbdb4cdbd309f1a1f2e1456967fe288cadd6f712d65dc7b7793d5e63da6b375b");
+	from_hex(
+	    &v.init_static, "e61ef9919cde45dd5f82166404bd08e38bceb5dfdfded0a34c8df7ed542214d1");
+	from_hex(
+	    &v.init_ephemeral, "893e28b9dc6ca8d611ab664754b8ceb7bac5117349a4439a6b0569da977c464a");
+	from_hex(
+	    &v.resp_static, "4a3acbfdb163dec651dfa3194dece676d437029c62a408b4c5ea9114246e4893");
+	from_hex(
+	    &v.resp_ephemeral, "bbdb4cdbd309f1a1f2e1456967fe288cadd6f712d65dc7b7793d5e63da6b375b");
 	from_hex(&v.hash,
 	    "1c8fa891cb414fedba6daa7c6f4ae0a6d98e5f9768cc9cecd27e805614943ee9c8a1b27fbfb76dc19725"
 	    "5c8aa69f6b4285c423840b8bedf45e652ca64f797d81");
@@ -432,7 +435,8 @@ test_cipher(void **state)
 	(void)state;
 	randombytes_buf(a.key, sizeof(a.key));
 	b = a;
-	/* REKEY is the first 32 bytes of the key stream under the last nonce; block 0 is Poly1305's */
+	/* REKEY is the first 32 bytes of the key stream under the last nonce; block 0 is Poly1305's
+	 */
 	crypto_stream_chacha20_ietf_xor_ic(stream, zeros, sizeof(stream), last, 1, a.key);
 	noise_rekey(&a);
 	assert_memory_equal(a.key, stream, sizeof(stream));

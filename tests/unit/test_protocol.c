@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The worked example of doc/protocol.md, recomputed. tests/system/bhl.py does the same from the page
- * alone.
+ * The worked example of doc/protocol.md, recomputed. tests/system/bhl.py does the same from the
+ * page alone.
  */
 #include "config.h"
 
@@ -122,7 +122,8 @@ test_link(void **state)
 	struct hello_keys hk;
 	struct hello_payload p1 = {.boot = UINT64_C(0x8877665544332211), .counter = 7};
 	struct hello_payload p2 = {.boot = UINT64_C(0x00ffeeddccbbaa99), .counter = 7};
-	uint8_t prologue[HELLO_PROLOGUE_MAX], payload[HELLO_PAYLOAD], hello[HELLO_SIZE], hash[NOISE_HASH];
+	uint8_t prologue[HELLO_PROLOGUE_MAX], payload[HELLO_PAYLOAD], hello[HELLO_SIZE],
+	    hash[NOISE_HASH];
 	uint8_t plain[512], out[1024];
 	struct record ir, rr;
 	size_t n = hello_prologue(prologue, LINK_STATUS, "pair");
@@ -145,7 +146,8 @@ test_link(void **state)
 	hello_encode(hello, LINK_STATUS, i.out, &hk);
 	expect("hello", hello, sizeof(hello));
 
-	assert_int_equal(serve(&r, noise_read(&r, hello_noise(hello), HELLO_NOISE), rk.secret), NOISE_OK);
+	assert_int_equal(
+	    serve(&r, noise_read(&r, hello_noise(hello), HELLO_NOISE), rk.secret), NOISE_OK);
 	hello_payload_encode(payload, &p2);
 	expect("payload_2", payload, sizeof(payload));
 	assert_int_equal(serve(&r, noise_write(&r, payload, sizeof(payload)), rk.secret), NOISE_OK);

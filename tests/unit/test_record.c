@@ -53,7 +53,8 @@ test_sizes(void **state)
 		size_t used, len, n = record_seal(&a, plain, sizes[i], wire, sizeof(wire));
 
 		assert_int_equal(n, sizes[i] + RECORD_OVERHEAD);
-		assert_int_equal(wire[0] | wire[1] << 8 | wire[2] << 16 | wire[3] << 24, sizes[i] + 16);
+		assert_int_equal(
+		    wire[0] | wire[1] << 8 | wire[2] << 16 | wire[3] << 24, sizes[i] + 16);
 		assert_int_equal(record_open(&b, wire, n, &used, out, &len), RECORD_OK);
 		assert_int_equal(used, n);
 		assert_int_equal(len, sizes[i]);
@@ -143,13 +144,13 @@ test_forged(void **state)
 		assert_true(r == RECORD_BROKEN || (bit < 32 && r == RECORD_MORE));
 		assert_int_equal(len, 0);
 		if (r == RECORD_BROKEN) {
-			assert_true(sodium_is_zero(b.receive.key, 32) && sodium_is_zero(b.send.key, 32));
+			assert_true(
+			    sodium_is_zero(b.receive.key, 32) && sodium_is_zero(b.send.key, 32));
 			assert_int_equal(record_seal(&b, "x", 1, out, sizeof(out)), 0);
 		}
 		wire[bit / 8] ^= (uint8_t)(1U << bit % 8);
 		if (r == RECORD_BROKEN)
-			assert_int_equal(
-			    record_open(&b, wire, n, &used, out, &len), RECORD_BROKEN);
+			assert_int_equal(record_open(&b, wire, n, &used, out, &len), RECORD_BROKEN);
 	}
 	b = before;
 	assert_int_equal(record_open(&b, wire, n, &used, out, &len), RECORD_OK);
