@@ -177,9 +177,14 @@ class Server:
         process.owned.discard(self.popen.pid)
         return self.popen.returncode
 
-    def kill(self):
-        """SIGKILL of the whole guard; returns the time of the first kill."""
+    def kill(self, together=False):
+        """SIGKILL of every process of the guard, supervisor first; returns the time of the first.
+
+        together: frozen before, so that none can say anything about the death of another.
+        """
         pids = self.pids()
+        if together:
+            process.send(pids, signal.SIGSTOP)
         at = now_s()
         process.send(pids, signal.SIGKILL)
         self.wait_exit()

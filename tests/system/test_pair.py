@@ -2,16 +2,18 @@
 """Main ends in every way that a guard can end, and comes back."""
 import signal
 
+import pytest
+
 from bulkhead import CHILDREN, now_s, wait_for
 
 
-def takeover(group, main, standby, rule):
-    """The standby took over once, for this reason, with a higher epoch that its hook was given."""
+def takeover(group, main, standby, *rules):
+    """The standby took over once, for one of these reasons, with a higher epoch that its hook was given."""
     group.wait_main_hook(standby)
     group.wait_role(standby, "main")
     runs = standby.hooks_as("main")
     assert len(runs) == 1
-    assert runs[0].env["BULKHEAD_REASON"] == rule
+    assert runs[0].env["BULKHEAD_REASON"] in rules
     assert runs[0].env["BULKHEAD_PEER"] == main.name
     assert int(runs[0].env["BULKHEAD_EPOCH"]) == standby.epoch()
     return runs[0]
@@ -23,12 +25,14 @@ def comes_back_as_standby(group, old, new):
     group.roles_hold({old: "standby", new: "main"}, 1.5)
 
 
-def test_sigkill(pair):
-    """The whole guard is gone, the host answers: proof, no need to wait for silence."""
+@pytest.mark.parametrize("together", [False, True])
+def test_sigkill(pair, together):
+    """The whole guard is gone, the host answers: proof, no need to wait for silence. Killed one by
+    one, the last processes may still tell of the death of the first."""
     group, main, standby = pair
     epoch = standby.epoch()
-    main.kill()
-    run = takeover(group, main, standby, "takeover-program-dead")
+    main.kill(together)
+    run = takeover(group, main, standby, "takeover-program-dead", *([] if together else ["takeover-guard-dead"]))
     assert int(run.env["BULKHEAD_EPOCH"]) == epoch + 1
     comes_back_as_standby(group, main, standby)
 
@@ -69,7 +73,7 @@ def test_stop_of_standby_changes_nothing(pair):
 
 def test_sigkill_of_standby_changes_nothing(pair):
     group, main, standby = pair
-    standby.kill()
+    standby.kill(together=True)
     wait_for(lambda: main.view(standby).get("verdict") == "program-dead", "death of the standby is seen")
     group.roles_hold({main: "main"}, 1.5)
     comes_back_as_standby(group, standby, main)
