@@ -177,14 +177,14 @@ class Server:
         process.owned.discard(self.popen.pid)
         return self.popen.returncode
 
-    def kill(self, together=False):
-        """SIGKILL of every process of the guard, supervisor first; returns the time of the first.
+    def kill(self, mute=False):
+        """SIGKILL of every process of the guard; returns the time of the first.
 
-        together: frozen before, so that none can say anything about the death of another.
+        Supervisor first, and roled may yet tell of that; mute: supervisor last, so that nobody can.
         """
         pids = self.pids()
-        if together:
-            process.send(pids, signal.SIGSTOP)
+        if mute:
+            pids.reverse()
         at = now_s()
         process.send(pids, signal.SIGKILL)
         self.wait_exit()

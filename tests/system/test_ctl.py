@@ -151,7 +151,7 @@ def test_observe_only(make_group):
 
 def test_explain_names_the_evidence(pair):
     group, main, standby = pair
-    main.kill(together=True)
+    main.kill(mute=True)
     group.wait_role(standby, "main")
     text = standby.tool("explain", check=True).stdout
     assert "takeover-program-dead" in text and main.name in text

@@ -153,7 +153,7 @@ def test_ipv6_only(make_group):
     group.start()
     main, standby = group.wait_pair()
     assert all(":" in l["address"] for l in main.links(state="up"))
-    main.kill(together=True)
+    main.kill(mute=True)
     group.wait_main_hook(standby)
     assert standby.hooks_as("main")[0].env["BULKHEAD_REASON"] == "takeover-program-dead"
     main.start()
@@ -197,6 +197,6 @@ def test_proof_works_in_manual_mode(make_group):
     group = make_group(references=False)
     group.start()
     main, standby = group.wait_pair()
-    main.kill(together=True)
+    main.kill(mute=True)
     group.wait_main_hook(standby)
     assert standby.hooks_as("main")[0].env["BULKHEAD_REASON"] == "takeover-program-dead"

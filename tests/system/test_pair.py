@@ -25,14 +25,14 @@ def comes_back_as_standby(group, old, new):
     group.roles_hold({old: "standby", new: "main"}, 1.5)
 
 
-@pytest.mark.parametrize("together", [False, True])
-def test_sigkill(pair, together):
+@pytest.mark.parametrize("mute", [False, True])
+def test_sigkill(pair, mute):
     """The whole guard is gone, the host answers: proof, no need to wait for silence. Killed one by
     one, the last processes may still tell of the death of the first."""
     group, main, standby = pair
     epoch = standby.epoch()
-    main.kill(together)
-    run = takeover(group, main, standby, "takeover-program-dead", *([] if together else ["takeover-guard-dead"]))
+    main.kill(mute)
+    run = takeover(group, main, standby, "takeover-program-dead", *([] if mute else ["takeover-guard-dead"]))
     assert int(run.env["BULKHEAD_EPOCH"]) == epoch + 1
     comes_back_as_standby(group, main, standby)
 
@@ -73,7 +73,7 @@ def test_stop_of_standby_changes_nothing(pair):
 
 def test_sigkill_of_standby_changes_nothing(pair):
     group, main, standby = pair
-    standby.kill(together=True)
+    standby.kill(mute=True)
     wait_for(lambda: main.view(standby).get("verdict") == "program-dead", "death of the standby is seen")
     group.roles_hold({main: "main"}, 1.5)
     comes_back_as_standby(group, standby, main)

@@ -196,13 +196,14 @@ end_wire(struct wire *w, enum link_close cause)
 {
 	struct wire old = *w;
 
+	/* netd closes after its word, but the end of the stream is there when the word is read */
 	w->used = 0;
-	links_closed(&peer[old.from].links, old.token[0], cause);
-	if (old.fd[1] >= 0)
-		links_closed(&peer[!old.from].links, old.token[1], cause);
 	close(old.fd[0]);
 	if (old.fd[1] >= 0)
 		close(old.fd[1]);
+	links_closed(&peer[old.from].links, old.token[0], cause);
+	if (old.fd[1] >= 0)
+		links_closed(&peer[!old.from].links, old.token[1], cause);
 }
 
 /* Bytes of one direction. Returns -1 when the reading end is closed. */
@@ -669,6 +670,25 @@ fin_is_told_and_redialled_at_once(void **state)
 }
 
 static void
+end_of_the_stream_waits_for_the_word_of_netd(void **state)
+{
+	struct wire w;
+
+	(void)state;
+	alpha_is_in();
+	w = *wire_of(ALPHA);
+	wire_of(ALPHA)->used = 0;
+	deliver = 0;
+	close(w.fd[0]);
+	close(w.fd[1]);
+	turns(5);
+	assert_non_null(link_at(BETA, ALPHA, LINK_IN)->up);
+	links_closed(&peer[BETA].links, w.token[1], CLOSE_FIN);
+	assert_int_equal(saw(BETA, LINK_IN, LINK_LOST, CLOSE_FIN), 1);
+	UNTIL(saw(ALPHA, LINK_OUT, LINK_LOST, CLOSE_LOCAL) == 1); /* no word: nothing is proven */
+}
+
+static void
 last_words_are_heard_before_the_end(void **state)
 {
 	struct wire *w;
@@ -959,6 +979,7 @@ main(void)
 		TEST(tampered_record_ends_the_link),
 		TEST(record_that_is_no_status_ends_the_link),
 		TEST(fin_is_told_and_redialled_at_once),
+		TEST(end_of_the_stream_waits_for_the_word_of_netd),
 		TEST(last_words_are_heard_before_the_end),
 		TEST(polite_close_proves_nothing),
 		TEST(refused_dials_back_off),
