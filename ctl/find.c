@@ -58,6 +58,15 @@ next_token(struct cursor *c, char *buf, size_t size)
 	return quote != '\0' ? 's' : 'w';
 }
 
+/* Keep the lines before this one; a string or a brace that it leaves open does no harm. */
+static void
+cut_before(char *text, unsigned line)
+{
+	for (; line > 1 && *text != '\0'; text++)
+		line -= *text == '\n';
+	*text = '\0';
+}
+
 /* Step over an equal sign when it comes next. */
 static int
 take_equals(struct cursor *c)
@@ -75,13 +84,13 @@ find_dirs(char *text, size_t len, char state_dir[CONF_COMMAND], char run_dir[CON
 {
 	char token[CONF_COMMAND], sentence[256];
 	struct cursor c = {.p = text};
+	unsigned found = 0;
 	int kind;
 	unsigned line = source_prepare(text, len, sentence, sizeof(sentence));
 
-	if (line != 0) {
-		snprintf(error, size, "%u: %s", line, sentence);
-		return -1;
-	}
+	/* a file that is wrong further down still says where the running daemon is */
+	if (line != 0)
+		cut_before(text, line);
 	while ((kind = next_token(&c, token, sizeof(token))) != 0) {
 		char *dir = strcmp(token, "state") == 0 ? state_dir
 			    : strcmp(token, "run") == 0 ? run_dir
@@ -95,10 +104,15 @@ find_dirs(char *text, size_t len, char state_dir[CONF_COMMAND], char run_dir[CON
 		    !next_token(&c, token, sizeof(token)))
 			continue;
 		if (token[0] != '/') {
-			snprintf(error, size, "state and run must be absolute paths");
+			snprintf(error, size, "1: state and run must be absolute paths");
 			return -1;
 		}
 		snprintf(dir, CONF_COMMAND, "%s", token);
+		found |= dir == state_dir ? 1U : 2U;
+	}
+	if (line != 0 && found != 3) {
+		snprintf(error, size, "%u: %s", line, sentence);
+		return -1;
 	}
 	return 0;
 }

@@ -179,7 +179,6 @@ static int
 check_hold(const struct conf_general *g, struct report *r)
 {
 	int64_t silent = g->status_interval_ms * g->status_misses;
-	int64_t lost = g->icmp_interval_ms * g->icmp_misses;
 	char a[UNITS_TEXT], b[UNITS_TEXT];
 
 	if (g->mode == ARB_MANUAL)
@@ -204,16 +203,19 @@ check_hold(const struct conf_general *g, struct report *r)
 		    "than arbitration.hold, which is %s",
 		    units_format_duration(g->step_down_ms, a),
 		    units_format_duration(g->hold_ms, b));
-	if (g->step_down_ms < lost)
+	/* one lost echo or message must not be enough */
+	if (g->step_down_ms < 2 * g->icmp_interval_ms)
 		return bad(r,
-		    "arbitration.step-down is %s; it must be at least icmp.interval x "
-		    "icmp.misses, which is %s",
-		    units_format_duration(g->step_down_ms, a), units_format_duration(lost, b));
-	if (g->step_down_ms < silent)
+		    "arbitration.step-down is %s; it must be at least two times icmp.interval, "
+		    "which is %s",
+		    units_format_duration(g->step_down_ms, a),
+		    units_format_duration(g->icmp_interval_ms, b));
+	if (g->step_down_ms < 2 * g->status_interval_ms)
 		return bad(r,
-		    "arbitration.step-down is %s; it must be at least status.interval x "
-		    "status.misses, which is %s",
-		    units_format_duration(g->step_down_ms, a), units_format_duration(silent, b));
+		    "arbitration.step-down is %s; it must be at least two times status.interval, "
+		    "which is %s",
+		    units_format_duration(g->step_down_ms, a),
+		    units_format_duration(g->status_interval_ms, b));
 	return 0;
 }
 

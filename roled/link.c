@@ -877,6 +877,16 @@ state_word(const struct link *k)
 	return k->trying->connected ? "handshake" : "dialing";
 }
 
+/* "192.0.2.1:5481", "[2001:db8::1]:5481" */
+static void
+describe_end(const struct conf_addr *a, uint16_t port, char out[CTL_ADDRESS])
+{
+	char text[CTL_ADDRESS - 16];
+
+	conf_addr_text(a, text, sizeof(text));
+	snprintf(out, CTL_ADDRESS, a->family == AF_INET6 ? "[%s]:%u" : "%s:%u", text, port);
+}
+
 int
 links_describe(const struct links *l, unsigned nth, int64_t now, struct ctl_link *out)
 {
@@ -899,9 +909,11 @@ links_describe(const struct links *l, unsigned nth, int64_t now, struct ctl_link
 	out->path = k->path;
 	out->inbound = k->direction == LINK_IN;
 	snprintf(out->state, sizeof(out->state), "%s", state_word(k));
-	conf_addr_text(s != NULL && s->inbound ? &s->address
-					       : &l->conf->server[k->server].path[k->path],
-	    out->address, sizeof(out->address));
+	if (s != NULL && s->inbound)
+		describe_end(&s->address, s->port, out->address);
+	else
+		describe_end(&l->conf->server[k->server].path[k->path], l->conf->server[k->server].port,
+		    out->address);
 	out->sessions = k->sessions;
 	out->failures = k->failures;
 	out->up_age_ms = s != NULL ? now - s->up_ms : -1;

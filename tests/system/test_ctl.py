@@ -102,7 +102,7 @@ def test_no_daemon(make_group):
 def test_pause_and_resume(pair):
     """Pause needs an owner, a reason and an end; nothing happens meanwhile; it survives a restart."""
     group, main, standby = pair
-    standby.tool("pause", "--owner", "ann", "--reason", "new switch", "--for", "10m", check=True)
+    standby.tool("pause", "--owner", "ann", "--reason", "new switch", "--for", "10min", check=True)
     for s in group:
         wait_for(lambda: s.own()["condition"] == "paused" or s.own()["paused"], group.report)
     main.kill()
@@ -153,13 +153,14 @@ def test_explain_names_the_evidence(pair):
     group, main, standby = pair
     main.kill(mute=True)
     group.wait_role(standby, "main")
+    # which proof came first is a race of the kills: an obituary, or the port that nobody serves
+    number, rule = [(e["sequence"], e["rule"]) for e in standby.events() if e["rule"].startswith("takeover-")][0]
+    assert rule in ("takeover-program-dead", "takeover-guard-dead")
     text = standby.tool("explain", check=True).stdout
-    assert "takeover-program-dead" in text and main.name in text
+    assert rule in text and main.name in text
     event = standby.json("explain")
     assert "evidence" in json.dumps(event)
-    number = [e["event"] if "event" in e else e["sequence"] for e in standby.events()
-              if e["rule"] == "takeover-program-dead"][0]
-    assert "takeover-program-dead" in standby.tool("explain", str(number), check=True).stdout
+    assert rule in standby.tool("explain", str(number), check=True).stdout
 
 
 def test_ledger_survives_a_restart(pair):

@@ -72,6 +72,7 @@ def test_dmz(make_group):
     group = make_group(["alpha", "beta", "delta"], kinds={"delta": "dmz"})
     group.start()
     alpha, beta, delta = group
+    wait_for(lambda: all(s.role() for s in group), group.report)
     load(group)
     wait_for(lambda: len(group.mains()) == 1 and delta.role() == "dmz"
              and len(delta.links(state="up", inbound=True)) == 2, group.report)
@@ -101,7 +102,10 @@ def test_dmz_sends_nothing_first(make_group):
  chain out { type filter hook output priority 0
   tcp flags & (syn | ack) == syn counter
   icmp type echo-request counter
-  icmpv6 type echo-request counter } }""")
+  icmpv6 type echo-request counter
+ }
+}
+""")
     group.start()
     wait_for(lambda: len(group.mains()) == 1 and delta.role() == "dmz", group.report)
     group.roles_hold({s: s.role() for s in group}, 2)

@@ -399,9 +399,11 @@ test_rules_times(void **state)
 	expect_bad("arbitration.step-down is 4s; plus status.interval");
 	conf.general.hold_ms = 4500;
 	expect_good();
-	conf.general.icmp_misses = 5;
-	expect_bad("arbitration.step-down is 4s; it must be at least icmp.interval");
-	conf.general.icmp_misses = 3;
+	conf.general.icmp_interval_ms = 2001;
+	expect_bad("arbitration.step-down is 4s; it must be at least two times icmp.interval");
+	conf.general.icmp_interval_ms = 2000;
+	expect_good();
+	conf.general.icmp_interval_ms = 1000;
 	conf.general.flap_hold_max_ms = 1000;
 	expect_bad("role.flap-hold-max is 1s");
 	conf.general.flap_hold_max_ms = 120000;

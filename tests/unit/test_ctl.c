@@ -264,6 +264,11 @@ test_find(void **state)
 	assert_int_equal(find("run = \"relative\"", s, r, error), -1);
 	assert_int_equal(find("\nrun = \"/x", s, r, error), -1);
 	assert_string_equal(error, "2: this string is not closed on its line; a \" is missing");
+	/* wrong behind what is looked for */
+	assert_int_equal(find("run = /r\nstate = \"/s\"\nserver {\nport = \"", s, r, error), 0);
+	assert_string_equal(s, "/s");
+	assert_string_equal(r, "/r");
+	assert_int_equal(find("run = /r\nserver {", s, r, error), -1);
 }
 
 /* ---- tables and texts */
