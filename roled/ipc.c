@@ -102,6 +102,11 @@ ask_action(enum action action, uint8_t index, uint8_t rule, uint8_t peer, uint64
 
 	if (roled.orphaned)
 		return;
+	if (action == ACTION_HOOK || action == ACTION_HOOK_TEST) {
+		roled.asked[roled.next_asked].event = event;
+		roled.asked[roled.next_asked].hook = index;
+		roled.next_asked = (roled.next_asked + 1) % ASKED_HOOKS;
+	}
 	msg_begin(&m, MSG_ACTION);
 	msg_put_u8(&m, (uint8_t)action);
 	msg_put_u8(&m, index);
@@ -306,12 +311,26 @@ on_self_info(struct msg *m)
 	return 0;
 }
 
+/* "hook main", or "hook" when it was asked for before this roled started. */
+static const char *
+asked_hook(uint64_t event)
+{
+	for (size_t i = 0; i < ASKED_HOOKS; i++) {
+		if (roled.asked[i].event == event)
+			return hook_name(roled.asked[i].hook);
+	}
+	return "of an earlier run";
+}
+
 /* A line for the ledger: how a hook ended. */
 static void
-note_hook(enum action_result result, uint32_t code, uint32_t duration_ms)
+note_hook(uint64_t event, enum action_result result, uint32_t code, uint32_t duration_ms)
 {
 	static struct entry e;
+	const char *name = asked_hook(event);
 
+	if (result == RESULT_NONE)
+		return; /* nothing configured: nothing ran */
 	memset(&e, 0, sizeof(e));
 	e.e.at_ms = now_ms();
 	e.e.epoch = roled.machine.persisted.epoch;
@@ -323,22 +342,23 @@ note_hook(enum action_result result, uint32_t code, uint32_t duration_ms)
 	e.value = (uint64_t)code << 32 | duration_ms;
 	switch (result) {
 	case RESULT_OK:
-		snprintf(e.note, sizeof(e.note), "It ended well after %u ms.", duration_ms);
+		snprintf(e.note, sizeof(e.note), "Hook %s: well, after %u ms.", name, duration_ms);
 		break;
 	case RESULT_EXIT:
-		snprintf(e.note, sizeof(e.note), "Exit code %u after %u ms.", code, duration_ms);
-		break;
-	case RESULT_SIGNAL:
-		snprintf(e.note, sizeof(e.note), "Ended by signal %u after %u ms.", code, duration_ms);
-		break;
-	case RESULT_TIMEOUT:
-		snprintf(e.note, sizeof(e.note), "Killed with its process group after %u ms.",
+		snprintf(e.note, sizeof(e.note), "Hook %s: exit code %u after %u ms.", name, code,
 		    duration_ms);
 		break;
-	case RESULT_NONE:
-		return; /* nothing configured: nothing ran */
+	case RESULT_SIGNAL:
+		snprintf(e.note, sizeof(e.note), "Hook %s: signal %u after %u ms.", name, code,
+		    duration_ms);
+		break;
+	case RESULT_TIMEOUT:
+		snprintf(e.note, sizeof(e.note), "Hook %s: killed with its process group after %u ms.",
+		    name, duration_ms);
+		break;
 	default:
-		snprintf(e.note, sizeof(e.note), "It could not be started (error %u).", code);
+		snprintf(e.note, sizeof(e.note), "Hook %s: could not be started (error %u).", name, code);
+		break;
 	}
 	outputs_note(&e);
 }
@@ -354,7 +374,7 @@ on_action_result(struct msg *m)
 		return -1;
 	if (!roled.running)
 		return 0;
-	note_hook((enum action_result)result, code, duration_ms);
+	note_hook(event, (enum action_result)result, code, duration_ms);
 	if ((event & EVENT_OF_ROLED) != 0)
 		admin_action_result(event, (enum action_result)result, code, duration_ms);
 	else
@@ -592,7 +612,7 @@ on_dump(struct child *ch)
 	}
 	for (unsigned i = 0; links_describe(&roled.links, i, now_ms(), &l); i++)
 		log_info("link %s %s path %u: %s, %u sessions", l.inbound ? "from" : "to",
-		    c->server[l.server].name, l.path, l.state, l.sessions);
+		    c->server[l.server].name, l.path + 1U, l.state, l.sessions);
 }
 
 static const struct child_ops child_ops = {

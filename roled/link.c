@@ -80,6 +80,14 @@ session_is_pending(const struct session *s)
 	return session_is_open(s) && s->inbound && s->state != SESSION_UP;
 }
 
+/* How the last session or dial ended; what was known first is the more precise. */
+static void
+set_cause(struct link *k, unsigned cause)
+{
+	k->ended = 1;
+	k->last_cause = (uint8_t)cause;
+}
+
 static struct session *
 new_session(struct links *l)
 {
@@ -184,7 +192,7 @@ log_end(struct links *l, struct link *k, const char *what, unsigned cause)
 
 	if (log_limited(&k->end_limit, now_ms(), END_LOG_MS, &held))
 		log_info("the link %s %s on path %u %s: %s", k->direction == LINK_OUT ? "to" : "from",
-		    l->conf->server[k->server].name, k->path, what,
+		    l->conf->server[k->server].name, k->path + 1U, what,
 		    cause < CLOSE_MAX ? names[cause] : "?");
 }
 
@@ -364,7 +372,7 @@ session_is_up(struct session *s)
 	k->sessions++;
 	k->failures = 0;
 	log_info("the link %s %s on path %u is up", s->inbound ? "from" : "to",
-	    l->conf->server[s->server].name, s->path);
+	    l->conf->server[s->server].name, s->path + 1U);
 	tell(l, k, LINK_UP, CLOSE_LOCAL);
 	if (s->inbound && session_is_open(s))
 		dial_now(l, s->server, s->path);
@@ -398,7 +406,7 @@ lost(struct links *l, struct link *k, enum link_close cause)
 	int64_t now = now_ms();
 
 	k->up = NULL;
-	k->last_cause = (uint8_t)cause;
+	set_cause(k, (unsigned)cause);
 	k->failures = 0;
 	log_end(l, k, "is lost", cause);
 	/* the redial goes out first: the machine's work can wait for its answer */
@@ -417,7 +425,7 @@ dial_failed(struct links *l, struct link *k, struct session *s, enum link_close 
 	int64_t now = now_ms();
 
 	k->trying = NULL;
-	k->last_cause = (uint8_t)cause;
+	set_cause(k, (unsigned)cause);
 	k->failures++;
 	k->next_dial_ms = now + retry_delay(l, k->failures);
 	if (connected && event == LINK_HANDSHAKE_FAILED && cause != CLOSE_LOCAL &&
@@ -455,7 +463,7 @@ session_ended(struct session *s, int cause)
 		return; /* netd has said why before it closed: its message is on the way */
 	count_refusal(l, cause, s->inbound, &s->address, s->port, name);
 	if (s->identified)
-		link_of(l, s)->last_cause = (uint8_t)(CLOSE_MAX + cause);
+		set_cause(link_of(l, s), CLOSE_MAX + (unsigned)cause);
 	if (cause == LINK_C_HELLO_TIMEOUT && !s->inbound)
 		finish(l, s, CLOSE_TIMEOUT, LINK_HANDSHAKE_TIMEOUT);
 	else
@@ -657,7 +665,8 @@ links_tick(struct links *l, int64_t now)
 /* ---- records, redials */
 
 unsigned
-links_send(struct links *l, uint8_t server, const struct status_record *record)
+links_send(struct links *l, uint8_t server, unsigned directions,
+    const struct status_record *record)
 {
 	uint8_t plain[STATUS_SIZE];
 	unsigned taken = 0;
@@ -667,7 +676,7 @@ links_send(struct links *l, uint8_t server, const struct status_record *record)
 		for (size_t d = 0; d < LINK_DIRECTION_MAX; d++) {
 			struct session *s = l->link[server][p][d].up;
 
-			if (s == NULL)
+			if (s == NULL || !(directions >> d & 1))
 				continue;
 			if (session_send(s, plain, sizeof(plain)) == 0) {
 				l->count[LINK_C_STATUS_OUT]++;
@@ -927,7 +936,7 @@ links_describe(const struct links *l, unsigned nth, int64_t now, struct ctl_link
 	out->retry_ms = -1;
 	if (k->direction == LINK_OUT && s == NULL && k->trying == NULL)
 		out->retry_ms = k->next_dial_ms > now ? k->next_dial_ms - now : 0;
-	if (k->sessions > 0 || k->failures > 0)
+	if (k->ended)
 		snprintf(out->last_end, sizeof(out->last_end), "%s", end_word(k->last_cause));
 	return 1;
 }

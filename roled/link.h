@@ -42,6 +42,7 @@ struct links_ops {
 struct link {
 	uint8_t server, path, direction; /* its own place in the table */
 	uint8_t wanted;		/* 0: not configured, or not allowed */
+	uint8_t ended;		/* last_cause is set */
 	uint8_t last_cause;	/* enum link_close, or CLOSE_MAX + enum link_counter, of the last end */
 	struct session *up;	/* NULL: none */
 	struct session *trying; /* outbound: dial or handshake under way */
@@ -93,8 +94,13 @@ void links_incoming(struct links *l, uint32_t token, const struct conf_addr *fro
     uint8_t listener);
 void links_shared(struct links *l, uint32_t cookie, const uint8_t *shared);
 
-/* Seal one record on every link of a server that is up. Returns on how many it was taken. */
-unsigned links_send(struct links *l, uint8_t server, const struct status_record *record);
+/*
+ * Seal one record on the links of a server that are up, of the directions in the mask (1U << enum
+ * link_direction). Returns on how many it was taken.
+ */
+enum { LINKS_OUT = 1U << LINK_OUT, LINKS_IN = 1U << LINK_IN, LINKS_ALL = LINKS_OUT | LINKS_IN };
+unsigned links_send(struct links *l, uint8_t server, unsigned directions,
+    const struct status_record *record);
 
 /* Close outbound links of a server that are silent for the given time, and dial now. */
 void links_redial(struct links *l, uint8_t server, int64_t silent_ms);

@@ -106,6 +106,8 @@ on_turn(uv_check_t *check)
 		links_tick(&roled.links, now);
 		if (now >= roled.machine_next_ms)
 			input_tick(now);
+		if (roled.second_ms != 0 && now >= roled.second_ms)
+			outputs_second(now);
 	}
 	if (admin_turn())
 		uv_idle_start(&roled.idle, on_idle);
@@ -118,6 +120,7 @@ on_turn(uv_check_t *check)
 
 		due = links_next < due ? links_next : due;
 		due = roled.machine_next_ms < due ? roled.machine_next_ms : due;
+		due = roled.second_ms != 0 && roled.second_ms < due ? roled.second_ms : due;
 	}
 	arm(due);
 }

@@ -119,18 +119,63 @@ run_ledger(const struct ledger_entry *e)
 	append(&entry);
 }
 
+/* Do two records say the same, but for ages and numbers that change all the time? */
+static int
+says_the_same(const struct status_record *a, const struct status_record *b)
+{
+	return a->kind == b->kind && a->role == b->role && a->condition == b->condition &&
+	    a->flags == b->flags && a->priority == b->priority && a->epoch == b->epoch &&
+	    a->epoch_seen == b->epoch_seen && a->main_id == b->main_id &&
+	    a->elect_id == b->elect_id && a->lease_epoch == b->lease_epoch &&
+	    a->lease_sent_ms == b->lease_sent_ms && a->grant_epoch == b->grant_epoch &&
+	    a->grant_echo_ms == b->grant_echo_ms &&
+	    memcmp(a->digest, b->digest, sizeof(a->digest)) == 0;
+}
+
+/*
+ * News goes out on every link. What repeats goes out on the links that we dialled, and half an
+ * interval later on those that the partner dialled: a kernel that closes a socket with unread bytes
+ * sends a reset in place of a FIN, and only a FIN proves a partner's death; so records must not be
+ * under way to it on all links at once. Silence is seen sooner by it, too.
+ */
 static void
 run_send(const struct machine_output *o, int64_t now)
 {
 	struct status_record r;
 
+	roled.second_mask = 0;
 	for (uint8_t i = 0; i < roled.machine.config.n_servers; i++) {
 		if (!(o->u.send.mask >> i & 1))
 			continue;
 		machine_record(&roled.machine, now, i, (enum record_kind)o->u.send.kind,
 		    o->u.send.successor, (enum rule)o->u.send.reason, &r);
-		links_send(&roled.links, i, &r);
+		if (r.kind != RECORD_STATUS || !says_the_same(&r, &roled.sent[i]))
+			links_send(&roled.links, i, LINKS_ALL, &r);
+		else if (links_send(&roled.links, i, LINKS_OUT, &r) == 0)
+			links_send(&roled.links, i, LINKS_IN, &r);
+		else
+			roled.second_mask |= 1U << i;
+		roled.sent[i] = r;
 	}
+	roled.second_reason = o->u.send.reason;
+	roled.second_ms = roled.second_mask != 0 ?
+	    now + roled.machine.config.status_interval_ms / 2 : 0;
+}
+
+void
+outputs_second(int64_t now)
+{
+	struct status_record r;
+
+	for (uint8_t i = 0; i < roled.machine.config.n_servers; i++) {
+		if (!(roled.second_mask >> i & 1))
+			continue;
+		machine_record(&roled.machine, now, i, RECORD_STATUS, NOBODY,
+		    (enum rule)roled.second_reason, &r);
+		links_send(&roled.links, i, LINKS_IN, &r);
+	}
+	roled.second_mask = 0;
+	roled.second_ms = 0;
 }
 
 static void
@@ -138,7 +183,6 @@ run_hook(const struct machine_output *o)
 {
 	ask_action(ACTION_HOOK, o->u.become.hook, o->u.become.rule, o->u.become.peer,
 	    o->u.become.epoch, o->u.become.event);
-	roled.hook_event = o->u.become.event;
 	if (o->kind != OUT_BECOME)
 		return;
 	roled.role_ms = now_ms();

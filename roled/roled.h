@@ -21,10 +21,11 @@
 enum {
 	ADMIN_CLIENTS = 8,
 	WAITING_EVENTS = 64, /* link events that came while the machine was at work */
+	ASKED_HOOKS = 16,
 	FLUSH_MS = 20,	     /* last words are given this long to leave */
 };
 /* Event numbers of actions that the machine does not know of: hook tests, alarm hooks. */
-#define EVENT_OF_ROLED (UINT64_C(1) << 63)
+#define EVENT_OF_ROLED (UINT64_C(1) << 40)
 
 /* ---- ledger entries as bytes: entry.c */
 
@@ -88,6 +89,12 @@ struct roled {
 	int64_t due_ms; /* the timer is armed for it */
 	uint64_t own_event; /* last number given out here */
 
+	/* status records: the second half of an interval (outputs.c) */
+	struct status_record sent[MACHINE_SERVERS]; /* last to each partner */
+	uint32_t second_mask;
+	int64_t second_ms; /* 0: none */
+	uint8_t second_reason;
+
 	/* the end */
 	uint8_t orphaned, stopping, stopped_sent;
 	int64_t exit_ms; /* 0: not yet */
@@ -102,7 +109,11 @@ struct roled {
 	uint8_t reload_result;
 	int64_t reload_ms; /* 0: none since the start */
 	char reload_text[CTL_NOTE];
-	uint64_t hook_event; /* last role hook */
+	struct {
+		uint64_t event;
+		uint8_t hook; /* enum hook_kind */
+	} asked[ASKED_HOOKS]; /* last hooks asked for, to name them when they end */
+	unsigned next_asked;
 	int64_t role_ms;     /* in this role since */
 	int64_t act_ms;	     /* the machine acts then if nothing changes; 0: not so */
 	struct admin_client client[ADMIN_CLIENTS];
@@ -150,6 +161,8 @@ void input_orphaned(void);
 /* ---- what the machine wants done: outputs.c */
 
 void outputs_run(const struct machine_outputs *o, int64_t now);
+/* Status records on the links that partners opened, half an interval after those on our own. */
+void outputs_second(int64_t now);
 /* An entry of roled's own (admin commands, results). */
 void outputs_note(const struct entry *e);
 

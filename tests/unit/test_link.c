@@ -366,7 +366,7 @@ say(int who, int to)
 		.main_age_ms = -1, .in_sync_age_ms = -1, .heard_age_ms = -1, .main_heard_age_ms = -1};
 
 	r.priority = 100 + who;
-	links_send(&peer[who].links, (uint8_t)to, &r);
+	links_send(&peer[who].links, (uint8_t)to, LINKS_ALL, &r);
 }
 
 static int
