@@ -14,7 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { KILL_RECORD_MS = 30 };
+enum { KILL_RECORD_MS = 30, KILL_RECORD_TRIES = 20 };
 
 const enum process children[N_CHILDREN] = {PROC_NETD, PROC_ICMPD, PROC_ROLED, PROC_KEYD};
 
@@ -509,7 +509,8 @@ log_end(const struct proc *p, int status, uint32_t wait_ms)
 	char cause[160], text[128];
 
 	exit_describe(status, text, sizeof(text));
-	if (p->killed_for != NULL)
+	/* it may have ended by itself in the moment before: then that is the cause */
+	if (p->killed_for != NULL && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
 		snprintf(cause, sizeof(cause), "was killed because %s", p->killed_for);
 	else
 		snprintf(cause, sizeof(cause), "ended: %s", text);
@@ -525,16 +526,20 @@ static struct killed {
 	uv_timer_t timer;
 	enum process process;
 	pid_t pid;
+	int tries;
 } killed[N_CHILDREN];
 
 static void
 on_kill_record(uv_timer_t *timer)
 {
-	const struct killed *k = timer->data;
+	struct killed *k = timer->data;
 	char text[96];
 
 	if (sandbox_killrecord(k->pid, text, sizeof(text)) != NULL)
 		log_error("%s[%d] was killed for %s", process_name(k->process), (int)k->pid, text);
+	else if (++k->tries < KILL_RECORD_TRIES)
+		return;
+	uv_timer_stop(timer);
 }
 
 /* Name the call that a process was killed for, in a line of its own. */
@@ -547,7 +552,8 @@ log_kill_record(const struct proc *p, int status)
 		return;
 	k->process = p->process;
 	k->pid = p->pid;
-	uv_timer_start(&k->timer, on_kill_record, KILL_RECORD_MS, 0);
+	k->tries = 0;
+	uv_timer_start(&k->timer, on_kill_record, KILL_RECORD_MS, KILL_RECORD_MS);
 }
 
 /* A first start that no restart can cure. */

@@ -1,19 +1,25 @@
 # SPDX-License-Identifier: ISC
 """The breach drill on a running pair: process facts, and calls that the children are made to issue."""
+import ctypes
 import os
 import re
+import signal
 import subprocess
 import sys
 
 import pytest
 
 import bulkhead
+import process
 from bulkhead import CHILDREN, USERS, wait_for
 
 sys.path.insert(0, os.path.join(bulkhead.TOP, "tests", "breach"))
 import facts  # noqa: E402
 
+WITHOUT = os.path.join(bulkhead.BUILD, "tests", "breach", "without")
 PTRACE_DRILL = os.path.join(bulkhead.BUILD, "tests", "breach", "ptrace_drill")
+
+SYS_PIDFD_GETFD = 438
 
 
 def attempts():
@@ -39,6 +45,10 @@ def sanitized():
 needs_filter = pytest.mark.skipif(sanitized(), reason="a sanitizer build's filter refuses nothing")
 
 
+def layers(server, name):
+    return set(server.processes()[name]["layers"].split(","))
+
+
 @needs_filter
 def test_facts(pair):
     """User, capabilities, filters, namespaces, limits and descriptors are those of the policy row."""
@@ -46,6 +56,9 @@ def test_facts(pair):
     for server in (main, standby):
         bad = facts.check(server.popen.pid, USERS)
         assert not bad, "%s: %s" % (server.name, "\n".join(bad))
+        for name in CHILDREN:
+            assert {"seccomp", "files"} <= layers(server, name), "%s: %s" % (name, server.processes()[name])
+        assert not server.own()["degraded"]
 
 
 @needs_filter
@@ -116,3 +129,66 @@ def test_calls_are_refused(pair):
     # the other server saw restarts of children, and no reason to act
     group.wait_pair()
     assert main.role() == "main" and (len(main.hooks()), len(standby.hooks())) == hooks
+
+
+def take_away(server, part):
+    """The server runs as on a kernel without landlock or seccomp."""
+    inside = server.inside
+    server.inside = lambda: [*inside(), WITHOUT, part]
+
+
+@needs_filter
+@pytest.mark.parametrize("part, word", [("landlock", "Landlock"), ("seccomp", "seccomp")])
+def test_refuses_without_a_layer(make_group, part, word):
+    """A kernel that lacks a layer: the guard does not start, and says what is missing."""
+    group = make_group()
+    server = group["alpha"]
+    server.expect_log(r".")
+    take_away(server, part)
+    server.start()
+    assert server.wait_exit() != 0
+    assert re.search("error: .*%s" % word, server.log()), server.log()
+    assert "--allow-degraded" in server.log()
+
+
+@needs_filter
+@pytest.mark.parametrize("part, lost, left", [("landlock", "files", "seccomp"), ("seccomp", "seccomp", "files")])
+def test_degraded_is_explicit(make_group, part, lost, left):
+    """With --allow-degraded it starts without that layer, and everybody is told so."""
+    group = make_group()
+    server = group["beta"]
+    take_away(server, part)
+    server.flags = ["--allow-degraded"]
+    group.start()
+    group.wait_pair()
+    assert server.own()["degraded"]
+    assert not group["alpha"].own()["degraded"]
+    for name in CHILDREN:
+        assert left in layers(server, name) and lost not in layers(server, name), server.processes()[name]
+    assert "DEGRADED" in server.tool("status").stdout
+
+
+def hold_channels(supervisor):
+    """Duplicates of all sockets of a process: while we hold them their peers see no end of file."""
+    libc, pidfd, held = ctypes.CDLL(None, use_errno=True), os.pidfd_open(supervisor), []
+    for fd in map(int, os.listdir("/proc/%d/fd" % supervisor)):
+        if os.readlink("/proc/%d/fd/%d" % (supervisor, fd)).startswith("socket:"):
+            copy = libc.syscall(SYS_PIDFD_GETFD, pidfd, fd, 0)
+            assert copy >= 0, os.strerror(ctypes.get_errno())
+            held.append(copy)
+    os.close(pidfd)
+    return held
+
+
+def test_death_signal_alone(pair):
+    """The supervisor is killed while its channels stay open: the children go by the signal alone."""
+    group, main, standby = pair
+    pids = [p for p in main.pids()[1:] if process.arguments(p)[1:2] and process.arguments(p)[1] in CHILDREN]
+    assert len(pids) == len(CHILDREN)
+    held = hold_channels(main.popen.pid)
+    assert held
+    os.kill(main.popen.pid, signal.SIGKILL)
+    main.wait_exit()
+    wait_for(lambda: not any(process.alive(p) for p in pids), "all children have gone", limit_s=1)
+    for fd in held:
+        os.close(fd)
