@@ -294,6 +294,7 @@ test_late_answers(void **state)
 	uint8_t late[8][ICMP_ECHO_SIZE];
 	int fd = played_host(0, 1);
 	struct report r = {0};
+	struct msg *m;
 
 	(void)state;
 	for (int i = 0; i < 60; i++) {
@@ -302,8 +303,8 @@ test_late_answers(void **state)
 		assert_true(next_request(fd, late[i % 8], 200) > 0);
 	}
 	r = until_state(0, PROBE_OK, 500);
-	while (fake_expect(&icmpd, MSG_ICMP_REPORT, 0) != NULL)
-		;
+	while ((m = fake_expect(&icmpd, MSG_ICMP_REPORT, 0)) != NULL)
+		fake_free(m);
 	next_report(0, &r);
 	assert_int_equal(r.state, PROBE_OK);
 	assert_int_equal(r.loss, 0);
@@ -428,6 +429,40 @@ test_unreachable(void **state)
 	close(played);
 }
 
+/* A complaint that comes back is an error on the socket, and the host may live again after it. */
+static void
+test_complaints(void **state)
+{
+	struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}}, from;
+	socklen_t len = sizeof(in);
+	uint8_t packet[ICMP_ECHO_SIZE];
+	int host = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), fd;
+	struct timeval limit = {.tv_sec = 1};
+
+	(void)state;
+	assert_int_equal(bind(host, (struct sockaddr *)&in, sizeof(in)), 0);
+	assert_int_equal(getsockname(host, (struct sockaddr *)&in, &len), 0);
+	close(host); /* UDP, because a port that nobody has makes the kernel complain */
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&in, sizeof(in)), 0);
+	give_target(0, TARGET_PARTNER, 1, 6, fd);
+	until_state(0, PROBE_LOST, 500);
+	host = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(host, (struct sockaddr *)&in, sizeof(in)), 0);
+	setsockopt(host, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	for (int i = 0; i < 10; i++) {
+		len = sizeof(from);
+		assert_int_equal(recvfrom(host, packet, sizeof(packet), 0, (struct sockaddr *)&from,
+				     &len),
+		    ICMP_ECHO_SIZE);
+		packet[0] = 129;
+		sendto(host, packet, sizeof(packet), 0, (struct sockaddr *)&from, len);
+	}
+	until_state(0, PROBE_OK, 200);
+	assert_in_range(until_state(0, PROBE_OK, 200).rtt_us, 1, 15000); /* not only at the interval */
+	close(host);
+}
+
 /* A new roled is told all at once; a new interval does not forget. */
 static void
 test_roled_restarts(void **state)
@@ -499,6 +534,7 @@ main(void)
 	    ICMPD_TEST(test_replayed_answer),
 	    ICMPD_TEST(test_target_replaced_and_closed),
 	    ICMPD_TEST(test_unreachable),
+	    ICMPD_TEST(test_complaints),
 	    ICMPD_TEST(test_roled_restarts),
 	    ICMPD_TEST(test_wrong_target),
 	    ICMPD_TEST(test_supervisor_gone),

@@ -480,6 +480,42 @@ test_back_pressure(void **state)
 	drop(&other);
 }
 
+/* Write until nothing more is taken. */
+static void
+fill(int fd)
+{
+	char buf[65536] = {0};
+
+	for (int idle = 0; idle < 10;) {
+		if (send(fd, buf, sizeof(buf), MSG_NOSIGNAL | MSG_DONTWAIT) > 0) {
+			idle = 0;
+		} else {
+			idle++;
+			fake_poll(&netd, 10);
+		}
+	}
+}
+
+/* What a connection left in its pipes is not the next one's. */
+static void
+test_leftovers(void **state)
+{
+	struct carried c = carry(7), next;
+	struct msg *m;
+
+	(void)state;
+	fill(c.owner);
+	fill(c.tcp);
+	send_token(MSG_LINK_CLOSE, 7, -1);
+	assert_int_equal(expect_closed(1000).cause, CLOSE_LOCAL);
+	while ((m = fake_expect(&netd, MSG_NET_COUNTERS, 1100)) != NULL) /* it has lingered enough */
+		fake_free(m);
+	next = carry(8); /* in the same slot */
+	assert_carries(&next);
+	drop(&c);
+	drop(&next);
+}
+
 /* ---- how a connection ends */
 
 static void
@@ -527,14 +563,14 @@ test_reset_and_fin_under_writes(void **state)
 		int by_reset = i % 2;
 
 		kill(netd.pid, SIGSTOP); /* netd sees both at once */
-		put(c.owner, buf, sizeof(buf));
+		for (int j = 0; j < 40; j++) /* more than goes out in one piece */
+			put(c.owner, buf, sizeof(buf));
 		if (by_reset) {
 			reset(c.tcp);
 		} else {
 			put(c.tcp, "end", 3);
 			close(c.tcp);
 		}
-		put(c.owner, buf, sizeof(buf));
 		kill(netd.pid, SIGCONT);
 		assert_int_equal(expect_closed(1000).cause, by_reset ? CLOSE_RESET : CLOSE_FIN);
 		if (!by_reset)
@@ -630,8 +666,12 @@ test_link_close(void **state)
 	assert_int_equal(read_all(c.tcp, buf, 7), 7);
 	assert_int_equal(ends_with(c.tcp, 1000), 0);
 	assert_int_equal(ends_with(c.owner, 1000), 0);
-	put(c.tcp, "late", 4); /* is dropped, and resets nothing that we still had to read */
-	drop(&c);
+	for (int i = 0; i < 3; i++) { /* is dropped, and answered by no reset */
+		put(c.tcp, "late", 4);
+		fake_poll(&netd, 20);
+	}
+	close(c.tcp);
+	close(c.owner);
 }
 
 /* roled closes its end: the same, and one LINK_CLOSED tells that all is done. */
@@ -884,28 +924,29 @@ test_flood(void **state)
 static void
 test_slots(void **state)
 {
-	int tcp[200], n = 0, held[10];
+	int tcp[300], n = 0, held[10];
 	struct carried c;
 	char from[32];
 
 	(void)state;
 	conf.general.hello_timeout_ms = 5000;
+	conf.general.slots = 256;
 	fake_configure(&netd, &conf);
-	for (int i = 0; i < 200; i++) {
-		snprintf(from, sizeof(from), "127.0.1.%d", 1 + i);
+	for (int i = 0; i < 300; i++) {
+		snprintf(from, sizeof(from), "127.0.%d.%d", 1 + i / 100, 1 + i % 100);
 		tcp[i] = connect_from(from, SELF, port);
 	}
-	expect_counter(NET_SLOTS_FULL, 200 - conf.general.slots);
-	for (int i = 0; i < 200; i++)
+	expect_counter(NET_SLOTS_FULL, 300 - conf.general.slots);
+	for (int i = 0; i < 300; i++)
 		n += ends_with(tcp[i], 0) == -1;
 	assert_int_equal(n, conf.general.slots);
 	c = take_from(PARTNER);
 	assert_carries(&c);
 	for (int i = 0; i < 10; i++)
 		held[i] = connect_from(PARTNER, SELF, port);
-	expect_counter(NET_SLOTS_FULL, 200 - conf.general.slots + 6);
+	expect_counter(NET_SLOTS_FULL, 300 - conf.general.slots + 6);
 	assert_carries(&c);
-	for (int i = 0; i < 200; i++)
+	for (int i = 0; i < 300; i++)
 		close(tcp[i]);
 	for (int i = 0; i < 10; i++)
 		close(held[i]);
@@ -1071,7 +1112,7 @@ test_roled_restarts(void **state)
 	assert_int_equal(read_all(dialled.tcp, buf, 10), 10);
 	assert_int_equal(ends_with(dialled.tcp, 1000), 0);
 	assert_int_equal(ends_with(taken.tcp, 1000), 0);
-	assert_int_equal(ends_with(waiting, 1000), 0);
+	assert_int_equal(ends_with(waiting, 300), 0);
 	fd = connect_from(SELF, PARTNER, partner_port);
 	send_token(MSG_DIALED, dial, fd); /* was asked for by the old one */
 	close(fd);
@@ -1099,8 +1140,10 @@ test_obituary(void **state)
 	close(listener);
 	listener = -1;
 	channel_close(&netd.control);
-	tcp = connect_from(PARTNER, SELF, port);
 	fake_poll(&netd, 10);
+	tcp = connect_from(PARTNER, SELF, port); /* refused while it still carries */
+	assert_int_equal(ends_with(tcp, 20), ECONNREFUSED);
+	close(tcp);
 	put(a.owner, "obituary", 8);
 	put(b.owner, "obituary", 8);
 	close(a.owner);
@@ -1111,7 +1154,6 @@ test_obituary(void **state)
 	assert_int_equal(ends_with(b.tcp, 1000), 0);
 	assert_int_equal(fake_wait_end(&netd, 1000), EXIT_CHANNEL << 8);
 	assert_in_range(now_ms() - begin, 0, 200);
-	close(tcp);
 	tcp = connect_from(PARTNER, SELF, port);
 	assert_int_equal(ends_with(tcp, 500), ECONNREFUSED);
 	close(tcp);
@@ -1127,6 +1169,7 @@ test_parent_death_signal(void **state)
 	char buf[16];
 
 	(void)state;
+	fill(a.tcp); /* what is not read makes close(2) send a reset; the FIN must be before it */
 	kill(netd.pid, SIGUSR1);
 	put(a.owner, "obituary", 8);
 	assert_int_equal(read_all(a.tcp, buf, 8), 8);
@@ -1159,7 +1202,7 @@ test_wrong_messages(void **state)
 {
 	int file = open("/dev/null", O_RDWR | O_CLOEXEC), owner;
 	struct carried good = carry(7);
-	struct msg m;
+	struct msg m, *broken;
 	struct closed closed;
 
 	(void)state;
@@ -1193,7 +1236,9 @@ test_wrong_messages(void **state)
 	msg_put_u8(&m, LINK_STATUS);
 	msg_put_fd(&m, file);
 	fake_send(&netd, &netd.roled, &m);
-	assert_non_null(fake_expect(&netd, MSG_PEER_BROKEN, 1000));
+	broken = fake_expect(&netd, MSG_PEER_BROKEN, 1000);
+	assert_non_null(broken);
+	fake_free(broken);
 	close(file);
 	drop(&good);
 }
@@ -1230,6 +1275,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    NETD_TEST(test_carries_100_mb_both_ways),
 	    NETD_TEST(test_back_pressure),
+	    NETD_TEST(test_leftovers),
 	    NETD_TEST(test_fin),
 	    NETD_TEST(test_reset),
 	    NETD_TEST(test_reset_and_fin_under_writes),
