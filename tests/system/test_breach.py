@@ -90,7 +90,7 @@ def up_long_enough(server, gone):
 def kernel_log_has(pid):
     """Is there a record of the kill in the kernel log? An audit daemon may take it elsewhere."""
     p = subprocess.run(["dmesg"], capture_output=True, text=True)
-    return re.search(r"type=1326 .* pid=%d " % pid, p.stdout) is not None
+    return re.search(r"type=1326 .* pid=%d .* sig=31 " % pid, p.stdout) is not None
 
 
 def check_end(server, name, pid, attempt, verdict):
