@@ -114,13 +114,15 @@ parse_options(int argc, char **argv)
 	sup.libexec = libexec_path;
 }
 
-/* Nothing of the caller's environment matters, or reaches a child. */
+/* Nothing of the caller's environment matters, reaches a child, or can be read in /proc. */
 static void
 clean_process(void)
 {
 	static char *no_environment[] = {NULL};
 	int fd;
 
+	for (char **e = environ; *e != NULL; e++)
+		memset(*e, 0, strlen(*e));
 	environ = no_environment;
 	do {
 		fd = open("/dev/null", O_RDWR);
