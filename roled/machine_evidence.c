@@ -288,7 +288,7 @@ evidence_take_record(struct step *s, unsigned i, unsigned path, unsigned directi
 	note_heard(s, p, r);
 	if (r->kind == RECORD_GOODBYE || r->kind == RECORD_OBITUARY) {
 		note_last_words(s, i, r);
-	} else {
+	} else if ((r->flags & RECORD_STOPPING) == 0) { /* its last records follow its goodbye */
 		p->gone = 0;
 		note_return(s, i);
 	}
