@@ -15,7 +15,7 @@
 #include "lib/child.h"
 
 enum {
-	TARGETS = 48,	 /* one report holds them all */
+	TARGETS = 48,	  /* one report holds them all */
 	REPORT_SIZE = 27, /* bytes per target */
 };
 

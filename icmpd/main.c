@@ -68,7 +68,7 @@ warm_up(void)
 	probe_init();
 }
 
-/* All that is known, to roled. Without roled nobody misses it: the next one gets it at its start. */
+/* All that is known, to roled. Without one nobody misses it: the next gets it at its start. */
 void
 icmpd_report(void)
 {

@@ -23,9 +23,9 @@
 #include "lib/log.h"
 
 enum {
-	PROBES = 64,	   /* requests that an answer may still come to */
-	LOSS_PROBES = 32,  /* newest of them that make up the loss figure */
-	READ_BUDGET = 16,  /* packets per target and wake-up */
+	PROBES = 64,	  /* requests that an answer may still come to */
+	LOSS_PROBES = 32, /* newest of them that make up the loss figure */
+	READ_BUDGET = 16, /* packets per target and wake-up */
 };
 
 struct probe {
@@ -39,9 +39,9 @@ struct target {
 	int fd;
 	uint8_t slot, kind, index, path, family;
 	enum probe_state state;
-	uint8_t heard; /* an answer has come since the last interval began */
+	uint8_t heard;	 /* an answer has come since the last interval began */
 	uint16_t misses; /* intervals in a row without */
-	uint64_t sent; /* requests; the sequence number is its low 16 bits */
+	uint64_t sent;	 /* requests; the sequence number is its low 16 bits */
 	uint32_t rtt_us;
 	int64_t answer_ms, sent_ms;
 	struct probe probe[PROBES];
@@ -239,7 +239,7 @@ static uint16_t
 target_loss(const struct target *t, int64_t now)
 {
 	int64_t ripe_us = interval_ms * 1000 > 2 * (int64_t)t->rtt_us ? interval_ms * 1000
-								       : 2 * (int64_t)t->rtt_us;
+								      : 2 * (int64_t)t->rtt_us;
 	unsigned lost = 0, known = 0;
 
 	for (uint64_t i = 0; i < LOSS_PROBES && i < t->sent; i++) {

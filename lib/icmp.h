@@ -3,8 +3,8 @@
  * ICMP echo for IPv4 (RFC 792) and IPv6 (RFC 4443): build a request, judge what came back. Pure.
  *
  * What a raw socket gives differs: an IPv4 packet comes with its IP header and an unchecked
- * checksum; of an IPv6 packet only the ICMPv6 part comes, checked by the kernel, which also fills in
- * the checksum of what is sent.
+ * checksum; of an IPv6 packet only the ICMPv6 part comes, checked by the kernel, which also fills
+ * in the checksum of what is sent.
  */
 #ifndef BH_LIB_ICMP_H
 #define BH_LIB_ICMP_H
@@ -22,7 +22,7 @@ enum {
 struct icmp_echo {
 	uint16_t identifier;
 	uint16_t sequence;
-	uint64_t cookie; /* random per request: an answer without it was not made from our request */
+	uint64_t cookie; /* random per request: only who has seen the request can answer it */
 };
 
 /* Build the request. family: 4 or 6. */

@@ -57,7 +57,7 @@ refill(const struct limit *l, struct limit_entry *e, int64_t now_ms)
 	if (gone_ms <= 0)
 		return;
 	e->at_ms = now_ms;
-	/* rate per second is the same number in thousandths per millisecond; the day bounds the product */
+	/* a rate per second is the same number in thousandths per ms; a day bounds the product */
 	tokens = e->milli_tokens + (uint64_t)(gone_ms < 86400000 ? gone_ms : 86400000) * l->rate;
 	e->milli_tokens = tokens < full(l) ? (uint32_t)tokens : full(l);
 }
@@ -89,8 +89,7 @@ find(struct limit *l, const struct limit_key *key, int64_t now_ms)
 		refill(l, e, now_ms);
 		if (limit_key_equal(&e->key, key))
 			return e;
-		if (best == NULL ||
-		    (best->key.family != 0 && e->milli_tokens > best->milli_tokens))
+		if (best == NULL || (best->key.family != 0 && e->milli_tokens > best->milli_tokens))
 			best = e;
 	}
 	if (best->key.family == 0 || best->milli_tokens >= full(l))

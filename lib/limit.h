@@ -40,15 +40,15 @@ void limit_init(struct limit *l, const uint8_t seed[LIMIT_SEED], uint32_t burst,
 /* New limits; what sources have used up stays used up. */
 void limit_set(struct limit *l, uint32_t burst, uint32_t rate);
 
-/* The source an address belongs to. family 4 or 6; address in network order, IPv4 in the first four. */
+/* The source of an address in network order; family 4 (in the first four bytes) or 6. */
 void limit_key_of(uint8_t family, const uint8_t address[16], struct limit_key *key);
 int limit_key_equal(const struct limit_key *a, const struct limit_key *b);
 
 /*
- * May this source have one more now? 1, and the token is taken, or 0. now_ms: monotonic; a step back
- * counts as no time gone by. When all places of a source are taken by others, the entry that says
- * least (most tokens) makes room, and the newcomer starts with one token instead of a full burst
- * unless that entry was full again.
+ * May this source have one more now? 1, and the token is taken, or 0. now_ms: monotonic; a step
+ * back counts as no time gone by. When all places of a source are taken by others, the entry that
+ * says least (most tokens) makes room, and the newcomer starts with one token instead of a full
+ * burst unless that entry was full again.
  */
 int limit_take(struct limit *l, const struct limit_key *key, int64_t now_ms);
 

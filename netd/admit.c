@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Connections from outside until they have said a good hello and roled has taken them. Everything
- * here is bounded before anybody has proven anything: slots, slots per source, hellos per second and
- * source, bytes, time. Addresses of partners have slots and buckets of their own, so that a flood
- * from elsewhere leaves them room.
+ * here is bounded before anybody has proven anything: slots, slots per source, hellos per second
+ * and source, bytes, time. Addresses of partners have slots and buckets of their own, so that a
+ * flood from elsewhere leaves them room.
  *
  * libuv's own accept is not used: it reacts to EMFILE by opening a file, which the sandbox kills.
  */
@@ -27,7 +27,7 @@ enum {
 	ACCEPT_BUDGET = 32, /* per wake-up; then the listeners rest, so that a flood is bounded: */
 	REST_MS = 1,
 	REST_EXHAUSTED_MS = 100, /* no descriptors or memory */
-	PARTNER_FACTOR = 10, /* a partner's bucket: redials after a loss come fast */
+	PARTNER_FACTOR = 10,	 /* a partner's bucket: redials after a loss come fast */
 	SLOT_BITS = 9,
 	HELLOS = HELLOS_OTHER + HELLOS_PARTNER,
 };
@@ -297,7 +297,8 @@ on_listener(uv_poll_t *poll, int status, int events)
 		struct sockaddr_storage ss;
 		socklen_t len = sizeof(ss);
 		struct source s;
-		int fd = accept4(number, (struct sockaddr *)&ss, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		int fd =
+		    accept4(number, (struct sockaddr *)&ss, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 		if (fd >= 0) {
 			source_fill(&s, &ss, (unsigned)(number - FD_LISTENER));
@@ -368,7 +369,8 @@ hello_complete(struct hello *h)
 		return;
 	}
 	if (h->source.partner < 0 && link_count_other() >= LINKS_OTHER) {
-		hello_refuse(h, NET_SLOTS_FULL, "too many links from addresses that are no partner's");
+		hello_refuse(
+		    h, NET_SLOTS_FULL, "too many links from addresses that are no partner's");
 		return;
 	}
 	h->token = TOKEN_INBOUND | (++serial << SLOT_BITS) | (uint32_t)(h - hellos);
@@ -396,7 +398,8 @@ on_hello(uv_poll_t *poll, int status, int events)
 	if (n < 0 && errno == EAGAIN)
 		return;
 	if (n <= 0) {
-		hello_refuse(h, NET_BAD_HELLO, n == 0 ? "closed before its hello" : "reset before its hello");
+		hello_refuse(h, NET_BAD_HELLO,
+		    n == 0 ? "closed before its hello" : "reset before its hello");
 		return;
 	}
 	h->have += (size_t)n;
@@ -487,5 +490,6 @@ admit_dump(void)
 		if (hellos[i].state != HELLO_FREE)
 			*(i < HELLOS_PARTNER ? &partner : &other) += 1;
 	}
-	log_info("hello slots in use: %u of partners, %u of %u others", partner, other, slots_other);
+	log_info(
+	    "hello slots in use: %u of partners, %u of %u others", partner, other, slots_other);
 }

@@ -18,7 +18,7 @@
 #include "lib/loop.h"
 
 enum {
-	SLOT_BITS = 6, /* of a dial number; the rest is the serial of the use of that slot */
+	SLOT_BITS = 6,	      /* of a dial number; the rest is the serial of the use of that slot */
 	SUPERVISOR_MS = 1000, /* it answers at once or is in trouble */
 };
 _Static_assert(LINKS == 1 << SLOT_BITS, "a dial number holds the slot");
@@ -61,7 +61,7 @@ dial_allowed(uint32_t token, uint8_t server, uint8_t path, uint8_t kind)
 	if (conf == NULL || link_known(token))
 		return 0;
 	return server < conf->general.n_servers && server != conf->general.self &&
-	    path < conf->server[server].n_paths && kind == LINK_STATUS;
+	       path < conf->server[server].n_paths && kind == LINK_STATUS;
 }
 
 /* DIALED: the connect is under way; on the same host it may be over already. */
@@ -102,7 +102,8 @@ dial_progress(struct link *l)
 		link_end(l, close_cause(errno));
 		return;
 	}
-	(void)setsockopt(l->tcp.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* else only slower */
+	/* if it fails the link is only slower */
+	(void)setsockopt(l->tcp.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	tell_link_connected(l->token);
 	link_start(l);
 }

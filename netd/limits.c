@@ -38,7 +38,8 @@ deadline_arm(int64_t due_ms, int64_t now)
 		return;
 	deadline_next_ms = due_ms;
 	uv_update_time(&netd_loop); /* libuv counts from the start of this wake-up */
-	uv_timer_start(&deadline_timer, on_deadline, due_ms > now ? (uint64_t)(due_ms - now) : 0, 0);
+	uv_timer_start(
+	    &deadline_timer, on_deadline, due_ms > now ? (uint64_t)(due_ms - now) : 0, 0);
 }
 
 /* Set a deadline of a slot: after_ms from now. */
@@ -116,15 +117,17 @@ count_refusal(enum net_counter counter, const struct source *s, const char *why)
 void
 counters_dump(void)
 {
-	log_info("accepted %llu, admitted %llu; refused: no slot %llu, rate %llu, not a hello %llu, "
-		 "tag %llu, too slow %llu, by roled %llu; dials %llu, failed %llu",
+	log_info(
+	    "accepted %llu, admitted %llu; refused: no slot %llu, rate %llu, not a hello %llu, "
+	    "tag %llu, too slow %llu, by roled %llu; dials %llu, failed %llu",
 	    (unsigned long long)counters[NET_ACCEPTED], (unsigned long long)counters[NET_ADMITTED],
 	    (unsigned long long)counters[NET_SLOTS_FULL],
 	    (unsigned long long)counters[NET_RATE_LIMITED],
 	    (unsigned long long)counters[NET_BAD_HELLO], (unsigned long long)counters[NET_BAD_TAG],
 	    (unsigned long long)counters[NET_HELLO_TIMEOUT],
 	    (unsigned long long)counters[NET_OWNER_REFUSED],
-	    (unsigned long long)counters[NET_DIALS], (unsigned long long)counters[NET_DIALS_FAILED]);
+	    (unsigned long long)counters[NET_DIALS],
+	    (unsigned long long)counters[NET_DIALS_FAILED]);
 }
 
 enum link_close

@@ -13,7 +13,7 @@ enum link_state {
 	LINK_ASKED,    /* DIAL is with the supervisor */
 	LINK_DIALLING, /* the connect is under way */
 	LINK_CARRYING,
-	LINK_LINGERING, /* over for the owner; what it said still goes out, what comes in is dropped */
+	LINK_LINGERING, /* over for the owner: its rest goes out, what comes in is dropped */
 	LINK_CLOSING,	/* waits for libuv to let go of the handles */
 };
 

@@ -23,15 +23,15 @@
 
 enum {
 	LISTENERS = 4,
-	LINKS = 64,		  /* connections that carry or are being dialled, each with two pipes */
-	HELLOS_OTHER = 256,	  /* at most so many hello slots for sources that are no partners */
-	HELLOS_PARTNER = 64,	  /* and so many for addresses of partners, which are apart ... */
-	HELLOS_PER_PARTNER = 4,   /* ... so that neither outsiders nor one partner take them all */
-	LINKS_OTHER = 8,	  /* links from other addresses, so that the partners' always find room */
-	OBITUARY_MS = 50,	  /* what is left to do when the supervisor has died */
-	LINGER_MS = 1000,	  /* we closed first: wait so long for the other end to close too */
-	OWNER_MS = 1000,	  /* roled must have taken or dropped an admitted hello by then */
-	LOG_INTERVAL_MS = 10000,  /* one line per cause of refusal */
+	LINKS = 64,	     /* connections that carry or are being dialled, each with two pipes */
+	HELLOS_OTHER = 256,  /* at most so many hello slots for sources that are no partners */
+	HELLOS_PARTNER = 64, /* and so many for addresses of partners, which are apart ... */
+	HELLOS_PER_PARTNER = 4, /* ... so that neither outsiders nor one partner take them all */
+	LINKS_OTHER = 8,  /* links from other addresses, so that the partners' always find room */
+	OBITUARY_MS = 50, /* what is left to do when the supervisor has died */
+	LINGER_MS = 1000, /* we closed first: wait so long for the other end to close too */
+	OWNER_MS = 1000,  /* roled must have taken or dropped an admitted hello by then */
+	LOG_INTERVAL_MS = 10000, /* one line per cause of refusal */
 	COUNTERS_INTERVAL_MS = 1000,
 	NEVER = 0, /* deadline_ms of a slot that has none */
 };
@@ -72,7 +72,7 @@ void admit_close_all(void); /* the listeners: nobody is let in any more */
 void admit_drop_waiting(void);
 void admit_take(uint32_t token, int fd); /* fd becomes ours */
 void admit_drop(uint32_t token);
-int64_t admit_expire(int64_t now);	      /* close what is late; next deadline or NEVER */
+int64_t admit_expire(int64_t now); /* close what is late; next deadline or NEVER */
 void admit_dump(void);
 
 /* dial.c: links before they carry */
@@ -84,8 +84,8 @@ void dial_fail(uint32_t dial, enum link_close cause);
 struct link;
 void link_init(void);
 struct link *link_new(uint32_t token, int owner); /* owner becomes the link's; NULL when full */
-void link_carry_inbound(uint32_t token, int tcp, int owner, const struct source *s,
-    const uint8_t hello[HELLO_SIZE]);
+void link_carry_inbound(
+    uint32_t token, int tcp, int owner, const struct source *s, const uint8_t hello[HELLO_SIZE]);
 int link_known(uint32_t token);
 unsigned link_count_other(void);
 void link_close(uint32_t token);

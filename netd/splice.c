@@ -79,8 +79,8 @@ link_new(uint32_t token, int owner)
  * here goes first. What goes wrong is told to roled.
  */
 void
-link_carry_inbound(uint32_t token, int tcp, int owner, const struct source *s,
-    const uint8_t hello[HELLO_SIZE])
+link_carry_inbound(
+    uint32_t token, int tcp, int owner, const struct source *s, const uint8_t hello[HELLO_SIZE])
 {
 	struct link *l = link_new(token, owner);
 	static const int on = 1;
@@ -431,7 +431,8 @@ pump_in(struct link *l)
 
 /*
  * The owner's bytes to TCP. A failing write takes the error away from the socket, so it is noted
- * here: any but EPIPE is how TCP ended. EPIPE says only that it ended before, and reading tells how.
+ * here: any but EPIPE is how TCP ended. EPIPE says only that it ended before, and reading tells
+ * how.
  */
 static void
 pump_out(struct link *l)
@@ -500,7 +501,8 @@ link_linger_on(struct link *l)
 			l->told = 1;
 			tell_link_closed(l->token, CLOSE_LOCAL, l->in.bytes, l->out.bytes);
 		}
-		if (l->out.wait != FLOW_DESTINATION) { /* nothing more from an owner that said close */
+		/* an owner that said close has written all it will */
+		if (l->out.wait != FLOW_DESTINATION) {
 			end_close(&l->owner);
 			link_shut(l);
 		}

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * What netd costs: time it adds to a record, time from a FIN to LINK_CLOSED, throughput, CPU with
- * four status links of a record per 10 ms each way, memory. As root from the build tree; figures are
- * printed, nothing is asserted.
+ * four status links of a record per 10 ms each way, memory. As root from the build tree; figures
+ * are printed, nothing is asserted.
  */
 #include "config.h"
 

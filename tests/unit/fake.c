@@ -199,8 +199,8 @@ read_channel(struct channel *c)
 void
 fake_poll(struct fake *f, int ms)
 {
-	struct pollfd p[2] = {{.fd = f->control.fd, .events = POLLIN},
-	    {.fd = f->roled.fd, .events = POLLIN}};
+	struct pollfd p[2] = {
+	    {.fd = f->control.fd, .events = POLLIN}, {.fd = f->roled.fd, .events = POLLIN}};
 
 	if (poll(p, 2, ms) <= 0)
 		return;

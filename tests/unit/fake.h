@@ -16,7 +16,7 @@
 enum { FAKE_INBOX = 256 };
 
 struct fake {
-	pid_t pid; /* 0: waited for */
+	pid_t pid;  /* 0: waited for */
 	int status; /* of wait, once it has ended */
 	enum process process;
 	struct channel control, roled;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * icmpd in its real sandbox, with the test as supervisor and as roled. Hosts that live are 127.0.0.1
- * and ::1; hosts that answer late, wrongly or not at all are played by the test on a socketpair,
- * which to icmpd is a connected socket like any other.
+ * icmpd in its real sandbox, with the test as supervisor and as roled. Hosts that live are
+ * 127.0.0.1 and ::1; hosts that answer late, wrongly or not at all are played by the test on a
+ * socketpair, which to icmpd is a connected socket like any other.
  */
 #include "config.h"
 
@@ -126,7 +126,8 @@ played_host(uint8_t slot, uint8_t index)
 {
 	int ends[2];
 
-	assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
+	assert_int_equal(
+	    socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
 	give_target(slot, TARGET_PARTNER, index, 6, ends[1]);
 	return ends[0];
 }
@@ -452,14 +453,15 @@ test_complaints(void **state)
 	setsockopt(host, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
 	for (int i = 0; i < 10; i++) {
 		len = sizeof(from);
-		assert_int_equal(recvfrom(host, packet, sizeof(packet), 0, (struct sockaddr *)&from,
-				     &len),
+		assert_int_equal(
+		    recvfrom(host, packet, sizeof(packet), 0, (struct sockaddr *)&from, &len),
 		    ICMP_ECHO_SIZE);
 		packet[0] = 129;
 		sendto(host, packet, sizeof(packet), 0, (struct sockaddr *)&from, len);
 	}
 	until_state(0, PROBE_OK, 200);
-	assert_in_range(until_state(0, PROBE_OK, 200).rtt_us, 1, 15000); /* not only at the interval */
+	/* read when it came, not only at the interval */
+	assert_in_range(until_state(0, PROBE_OK, 200).rtt_us, 1, 15000);
 	close(host);
 }
 

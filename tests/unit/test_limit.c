@@ -17,8 +17,8 @@ static const uint8_t seed[LIMIT_SEED] = {1, 2, 3};
 static struct limit_key
 source4(uint32_t host)
 {
-	uint8_t a[16] = {(uint8_t)(host >> 24), (uint8_t)(host >> 16), (uint8_t)(host >> 8),
-	    (uint8_t)host};
+	uint8_t a[16] = {
+	    (uint8_t)(host >> 24), (uint8_t)(host >> 16), (uint8_t)(host >> 8), (uint8_t)host};
 	struct limit_key k;
 
 	limit_key_of(4, a, &k);
@@ -93,7 +93,7 @@ test_mapped_is_ipv4(void **state)
 	assert_false(limit_key_equal(&b, &c));
 }
 
-/* Far more sources than places: nobody gets more than a burst, and an old offender is not forgiven soon. */
+/* Far more sources than places: nobody gets more than a burst, later ones get less. */
 static void
 test_crowd(void **state)
 {
@@ -140,8 +140,8 @@ test_clock_and_limits(void **state)
 	(void)state;
 	limit_init(&table, seed, 2, 1);
 	assert_int_equal(take(&k, 5, 100000), 2);
-	assert_int_equal(take(&k, 5, 0), 0);		  /* a step back gives nothing */
-	assert_int_equal(take(&k, 5, INT64_MAX / 2), 2);  /* nor does a leap overflow */
+	assert_int_equal(take(&k, 5, 0), 0);		 /* a step back gives nothing */
+	assert_int_equal(take(&k, 5, INT64_MAX / 2), 2); /* nor does a leap overflow */
 	limit_set(&table, 1, 1);
 	assert_int_equal(take(&k, 5, INT64_MAX / 2 + 90000), 1);
 	limit_set(&table, 0, 0);

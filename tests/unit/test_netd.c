@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * netd on loopback in its real sandbox, with the test as supervisor, as roled, as partner (server 1,
- * 127.0.0.2) and as everybody else (127.0.0.100 and on).
+ * netd on loopback in its real sandbox, with the test as supervisor, as roled, as partner (server
+ * 1, 127.0.0.2) and as everybody else (127.0.0.100 and on).
  */
 #include "config.h"
 
@@ -29,7 +29,7 @@
 #include "lib/hello.h"
 #include "policy/sandbox.h"
 
-#define SELF	"127.0.0.1"
+#define SELF "127.0.0.1"
 #define PARTNER "127.0.0.2"
 
 static struct fake netd;
@@ -37,7 +37,7 @@ static struct conf conf;
 static int listener; /* that netd serves */
 static uint16_t port;
 static uint64_t counters[NET_COUNTER_MAX]; /* newest that netd has told */
-static struct hello_keys keys; /* of server 0, that is netd */
+static struct hello_keys keys;		   /* of server 0, that is netd */
 
 /* ---- sockets */
 
@@ -175,7 +175,8 @@ open_link(uint32_t token)
 	int ends[2];
 	struct msg m;
 
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
+	assert_int_equal(
+	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
 	msg_begin(&m, MSG_LINK_OPEN);
 	msg_put_u32(&m, token);
 	msg_put_u8(&m, 1);
@@ -320,7 +321,8 @@ take_from(const char *from)
 	assert_true(wait_for(c.tcp, POLLOUT, 1000));
 	put(c.tcp, hello, sizeof(hello));
 	c.token = expect_link_in();
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
+	assert_int_equal(
+	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
 	send_token(MSG_LINK_TAKE, c.token, ends[1]);
 	close(ends[1]);
 	c.owner = ends[0];
@@ -508,7 +510,8 @@ test_leftovers(void **state)
 	fill(c.tcp);
 	send_token(MSG_LINK_CLOSE, 7, -1);
 	assert_int_equal(expect_closed(1000).cause, CLOSE_LOCAL);
-	while ((m = fake_expect(&netd, MSG_NET_COUNTERS, 1100)) != NULL) /* it has lingered enough */
+	/* until it has lingered enough */
+	while ((m = fake_expect(&netd, MSG_NET_COUNTERS, 1100)) != NULL)
 		fake_free(m);
 	next = carry(8); /* in the same slot */
 	assert_carries(&next);
@@ -562,7 +565,7 @@ test_reset_and_fin_under_writes(void **state)
 		struct carried c = carry(100 + (uint32_t)i);
 		int by_reset = i % 2;
 
-		kill(netd.pid, SIGSTOP); /* netd sees both at once */
+		kill(netd.pid, SIGSTOP);     /* netd sees both at once */
 		for (int j = 0; j < 40; j++) /* more than goes out in one piece */
 			put(c.owner, buf, sizeof(buf));
 		if (by_reset) {
@@ -636,7 +639,7 @@ test_dial_failed_and_late(void **state)
 	fake_send(&netd, &netd.control, &m);
 	assert_int_equal(expect_closed(1000).cause, CLOSE_UNREACHABLE);
 	close(owner);
-	/* an answer to a dial that was given up finds another link in the slot and must not get it */
+	/* an answer to a dial that was given up must not go to the next link in that slot */
 	owner = open_link(8);
 	send_token(MSG_LINK_CLOSE, 8, -1);
 	dial = expect_dial();
@@ -729,7 +732,8 @@ test_fin_is_told_at_once(void **state)
 		took[i] = now_us() - begin;
 		close(c.owner);
 	}
-	for (int i = 1; i < 21; i++) { /* the median, so that one busy moment of the machine is none */
+	/* the median, so that one busy moment of the machine is none */
+	for (int i = 1; i < 21; i++) {
 		int64_t v = took[i];
 		int j = i;
 
