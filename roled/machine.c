@@ -304,7 +304,7 @@ map_partners(struct machine *m, const struct machine_config *to)
 	static const struct machine_partner empty;
 	const struct machine_config *from = &m->config;
 	struct machine_partner old[MACHINE_SERVERS];
-	uint8_t *indexes[] = {&m->main, &m->elect, &m->why_peer, &m->handover_to, &m->offer_from,
+	uint8_t *indexes[] = {&m->main, &m->elect, &m->heir, &m->why_peer, &m->handover_to, &m->offer_from,
 	    &m->persisted.voted_for};
 
 	memcpy(old, m->partner, sizeof(old));
@@ -544,7 +544,7 @@ machine_init(struct machine *m, const struct machine_config *mc, const struct ma
 	m->persisted.pause_owner[MACHINE_OWNER - 1] = '\0';
 	m->persisted.pause_reason[MACHINE_REASON - 1] = '\0';
 	m->boot_id = boot_id;
-	m->main = m->elect = m->why_peer = m->handover_to = m->offer_from = NOBODY;
+	m->main = m->elect = m->heir = m->why_peer = m->handover_to = m->offer_from = NOBODY;
 	m->healthy = 1;
 	memset(m->check, 1, sizeof(m->check));
 	init_times(m, now_ms);
@@ -643,7 +643,9 @@ machine_record(struct machine *m, int64_t now_ms, uint8_t partner, enum record_k
 	r->heard_age_ms = partner < MACHINE_SERVERS ?
 	    record_age(now_ms, m->partner[partner].heard_ms) : -1;
 	record_fill_main(m, now_ms, r);
-	if (kind == RECORD_GOODBYE && successor < c->n_servers)
+	if (kind != RECORD_GOODBYE)
+		successor = m->role == ROLE_MAIN ? m->heir : NOBODY;
+	if (successor < c->n_servers)
 		r->successor_id = c->server[successor].id;
 	r->pause_left_ms =
 	    m->pause_until_ms > now_ms ? (uint64_t)(m->pause_until_ms - now_ms) : 0;

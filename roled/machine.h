@@ -164,7 +164,8 @@ struct status_record {
 	uint32_t main_id;	 /* whom it takes for main, 0 nobody ... */
 	int64_t main_heard_age_ms; /* ... and when it last heard that one, -1 never */
 	uint32_t elect_id;	 /* nobody is main: who should be, 0 no opinion */
-	uint32_t successor_id;	 /* GOODBYE: who may take the role; 0 any ready standby */
+	uint32_t successor_id;	 /* GOODBYE: who may take the role, 0 any ready standby; else, from
+				  * main: its heir, the standby that takes over when it dies, 0 none */
 	uint64_t pause_left_ms;
 	uint8_t digest[16];
 	/* voters */
@@ -411,6 +412,7 @@ struct machine {
 	uint8_t resumed;   /* role taken from the state of the same supervisor instance */
 	uint8_t started;   /* the first step was made */
 	uint8_t elect;	   /* who should be main now that nobody is, or NOBODY */
+	uint8_t heir;	   /* as main: the standby that takes over when we die, or NOBODY */
 	uint8_t healthy;   /* no health check fails */
 	uint8_t refs_seen;
 	uint8_t references_kept; /* since we are main */

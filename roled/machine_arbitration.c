@@ -9,6 +9,22 @@
 
 /* ---- change of role */
 
+/*
+ * The next epoch for this server: above every one seen, and of a residue class of its own, so that
+ * two servers that do not know of each other never take the same one.
+ */
+uint64_t
+role_next_epoch(const struct machine *m)
+{
+	const struct machine_config *c = &m->config;
+	uint64_t n = c->n_servers, e = m->persisted.epoch_seen;
+
+	if (m->persisted.epoch > e)
+		e = m->persisted.epoch;
+	e++;
+	return e + (n + c->server[c->self].name_rank - e % n) % n;
+}
+
 /* A take-over without proof counts for flap damping. */
 static void
 note_takeover(struct machine *m, enum rule rule, int64_t now_ms)
@@ -31,14 +47,12 @@ role_promote(struct step *s, enum rule rule, uint8_t peer, int64_t margin_ms)
 	struct machine *m = s->m;
 	struct machine_persisted *ps = &m->persisted;
 
-	if (ps->epoch > ps->epoch_seen)
-		ps->epoch_seen = ps->epoch;
-	ps->epoch = m->config.mode == ARB_VOTERS ? m->lease_epoch : ps->epoch_seen + 1;
+	ps->epoch = m->config.mode == ARB_VOTERS ? m->lease_epoch : role_next_epoch(m);
 	if (ps->epoch > ps->epoch_seen)
 		ps->epoch_seen = ps->epoch;
 	m->role = ROLE_MAIN;
 	m->main = m->config.self;
-	m->main_since_ms = m->ready_ms = s->now;
+	m->main_since_ms = m->ready_ms = m->floor_ms = s->now;
 	m->joined = 1;
 	m->elect = NOBODY;
 	m->may_resume = m->abdicated = 0;
@@ -87,7 +101,7 @@ role_raise_epoch(struct step *s, uint8_t peer)
 {
 	struct machine_persisted *ps = &s->m->persisted;
 
-	ps->epoch = ++ps->epoch_seen;
+	ps->epoch = ps->epoch_seen = role_next_epoch(s->m);
 	step_persist(s, 1);
 	ledger_add(s, LEDGER_EVENT, RULE_EPOCH_RAISED, peer, 0);
 	s->changed = s->announce = 1;
@@ -309,24 +323,49 @@ standby_has_witness(struct step *s, uint8_t lost)
 	return 0;
 }
 
-/* A ready standby that comes before us acts first, unless it says that it will not. */
+/* A standby that we hear and that takes over in its turn, as far as it says. */
 static int
-standby_waits_for_better(struct step *s, uint8_t lost)
+standby_willing(struct step *s, unsigned i)
+{
+	const struct status_record *r = &s->m->partner[i].last;
+	uint16_t not = RECORD_OBSERVING | RECORD_STOPPING | RECORD_STALLED | RECORD_PAUSED;
+
+	return evidence_heard(s, i) && r->condition != CONDITION_STALE &&
+	    (r->flags & RECORD_IN_SYNC) != 0 && (r->flags & not) == 0 &&
+	    r->reason != RULE_WAIT_OPERATOR && r->reason != RULE_WAIT_CONFIRM_NEVER &&
+	    r->reason != RULE_WAIT_REFERENCES;
+}
+
+/*
+ * One standby acts, the others wait. The heir that main named last goes first; without it, who comes
+ * first of those who hear each other. A standby that is not the heir and does not hear all others
+ * cannot know: with proof of death alone it needs the operator (manual) or the references.
+ */
+static int
+standby_waits_for_other(struct step *s, uint8_t lost)
 {
 	const struct machine *m = s->m;
+	uint8_t heir = server_of_id(&m->config, m->partner[lost].last.successor_id);
+	uint32_t away = m->persisted.left | m->persisted.outvoted;
+	int blind = m->config.mode == ARB_MANUAL || !evidence_majority(m);
 
+	if (heir == m->config.self)
+		return 0;
+	if (server_is_partner(m, heir, KIND_STANDARD) && standby_willing(s, heir)) {
+		step_why(s, RULE_WAIT_BETTER, heir, MACHINE_NEVER);
+		return 1;
+	}
 	for (uint8_t i = 0; i < m->config.n_servers; i++) {
-		const struct status_record *r = &m->partner[i].last;
-		uint16_t not = RECORD_OBSERVING | RECORD_STOPPING | RECORD_STALLED | RECORD_PAUSED;
-
-		if (i == lost || !server_is_partner(m, i, KIND_STANDARD) || !evidence_heard(s, i))
+		if (i == lost || !server_is_partner(m, i, KIND_STANDARD))
 			continue;
-		if (r->condition == CONDITION_STALE || (r->flags & RECORD_IN_SYNC) == 0 ||
-		    (r->flags & not) != 0 || r->reason == RULE_WAIT_OPERATOR ||
-		    r->reason == RULE_WAIT_CONFIRM_NEVER || r->reason == RULE_WAIT_REFERENCES)
-			continue;
-		if (evidence_before(m, i, m->config.self)) {
+		if (standby_willing(s, i) && evidence_before(m, i, m->config.self)) {
 			step_why(s, RULE_WAIT_BETTER, i, MACHINE_NEVER);
+			return 1;
+		}
+		if (blind && !evidence_heard(s, i) && (away & 1U << i) == 0 &&
+		    m->partner[i].verdict != VERDICT_PROGRAM_DEAD &&
+		    m->partner[i].verdict != VERDICT_GUARD_DEAD) {
+			step_why(s, RULE_WAIT_RIVAL, i, MACHINE_NEVER);
 			return 1;
 		}
 	}
@@ -353,7 +392,7 @@ standby_act(struct step *s, enum rule rule, uint8_t lost, int proven, int64_t du
 		lease_candidate(s, rule, lost);
 		return;
 	}
-	if ((!proven && standby_has_witness(s, lost)) || standby_waits_for_better(s, lost))
+	if ((!proven && standby_has_witness(s, lost)) || standby_waits_for_other(s, lost))
 		return;
 	role_promote(s, rule, lost, s->now - due_ms);
 }
@@ -572,13 +611,18 @@ main_steps_down_isolated(struct step *s)
 	return 1;
 }
 
-/* Whether somebody could take over: the alarm waits out the restart of a child. */
+/* Name the heir, or find that there is none: the alarm waits out the restart of a child. */
 static int
 main_has_standby(struct step *s)
 {
 	struct machine *m = s->m;
-	int ready = handover_best(s, 0) != NOBODY;
+	uint8_t heir = handover_best(s, 0);
+	int ready = heir != NOBODY;
 
+	if (heir != m->heir) {
+		m->heir = heir;
+		s->announce = 1;
+	}
 	if (ready)
 		m->ready_ms = s->now;
 	if (ready || step_reached(s, m->ready_ms + m->config.restart_grace_ms))

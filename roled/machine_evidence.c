@@ -311,6 +311,13 @@ evidence_heard(struct step *s, unsigned i)
 	return evidence_fresh(s, i) && s->m->partner[i].heard_ms >= s->m->stall_ms;
 }
 
+/* A DMZ server opens nothing: it pings nobody, and knows nothing from ping. */
+static int
+pings(const struct machine *m)
+{
+	return m->icmp_from_ms != 0 && m->config.server[m->config.self].kind != KIND_DMZ;
+}
+
 /* Echo state of a partner over its paths: one answer is enough, all must be silent to be lost. */
 static enum probe_state
 judge_icmp(struct step *s, const struct machine_partner *p, unsigned n_paths)
@@ -318,7 +325,7 @@ judge_icmp(struct step *s, const struct machine_partner *p, unsigned n_paths)
 	int64_t window_ms = icmp_window_ms(&s->m->config);
 	unsigned lost = 0;
 
-	if (s->m->icmp_from_ms == 0 || n_paths == 0)
+	if (!pings(s->m) || n_paths == 0)
 		return PROBE_UNKNOWN;
 	for (unsigned k = 0; k < n_paths && k < MACHINE_PATHS; k++) {
 		int64_t ok_ms = p->path[k].icmp_ok_ms;
@@ -333,11 +340,14 @@ judge_icmp(struct step *s, const struct machine_partner *p, unsigned n_paths)
 
 /*
  * The whole guard over there is gone: a link that was up ended by FIN (a firewall cannot forge that)
- * and the redial of an outbound link that had worked was refused (its supervisor holds the listener).
+ * and the redial of an outbound link that had worked until then was refused (its supervisor holds the
+ * listener). "Until then": a partner that is heard for another interval after a link ended is alive,
+ * and a port that was refused before says nothing about now.
  */
 static int
 program_dead(const struct machine *m, const struct machine_partner *p)
 {
+	int64_t since_ms = p->heard_ms - m->config.status_interval_ms;
 	int fin = 0, refused = 0;
 
 	for (unsigned k = 0; k < MACHINE_PATHS; k++) {
@@ -347,10 +357,10 @@ program_dead(const struct machine *m, const struct machine_partner *p)
 			return 0;
 		if (path->dial == DIAL_OPEN)
 			return 0;
-		if (path->fin_ms != 0 && p->heard_ms <= path->fin_ms + m->config.status_interval_ms)
+		if (path->fin_ms != 0 && path->fin_ms >= since_ms)
 			fin = 1;
 		if (path->dial == DIAL_REFUSED && path->out_lost_ms != 0 &&
-		    path->dial_ms >= path->out_lost_ms)
+		    path->out_lost_ms >= since_ms && path->dial_ms >= path->out_lost_ms)
 			refused = 1;
 	}
 	return fin && refused;
@@ -525,8 +535,8 @@ static void
 update_isolation(struct step *s)
 {
 	struct machine *m = s->m;
-	unsigned isolated = m->config.n_references > 0 && !evidence_majority(m) &&
-	    m->icmp_from_ms != 0, partners = 0;
+	unsigned isolated = m->config.n_references > 0 && !evidence_majority(m) && pings(m);
+	unsigned partners = 0;
 
 	for (unsigned i = 0; i < m->config.n_servers; i++) {
 		if (i == m->config.self || m->partner[i].heard_ms == 0)

@@ -156,7 +156,7 @@ candidate_begin(struct step *s, enum rule rule)
 
 	if (ps->voted_for != m->config.self || ps->voted_epoch < ps->epoch_seen ||
 	    ps->voted_epoch <= ps->epoch) {
-		ps->voted_epoch = ++ps->epoch_seen;
+		ps->voted_epoch = ps->epoch_seen = role_next_epoch(m);
 		ps->voted_for = m->config.self;
 		step_persist(s, 1);
 	}
