@@ -4,15 +4,17 @@
  */
 #include "config.h"
 
+#include <string.h>
+
+#include "policy.h"
+
+#ifdef __linux__ /* elsewhere the words of the promises are all there is: pledge.c */
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-
-#include "policy.h"
 
 /* Linux numbers that an old C library's headers may lack. */
 #ifndef MADV_DODUMP
@@ -42,14 +44,6 @@
 		.op = CONDITION_SELF, .arg = (n)                                                   \
 	}
 
-static const struct promise_word words[] = {
-#define PROMISE(word, text) {#word, text},
-#define CALL(word, name, conditions, reason)
-#include "promises.def"
-#undef PROMISE
-#undef CALL
-};
-
 static const struct allowed_call promises[] = {
 #define PROMISE(word, text)
 #define CALL(word, name, conditions, reason) {#word, #name, conditions, reason},
@@ -72,6 +66,16 @@ static const struct denied_call denied[] = {
 #undef DENY
 };
 
+#endif
+
+static const struct promise_word words[] = {
+#define PROMISE(word, text) {#word, text},
+#define CALL(word, name, conditions, reason)
+#include "promises.def"
+#undef PROMISE
+#undef CALL
+};
+
 static const struct role_row roles[] = {
 #define ROLE(id, name, what, user, promises, fds, nofile, as_mib, memlock_kib, realtime)           \
 	{PROC_##id, name, what, user, promises, fds, nofile, as_mib, memlock_kib, realtime},
@@ -83,12 +87,14 @@ static const struct role_row roles[] = {
 const struct policy policy = {
     .words = words,
     .n_words = COUNT(words),
+#ifdef __linux__
     .promises = promises,
     .n_promises = COUNT(promises),
     .supervisor = supervisor,
     .n_supervisor = COUNT(supervisor),
     .denied = denied,
     .n_denied = COUNT(denied),
+#endif
     .roles = roles,
     .n_roles = COUNT(roles),
 };

@@ -16,7 +16,9 @@
 static int
 refuse(scmp_filter_ctx ctx, const char *what)
 {
-	int r = 0;
+	struct scmp_arg_cmp get = {.arg = 0, .op = SCMP_CMP_EQ, .datum_a = PR_GET_SECCOMP};
+	struct scmp_arg_cmp set = {.arg = 0, .op = SCMP_CMP_EQ, .datum_a = PR_SET_SECCOMP};
+	int r;
 
 	if (strcmp(what, "landlock") == 0)
 		return seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(landlock_create_ruleset), 0);
@@ -24,11 +26,9 @@ refuse(scmp_filter_ctx ctx, const char *what)
 		return -EINVAL;
 	r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(seccomp), 0);
 	if (r == 0)
-		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EINVAL), SCMP_SYS(prctl), 1,
-		    SCMP_A0(SCMP_CMP_EQ, PR_GET_SECCOMP));
+		r = seccomp_rule_add_array(ctx, SCMP_ACT_ERRNO(EINVAL), SCMP_SYS(prctl), 1, &get);
 	if (r == 0)
-		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EINVAL), SCMP_SYS(prctl), 1,
-		    SCMP_A0(SCMP_CMP_EQ, PR_SET_SECCOMP));
+		r = seccomp_rule_add_array(ctx, SCMP_ACT_ERRNO(EINVAL), SCMP_SYS(prctl), 1, &set);
 	return r;
 }
 
@@ -41,7 +41,7 @@ main(int argc, char **argv)
 		fprintf(stderr, "usage: without landlock|seccomp program...\n");
 		return 2;
 	}
-	/* hooks of the daemon may be set-user-id: nothing else changes for them */
+	/* without no_new_privs, which the program sets for itself or not, as it would there */
 	if (seccomp_attr_set(ctx, SCMP_FLTATR_CTL_NNP, 0) != 0 || refuse(ctx, argv[1]) != 0 ||
 	    seccomp_load(ctx) != 0) {
 		fprintf(stderr, "without: cannot take %s away\n", argv[1]);
