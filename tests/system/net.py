@@ -202,7 +202,10 @@ class Network:
         nodad = "" if self.family == 4 else " nodad"
         lines = ["link set lo up"]
         for p in range(self.n_paths):
-            lines += ["link add br%d type bridge stp_state 0 forward_delay 0 mcast_snooping 0" % p,
+            # an address of its own: a bridge without one takes that of a port, and changes it when
+            # the port leaves, which the servers would learn late
+            lines += ["link add br%d address 02:00:00:00:00:%02x type bridge stp_state 0 forward_delay 0"
+                      " mcast_snooping 0" % (p, 0xf0 + p),
                       "link set br%d up" % p]
             lines += ["addr add %s/%s dev br%d%s" % (a, prefix, p, nodad)
                       for a in self.table[p].references]
