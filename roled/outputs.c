@@ -126,7 +126,8 @@ says_the_same(const struct status_record *a, const struct status_record *b)
 	return a->kind == b->kind && a->role == b->role && a->condition == b->condition &&
 	    a->flags == b->flags && a->priority == b->priority && a->epoch == b->epoch &&
 	    a->epoch_seen == b->epoch_seen && a->main_id == b->main_id &&
-	    a->elect_id == b->elect_id && a->lease_epoch == b->lease_epoch &&
+	    a->elect_id == b->elect_id && a->successor_id == b->successor_id &&
+	    a->lease_epoch == b->lease_epoch &&
 	    a->lease_sent_ms == b->lease_sent_ms && a->grant_epoch == b->grant_epoch &&
 	    a->grant_echo_ms == b->grant_echo_ms &&
 	    memcmp(a->digest, b->digest, sizeof(a->digest)) == 0;
