@@ -23,6 +23,7 @@ enum {
 	CONF_HOOKS = 4, /* one per enum hook_kind */
 	CONF_NAME = 64, /* with the NUL */
 	CONF_COMMAND = 512,
+	CONF_WORDS = 63, /* of a command: the program and its arguments */
 	CONF_ERROR_TEXT = 512,
 };
 

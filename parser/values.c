@@ -133,6 +133,18 @@ value_name(const char *text, char name[CONF_NAME], char *error, size_t size)
 	return 0;
 }
 
+static size_t
+count_words(const char *text)
+{
+	size_t n = 0;
+
+	for (text += strspn(text, " "); *text != '\0'; text += strspn(text, " ")) {
+		text += strcspn(text, " ");
+		n++;
+	}
+	return n;
+}
+
 int
 value_path(const char *text, int command, char path[CONF_COMMAND], char *error, size_t size)
 {
@@ -148,6 +160,9 @@ value_path(const char *text, int command, char path[CONF_COMMAND], char *error, 
 		if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
 			return bad(error, size, "control character 0x%02x", (unsigned char)text[i]);
 	}
+	if (command && count_words(text) > CONF_WORDS)
+		return bad(error, size, "%zu arguments are too many; %d are allowed",
+		    count_words(text) - 1, CONF_WORDS - 1);
 	snprintf(path, CONF_COMMAND, "%s", text);
 	return 0;
 }

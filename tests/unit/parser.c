@@ -383,6 +383,11 @@ test_limits(void **state)
 	memcpy(text, "state = \"/", 10);
 	snprintf(text + 4096, 8, "\"\n");
 	expect(text, "6: state: 4087 bytes are too long; 511 are allowed");
+	n = (size_t)snprintf(text, sizeof(text), "hook { main = \"/bin/x");
+	for (int i = 0; i < 63; i++)
+		n += (size_t)snprintf(text + n, sizeof(text) - n, " %d", i);
+	snprintf(text + n, sizeof(text) - n, "\" }");
+	expect(text, "6: hook.main: 63 arguments are too many; 62 are allowed");
 	/* a long word is cut in what is said */
 	memset(text, 'y', 4096);
 	text[4096] = '\0';
