@@ -244,7 +244,7 @@ actions_request(struct proc *roled, struct msg *m)
 	    (r.peer != HOOK_NO_PEER && r.peer >= CONF_SERVERS))
 		return -1;
 	if (action == ACTION_RELOAD) {
-		reload_request();
+		reload_request_bounded();
 		return 0;
 	}
 	if (r.kind >= HOOK_MAX)

@@ -380,6 +380,11 @@ on_message(struct channel *c, struct msg *m)
 {
 	struct proc *p = c->user;
 
+	/* each costs root some time, and no child has a need for so many */
+	if (!bucket_take(&p->messages, now_ms())) {
+		proc_kill(p, "it floods its channel");
+		return -1;
+	}
 	switch (m->type) {
 	case MSG_READY:
 		return on_ready(p, m);
@@ -409,7 +414,7 @@ on_closed(struct channel *c)
 
 	if (c->violation == V_QUEUE) {
 		proc_kill(p, "it does not read its channel");
-	} else if (c->violation != V_NONE) {
+	} else if (c->violation != V_NONE && p->killed_for == NULL) {
 		log_error("%s broke the protocol with %s (%s): %s", process_name(p->process),
 		    first_type(c->violation_bytes, c->violation_len), violation_name(c->violation),
 		    hex_text(hex, c->violation_bytes, c->violation_len));
@@ -485,6 +490,7 @@ proc_start(struct proc *p)
 	p->stop_sent = 0;
 	p->layers = 0;
 	p->killed_for = NULL;
+	bucket_init(&p->messages, MESSAGE_BURST, MESSAGE_RATE, now_ms());
 	channel_init(&p->control, control[0], PROC_SUPERVISOR, p->process, on_message, p);
 	loop_attach_channel(sup.loop, &p->control, on_closed);
 	log_pipe_open(&p->log, sup.loop, log_fd, p->process, p->pid);
@@ -774,7 +780,9 @@ void
 processes_stop(int exit_code)
 {
 	struct proc *roled = proc_of(PROC_ROLED);
+	const struct conf_hook *hook = sup.conf.hook;
 	int64_t ms = sup.conf.general.handover_timeout_ms;
+	int64_t limit_ms = ms + STOP_MARGIN_MS;
 
 	if (stop_phase != STOP_NONE)
 		return;
@@ -784,8 +792,12 @@ processes_stop(int exit_code)
 	for (int i = 0; i < N_CHILDREN; i++)
 		uv_timer_stop(&procs[i].retry);
 	if (roled->pid > 0) {
+		if (hook[HOOK_STANDBY].command[0] != '\0')
+			limit_ms += hook[HOOK_STANDBY].timeout_ms;
+		if (hook[HOOK_STOP].command[0] != '\0')
+			limit_ms += hook[HOOK_STOP].timeout_ms;
 		send_stop(roled, ms);
-		uv_timer_start(&stop_timer, on_stop_timeout, (uint64_t)(ms + STOP_MARGIN_MS), 0);
+		uv_timer_start(&stop_timer, on_stop_timeout, (uint64_t)limit_ms, 0);
 	}
 	processes_stop_continue();
 }

@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { REQUEST_BURST = 10, REQUEST_RATE = 1 };
+
 static struct transaction transaction = {.serial = 1};
 static struct conf pending; /* parsed and checked, not in force */
 static uv_timer_t timer;
@@ -37,20 +39,27 @@ reload_preparing(void)
 	return transaction.phase == TRANSACTION_PREPARING;
 }
 
-void
-reload_report_last(struct proc *roled)
+static void
+send_state(struct proc *roled, enum reload_result result, enum process process, const char *text)
 {
 	static struct msg m;
 
-	if (!last.valid || roled->step != STEP_UP)
+	if (roled->step != STEP_UP)
 		return;
 	msg_begin(&m, MSG_RELOAD_STATE);
 	msg_put_u64(&m, transaction.serial);
-	msg_put_u8(&m, (uint8_t)last.result);
-	msg_put_u8(&m, (uint8_t)last.process);
+	msg_put_u8(&m, (uint8_t)result);
+	msg_put_u8(&m, (uint8_t)process);
 	msg_put_u8(&m, 0);
-	msg_put_bytes(&m, last.text, strlen(last.text));
+	msg_put_bytes(&m, text, strlen(text));
 	proc_send(roled, &m);
+}
+
+void
+reload_report_last(struct proc *roled)
+{
+	if (last.valid)
+		send_state(roled, last.result, last.process, last.text);
 }
 
 /* It is over: log, tell roled, let those go on that waited, and go again when asked to. */
@@ -214,6 +223,21 @@ reload_request(void)
 	} else {
 		log_info("reload: one is under way, another will follow");
 	}
+}
+
+void
+reload_request_bounded(void)
+{
+	static struct bucket bucket;
+	int64_t now = now_ms();
+
+	if (bucket.burst == 0)
+		bucket_init(&bucket, REQUEST_BURST, REQUEST_RATE, now);
+	if (bucket_take(&bucket, now))
+		reload_request();
+	else
+		send_state(proc_of(PROC_ROLED), RELOAD_REFUSED, PROC_SUPERVISOR,
+		    "more than one reload a second was asked for");
 }
 
 void

@@ -31,6 +31,8 @@ enum {
 	STOP_MARGIN_MS = 2000, /* on top of the hand-over time-out */
 	PARSER_MS = 5000,
 	ACCUSE_MS = 60000,
+	MESSAGE_BURST = 2000, /* of one child: far above 30 dials that all fail at once */
+	MESSAGE_RATE = 500,
 	LISTENERS = CONF_PATHS,
 	TARGETS = CONF_SERVERS * CONF_PATHS + CONF_REFERENCES,
 };
@@ -142,6 +144,7 @@ struct proc {
 	int64_t accused_ms;	/* when it last reported a peer; 0: never */
 	const char *killed_for; /* why we killed it, for the log */
 	struct backoff backoff;
+	struct bucket messages; /* that it may send us */
 	struct channel control;
 	struct log_pipe log;
 	uv_timer_t retry;
@@ -217,6 +220,8 @@ void sockets_dump(void);
 /* ---- reload: reload.c */
 
 void reload_request(void);
+/* The same, asked by roled for an administrator: once a second is enough. */
+void reload_request_bounded(void);
 void reload_answer(enum process process, uint64_t serial, enum refusal reason, uint8_t index);
 const char *refusal_text(enum refusal reason); /* never NULL */
 void reload_child_died(enum process process);
