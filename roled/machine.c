@@ -193,7 +193,7 @@ judge_condition(struct step *s)
 	if (m->persisted.stale)
 		return CONDITION_STALE;
 	if (m->role != ROLE_MAIN && (m->main == NOBODY || !m->joined))
-		return CONDITION_STARTING;
+		return m->joined && m->isolated ? CONDITION_ISOLATED : CONDITION_STARTING;
 	if (machine_paused(s))
 		return CONDITION_PAUSED;
 	if (m->isolated)

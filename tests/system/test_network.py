@@ -33,7 +33,7 @@ def test_main_cut_off(pair, fault):
     left = wait_for(lambda: [h for h in main.hooks_as("standby") if h.env["BULKHEAD_REASON"] == "step-down-isolated"],
                     "main stepped down")
     assert left[0].boot_ns / 1e9 < taken, "two mains for a while"
-    assert main.own()["condition"] == "isolated"
+    wait_for(lambda: main.own()["condition"] == "isolated", group.report)
     group.network.heal()
     assert group.wait_pair()[0] is standby
     group.roles_hold({main: "standby", standby: "main"}, 1.5)
