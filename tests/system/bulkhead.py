@@ -287,7 +287,7 @@ class Server:
         """Lines that match are what the test wants to provoke."""
         self.expected.append(re.compile(pattern))
 
-    BAD = re.compile(r"SIGSYS|violat|fatal|sanitizer|runtime error|assert|core dump", re.I)
+    BAD = re.compile(r"SIGSYS|outside (?:the|its) promises|violat|fatal|sanitizer|runtime error|assert|core dump", re.I)
 
     def bad_log_lines(self):
         return ["%s: %s" % (self.name, l) for l in self.log().splitlines()
