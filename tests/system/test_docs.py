@@ -34,7 +34,7 @@ def literal_blocks(name):
 
 def configurations():
     """Every complete configuration in README and manuals: (where, text)."""
-    found = [("README.md", b) for b in re.findall(r"^```\n(.*?)^```", read("README.md"), re.M | re.S)]
+    found = [("README.md", b) for b in re.findall(r"^```\w*\n(.*?)^```$", read("README.md"), re.M | re.S)]
     for name in MANUALS:
         if os.path.exists(MANUALS[name]):
             found += [(name, b) for b in literal_blocks(name)]
@@ -48,7 +48,7 @@ def test_there_are_examples():
 
 def test_configurations_are_good(make_group, tmp_path):
     """`bulkhead -n` takes every example, with real keys and an existing user in the place of theirs."""
-    group = make_group(["alpha", "beta"])
+    group = make_group(["alpha", "beta", "gamma"])
     keys = [s.key for s in group]
     for number, (where, text) in enumerate(configurations()):
         text = re.sub(r"bh1\.\.\.", lambda m, n=iter(keys * 8): next(n), text)

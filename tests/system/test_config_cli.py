@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: ISC
+"""The configuration as an admin meets it without a running daemon: `bulkhead -n` on files of all sorts,
+and bulkheadctl on files that are not complete."""
+import os
+import subprocess
+
+import pytest
+
+from bulkhead import CTL, DAEMON, LIBEXEC, TOP
+
+EX_CONFIG = 78
+
+
+@pytest.fixture
+def group(make_group):
+    return make_group(["alpha", "beta"])
+
+
+def check(path):
+    p = subprocess.run([DAEMON, "-n", "-x", LIBEXEC, "-f", str(path)], text=True, capture_output=True, timeout=20)
+    assert "\n" not in p.stderr.strip(), "one line: %s" % p.stderr
+    return p
+
+
+def write(tmp_path, text):
+    path = tmp_path / "bulkhead.conf"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    path.chmod(0o600)
+    return path
+
+
+def refused(path, *words):
+    p = check(path)
+    assert p.returncode == EX_CONFIG, p
+    for w in ("bulkhead.conf:",) + words:
+        assert w in p.stderr, p.stderr
+
+
+def test_example(group, tmp_path):
+    """The file that comes with the sources, with real keys and users."""
+    with open(os.path.join(TOP, "bulkhead.conf.example")) as f:
+        text = f.read()
+    keys = [group["alpha"].key, group["beta"].key, third_key(tmp_path)]
+    for key in keys:
+        text = text.replace('"bh1..."', '"%s"' % key, 1)
+    text = text.replace('"scada"', '"nobody"').replace('# self = "alpha"', 'self = "alpha" #')
+    p = check(write(tmp_path, text))
+    assert p.returncode == 0, p.stderr
+
+
+def third_key(tmp_path):
+    state = tmp_path / "state"
+    p = subprocess.run([CTL, "--state", str(state), "keygen"], text=True, capture_output=True, timeout=20, check=True)
+    return p.stdout.strip()
+
+
+@pytest.mark.parametrize("text,words", [
+    ("", ("1:", "group")),
+    ("group = \"g\"\n\nweb { http = 3052 }\n", ("3:", "later version")),
+    ("group = \"g\"\npower \"ups-a\" { card = \"192.0.2.50\" }\n", ("2:", "later version")),
+    ("group = \"g\"\narbitration { mode = \"etcd\" }\n", ("2:", "later version", "references")),
+    ("group = \"g\"\n\n/* never closed\n", ("3:", "comment")),
+    ("group = \"g\nself = \"x\"\n", ("1:", "string")),
+    ("group = \"${HOME}\"\n", ("1:", "variables")),
+    ("group = g\ninclude(\"/etc/shadow\")\n", ("2:", "unexpected")),
+    ("group = g\nserver \"a\" { address = \"no.such.host.example\" }\n", ("2:", "/etc/hosts")),
+    (b"group = g\n\0", ("2:", "control character")),
+    (b"\x7fELF\x02\x01\x01", ("1:", "control character")),
+    ("#" * (256 * 1024 + 1), ("1:", "256 KiB")),
+    ("x" * (200 * 1024), ("1:", "unknown option")),
+    ("group = g\n" + "status { misses = 3 }\n" * 5000, ("3:", "twice")),
+    ("{" * 50000, ("1:",)),
+], ids=range(15))
+def test_refused(tmp_path, text, words):
+    refused(write(tmp_path, text), *words)
+
+
+def test_comments_do_not_move_lines(tmp_path):
+    text = "# one\n// two\n/* three\nfour */ group = g # five\n\nstatus {\n\t# seven\n\tmisses = none\n}\n"
+    refused(write(tmp_path, text), ":8:", "status.misses")
+
+
+def test_not_a_file(tmp_path):
+    """Missing, a folder, a device, a pipe: said so, and nothing waits for it."""
+    fifo = tmp_path / "bulkhead.conf"
+    os.mkfifo(fifo)
+    for path in (tmp_path / "missing.conf", tmp_path, "/dev/zero", fifo):
+        p = check(path)
+        assert p.returncode not in (0, -11, -6) and str(path) in p.stderr, p
+
+
+def test_ctl_without_a_complete_file(group):
+    """keygen and key work before there are keys in the file; a broken file still says where to look."""
+    alpha = group["alpha"]
+    alpha.write_config(group.config_text(alpha) + "\nstatus {\n")
+    assert alpha.tool("key").stdout.strip() == alpha.key
+    alpha.write_config("server {{{\n")
+    p = alpha.tool("key")
+    assert p.returncode == 2 and "bulkhead.conf:1:" in p.stderr
+
+
+def test_keygen_is_atomic(group, tmp_path):
+    """What a failed attempt left behind is not used; --force replaces both keys."""
+    alpha = group["alpha"]
+    with open(os.path.join(alpha.state, "status.key.new"), "w") as f:
+        f.write("half")
+    p = alpha.tool("keygen", "--force", check=True)
+    assert p.stdout.strip().startswith("bh1") and p.stdout.strip() != alpha.key
+    assert sorted(n for n in os.listdir(alpha.state) if "key" in n) == ["data.key", "status.key"]
+    # damaged, too open, a link: never used
+    name = os.path.join(alpha.state, "data.key")
+    os.chmod(name, 0o640)
+    assert "mode" in alpha.tool("key").stderr
+    os.chmod(name, 0o600)
+    with open(name, "w") as f:
+        f.write("0" * 64 + "\n")
+    assert "not a key" in alpha.tool("key").stderr
+    os.rename(name, name + ".moved")
+    os.symlink(name + ".moved", name)
+    assert alpha.tool("key").returncode == 1
+
+
+def test_ctl_help():
+    for args in (["--help"], ["status", "--help"], ["hook", "--help"], ["--version"]):
+        p = subprocess.run([CTL, *args], text=True, capture_output=True, timeout=20)
+        assert p.returncode == 0 and p.stdout and not p.stderr, (args, p)
+
+
+def test_ctl_answer_cannot_be_written(group):
+    """A full disk is an error, not silence."""
+    with open("/dev/full", "w") as full:
+        p = subprocess.run([CTL, "-f", group["alpha"].config, "key"], stdout=full, stderr=subprocess.PIPE, text=True,
+                           timeout=20)
+    assert p.returncode == 1 and "cannot write" in p.stderr
