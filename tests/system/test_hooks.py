@@ -60,7 +60,7 @@ def test_hook_hangs(make_group):
         s.expect_log(r"hook")
     group.start()
     main, standby = group.wait_pair()
-    wait_for(lambda: hook_events(main, "hook-failed", "time"), lambda: str(main.events()))
+    wait_for(lambda: hook_events(main, "hook-ended", "killed") and hook_events(main, "hook-failed"), lambda: str(main.events()))
     pids = [int(n[4:]) for n in os.listdir(main.folder) if n.startswith("pid.")]
     assert len(pids) == 2
     wait_for(lambda: not any(os.path.exists("/proc/%d" % p) for p in pids), "process group is gone", 5)
@@ -77,7 +77,7 @@ def test_hook_fails(make_group):
         s.expect_log(r"hook")
     group.start()
     main, standby = group.wait_pair()
-    wait_for(lambda: hook_events(main, "hook-failed", "7"), lambda: str(main.events()))
+    wait_for(lambda: hook_events(main, "hook-ended", "exit code 7"), lambda: str(main.events()))
     wait_for(lambda: "something is wrong" in main.log(), "output of the hook is in the log")
     wait_for(lambda: "alarm" in {h.env.get("BULKHEAD_HOOK") for h in main.hooks()}, "alarm hook")
     group.roles_hold({main: "main", standby: "standby"}, 0.5)
