@@ -91,9 +91,15 @@ ipc_from_roled(struct channel *c, struct msg *m)
 {
 	uint32_t token;
 
-	(void)c;
 	if (m->type == MSG_LINK_OPEN)
 		return take_link_open(m);
+	if (m->type == MSG_NET_PING) {
+		struct msg pong;
+
+		msg_begin(&pong, MSG_NET_PONG);
+		(void)channel_send(c, &pong);
+		return msg_end(m);
+	}
 	token = msg_get_u32(m);
 	if (msg_end(m) != 0)
 		return -1;

@@ -120,6 +120,47 @@ ask_action(enum action action, uint8_t index, uint8_t rule, uint8_t peer, uint64
 
 /* ---- netd */
 
+int64_t
+ipc_watch_netd(int64_t now)
+{
+	const struct conf_general *g = &child_conf(&roled.child)->general;
+	/* half of the time after which a partner counts as silent, so that this is known before */
+	int64_t limit_ms = g->status_interval_ms * g->status_misses / 2;
+	struct msg m;
+
+	if (roled.netd.fd < 0 || roled.net_deaf || roled.orphaned)
+		return INT64_MAX;
+	if (roled.net_ping_ms == 0 && now >= roled.net_next_ms) {
+		channel_permit(&roled.netd, MSG_NET_PONG);
+		msg_begin(&m, MSG_NET_PING);
+		(void)channel_send(&roled.netd, &m);
+		roled.net_ping_ms = now;
+		roled.net_next_ms = now + g->status_interval_ms;
+	}
+	if (roled.net_ping_ms == 0)
+		return INT64_MAX; /* the next turn is soon: status records are due by then */
+	if (now < roled.net_ping_ms + limit_ms)
+		return roled.net_ping_ms + limit_ms;
+	roled.net_deaf = 1;
+	log_warn("netd does not answer: no partner can be heard until it does");
+	input_local(PROC_NETD, 0);
+	return INT64_MAX;
+}
+
+static int
+on_net_pong(struct msg *m)
+{
+	if (msg_end(m) != 0)
+		return -1;
+	roled.net_ping_ms = 0;
+	if (roled.net_deaf) {
+		roled.net_deaf = 0;
+		log_info("netd answers again");
+		input_local(PROC_NETD, 1);
+	}
+	return 0;
+}
+
 static int
 on_link_connected(struct msg *m)
 {
@@ -195,6 +236,8 @@ ipc_from_netd(struct channel *c, struct msg *m)
 		return on_link_in(m);
 	case MSG_NET_COUNTERS:
 		return on_net_counters(m);
+	case MSG_NET_PONG:
+		return on_net_pong(m);
 	default:
 		return -1;
 	}
@@ -563,6 +606,8 @@ on_peer_down(struct child *ch, struct channel *c)
 	loop_detach_channel(c);
 	switch (c->peer) {
 	case PROC_NETD:
+		roled.net_ping_ms = 0;
+		roled.net_deaf = 0;
 		input_local(PROC_NETD, 0); /* first, so that the ends of the links prove nothing */
 		links_net_down(&roled.links);
 		break;

@@ -116,8 +116,10 @@ on_turn(uv_check_t *check)
 		roled_exit(roled.exit_code);
 	due = roled.exit_ms != 0 ? roled.exit_ms : INT64_MAX;
 	if (roled.running) {
+		int64_t netd_next = ipc_watch_netd(now); /* first: the machine may hear of it */
 		int64_t links_next = links_tick(&roled.links, now);
 
+		due = netd_next < due ? netd_next : due;
 		due = links_next < due ? links_next : due;
 		due = roled.machine_next_ms < due ? roled.machine_next_ms : due;
 		due = roled.second_ms != 0 && roled.second_ms < due ? roled.second_ms : due;

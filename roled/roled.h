@@ -95,6 +95,11 @@ struct roled {
 	int64_t second_ms; /* 0: none */
 	uint8_t second_reason;
 
+	/* does netd carry? ipc.c */
+	int64_t net_ping_ms; /* asked then and not answered; 0: not so */
+	int64_t net_next_ms; /* not asked again before */
+	uint8_t net_deaf;    /* it has not answered in time: what partners say may wait in it */
+
 	/* the end */
 	uint8_t orphaned, stopping, stopped_sent;
 	int64_t exit_ms; /* 0: not yet */
@@ -139,6 +144,12 @@ int ipc_from_icmpd(struct channel *c, struct msg *m);
 int ipc_from_keyd(struct channel *c, struct msg *m);
 int ipc_from_supervisor(struct child *ch, struct msg *m);
 extern const struct links_ops ipc_links_ops;
+/*
+ * Ask netd once per status interval whether it carries, whenever the loop turns anyway. A netd that
+ * hangs makes all partners silent: until it answers, nothing is concluded from that. Returns when to
+ * be called at the latest.
+ */
+int64_t ipc_watch_netd(int64_t now);
 /* ACTION to the supervisor. */
 void ask_action(enum action action, uint8_t index, uint8_t rule, uint8_t peer, uint64_t epoch,
     uint64_t event);
