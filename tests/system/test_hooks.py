@@ -3,6 +3,8 @@
 import os
 import pwd
 
+import process
+
 from bulkhead import CHILDREN, now_s, wait_for
 
 
@@ -63,7 +65,7 @@ def test_hook_hangs(make_group):
     wait_for(lambda: hook_events(main, "hook-ended", "killed") and hook_events(main, "hook-failed"), lambda: str(main.events()))
     pids = [int(n[4:]) for n in os.listdir(main.folder) if n.startswith("pid.")]
     assert len(pids) == 2
-    wait_for(lambda: not any(os.path.exists("/proc/%d" % p) for p in pids), "process group is gone", 5)
+    wait_for(lambda: not any(process.alive(p) for p in pids), "process group is gone", 5)
     group.roles_hold({main: "main", standby: "standby"}, 0.5)
     assert "alarm" in {h.env.get("BULKHEAD_HOOK") for h in main.hooks()}
 
