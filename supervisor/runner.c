@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The runner: executes hooks in one queue, in strict order, and health checks beside it, each as
- * its own user in a process group of its own. It is root with all capabilities, because a hook may
+ * The runner: executes hooks in strict order (alarms beside them) and health checks, each as its
+ * own user in a process group of its own. It is root with all capabilities, because a hook may
  * be: it listens to the supervisor only, and knows commands from the config only. No libuv: it
  * lives across a fork of the supervisor, and poll(2) is all it needs.
  *
@@ -79,9 +79,19 @@ static struct conf conf, incoming;
 static int incoming_begun;
 static struct identity hook_identity[HOOK_MAX], check_identity[CONF_CHECKS];
 
-static struct hook_run queue[QUEUE];
-static unsigned queue_head, queue_len;
-static struct command hook = {.pid = -1, .error_fd = -1, .out.fd = -1};
+/*
+ * Hooks of one lane run in strict order. Alarms have a lane of their own: a hook for becoming main
+ * must not wait for an alarm that sends mail.
+ */
+enum { LANE_ROLE, LANE_ALARM, LANES };
+static struct lane {
+	struct hook_run queue[QUEUE];
+	unsigned head, len;
+	struct command command;
+} lanes[LANES] = {
+    {.command = {.pid = -1, .error_fd = -1, .out.fd = -1}},
+    {.command = {.pid = -1, .error_fd = -1, .out.fd = -1}},
+};
 
 static struct {
 	struct command command;
@@ -320,79 +330,84 @@ hook_answer(uint64_t event, const struct outcome *o)
 }
 
 static void
-hook_log(const struct outcome *o)
+hook_log(const char *label, const struct outcome *o)
 {
 	switch (o->result) {
 	case RESULT_OK:
-		log_info("%s: done in %u ms", hook.out.label, o->duration_ms);
+		log_info("%s: done in %u ms", label, o->duration_ms);
 		break;
 	case RESULT_FAILED:
-		log_error("%s: cannot be started: %s", hook.out.label, strerror((int)o->code));
+		log_error("%s: cannot be started: %s", label, strerror((int)o->code));
 		break;
 	case RESULT_TIMEOUT:
-		log_error("%s: killed after %u ms, its time-out", hook.out.label, o->duration_ms);
+		log_error("%s: killed after %u ms, its time-out", label, o->duration_ms);
 		break;
 	case RESULT_SIGNAL:
-		log_error(
-		    "%s: ended by signal %u after %u ms", hook.out.label, o->code, o->duration_ms);
+		log_error("%s: ended by signal %u after %u ms", label, o->code, o->duration_ms);
 		break;
 	default:
-		log_error("%s: failed with exit code %u after %u ms", hook.out.label, o->code,
+		log_error("%s: failed with exit code %u after %u ms", label, o->code,
 		    o->duration_ms);
 		break;
 	}
 }
 
-/* Start the first hook of the queue. It leaves the queue when it has ended. */
+/* The first hook of the lane is over. */
 static void
-hook_next(void)
+hook_leave(struct lane *l, const struct outcome *o)
+{
+	hook_answer(l->queue[l->head].event, o);
+	l->head = (l->head + 1) % QUEUE;
+	l->len--;
+}
+
+/* Start the first hook of the lane. It leaves the queue when it has ended. */
+static void
+hook_next(struct lane *l)
 {
 	static struct hook_args args;
 	static struct hook_env env;
 
-	while (hook.pid <= 0 && queue_len > 0) {
-		const struct hook_run *r = &queue[queue_head];
+	while (l->command.pid <= 0 && l->len > 0) {
+		const struct hook_run *r = &l->queue[l->head];
 		const struct conf_hook *h = &conf.hook[r->kind];
 		struct outcome o = {.result = RESULT_NONE};
 		int error = EINVAL;
 
 		if (h->command[0] != '\0') {
-			snprintf(hook.out.label, sizeof(hook.out.label), "hook %s %llu%s",
-			    hook_name(r->kind), (unsigned long long)r->event,
+			snprintf(l->command.out.label, sizeof(l->command.out.label),
+			    "hook %s %llu%s", hook_name(r->kind), (unsigned long long)r->event,
 			    r->test ? " (test)" : "");
 			if (hook_split(&args, h->command) == 0 &&
 			    hook_environment(&env, &conf, r) == 0)
-				error = command_start(
-				    &hook, &hook_identity[r->kind], &args, &env, h->timeout_ms);
+				error = command_start(&l->command, &hook_identity[r->kind], &args,
+				    &env, h->timeout_ms);
 			if (error == 0)
 				return;
 			o.result = RESULT_FAILED;
 			o.code = (uint32_t)error;
-			hook_log(&o);
+			hook_log(l->command.out.label, &o);
 		}
-		hook_answer(r->event, &o);
-		queue_head = (queue_head + 1) % QUEUE;
-		queue_len--;
+		hook_leave(l, &o);
 	}
 }
 
 static void
-hook_ended(void)
+hook_ended(struct lane *l)
 {
 	struct outcome o;
 
-	command_end(&hook, &o);
-	hook_log(&o);
-	hook_answer(queue[queue_head].event, &o);
-	queue_head = (queue_head + 1) % QUEUE;
-	queue_len--;
-	hook_next();
+	command_end(&l->command, &o);
+	hook_log(l->command.out.label, &o);
+	hook_leave(l, &o);
+	hook_next(l);
 }
 
 static int
 on_run_hook(struct msg *m)
 {
 	struct hook_run r = {0};
+	struct lane *l;
 
 	r.event = msg_get_u64(m);
 	r.kind = msg_get_u8(m);
@@ -401,11 +416,12 @@ on_run_hook(struct msg *m)
 	r.peer = msg_get_u8(m);
 	r.test = msg_get_u8(m);
 	r.epoch = msg_get_u64(m);
+	l = &lanes[r.kind == HOOK_ALARM ? LANE_ALARM : LANE_ROLE];
 	if (msg_end(m) != 0 || r.kind >= HOOK_MAX || r.role >= HOOK_ROLE_MAX || r.test > 1 ||
-	    queue_len == QUEUE)
+	    l->len == QUEUE)
 		return -1;
-	queue[(queue_head + queue_len++) % QUEUE] = r;
-	hook_next();
+	l->queue[(l->head + l->len++) % QUEUE] = r;
+	hook_next(l);
 	return 0;
 }
 
@@ -555,8 +571,10 @@ on_message(struct channel *c, struct msg *m)
 static _Noreturn void
 runner_end(int code)
 {
-	if (hook.pid > 0)
-		command_signal(&hook, SIGKILL);
+	for (unsigned i = 0; i < LANES; i++) {
+		if (lanes[i].command.pid > 0)
+			command_signal(&lanes[i].command, SIGKILL);
+	}
 	for (unsigned i = 0; i < CONF_CHECKS; i++) {
 		if (checks[i].command.pid > 0)
 			command_signal(&checks[i].command, SIGKILL);
@@ -575,10 +593,15 @@ reap(void)
 		/* looked at first: a group may only be killed while its leader is not reaped */
 		if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0)
 			return;
-		if (info.si_pid == hook.pid) {
-			hook_ended();
-			continue;
+		for (unsigned i = 0; i < LANES; i++) {
+			if (lanes[i].command.pid == info.si_pid) {
+				hook_ended(&lanes[i]);
+				info.si_pid = 0;
+				break;
+			}
 		}
+		if (info.si_pid == 0)
+			continue;
 		for (uint8_t i = 0; i < CONF_CHECKS; i++) {
 			if (checks[i].command.pid == info.si_pid) {
 				command_end(&checks[i].command, &o);
@@ -608,8 +631,10 @@ poll_timeout(int64_t now)
 {
 	int64_t next = INT64_MAX;
 
-	if (hook.pid > 0)
-		next = hook.deadline_ms;
+	for (unsigned i = 0; i < LANES; i++) {
+		if (lanes[i].command.pid > 0 && lanes[i].command.deadline_ms < next)
+			next = lanes[i].command.deadline_ms;
+	}
 	for (unsigned i = 0; i < CONF_CHECKS; i++) {
 		int64_t at = INT64_MAX;
 
@@ -639,15 +664,16 @@ add_output(struct pollfd *pfd, struct output **who, nfds_t *n, struct output *o)
 static void
 wait_and_serve(void)
 {
-	struct pollfd pfd[FIXED_POLLS + 1 + CONF_CHECKS + LINGER];
-	struct output *who[FIXED_POLLS + 1 + CONF_CHECKS + LINGER];
+	struct pollfd pfd[FIXED_POLLS + LANES + CONF_CHECKS + LINGER];
+	struct output *who[FIXED_POLLS + LANES + CONF_CHECKS + LINGER];
 	nfds_t n = FIXED_POLLS;
 
 	pfd[0] = (struct pollfd){.fd = channel.fd, .events = POLLIN};
 	if (channel.head != NULL)
 		pfd[0].events |= POLLOUT;
 	pfd[1] = (struct pollfd){.fd = signal_fd, .events = POLLIN};
-	add_output(pfd, who, &n, &hook.out);
+	for (unsigned i = 0; i < LANES; i++)
+		add_output(pfd, who, &n, &lanes[i].command.out);
 	for (unsigned i = 0; i < CONF_CHECKS; i++)
 		add_output(pfd, who, &n, &checks[i].command.out);
 	for (unsigned i = 0; i < LINGER; i++)
@@ -716,7 +742,8 @@ runner_main(int fd, int log_fd, pid_t supervisor)
 	for (;;) {
 		int64_t now = now_ms();
 
-		command_expire(&hook, now);
+		for (unsigned i = 0; i < LANES; i++)
+			command_expire(&lanes[i].command, now);
 		for (unsigned i = 0; i < CONF_CHECKS; i++)
 			command_expire(&checks[i].command, now);
 		checks_due(now);
