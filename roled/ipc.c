@@ -365,44 +365,50 @@ asked_hook(uint64_t event)
 	return "of an earlier run";
 }
 
-/* A line for the ledger: how a hook ended. */
+/* How a hook ended, for the ledger. */
 static void
-note_hook(uint64_t event, enum action_result result, uint32_t code, uint32_t duration_ms)
+describe_hook(char note[CTL_NOTE], uint64_t event, enum action_result result, uint32_t code,
+    uint32_t duration_ms)
 {
-	static struct entry e;
 	const char *name = asked_hook(event);
 
-	if (result == RESULT_NONE)
-		return; /* nothing configured: nothing ran */
+	switch (result) {
+	case RESULT_OK:
+		snprintf(note, CTL_NOTE, "Hook %s: well, after %u ms.", name, duration_ms);
+		break;
+	case RESULT_EXIT:
+		snprintf(note, CTL_NOTE, "Hook %s: exit code %u after %u ms.", name, code, duration_ms);
+		break;
+	case RESULT_SIGNAL:
+		snprintf(note, CTL_NOTE, "Hook %s: signal %u after %u ms.", name, code, duration_ms);
+		break;
+	case RESULT_TIMEOUT:
+		snprintf(note, CTL_NOTE, "Hook %s: time-out, killed with its process group after %u ms.",
+		    name, duration_ms);
+		break;
+	default:
+		snprintf(note, CTL_NOTE, "Hook %s: could not be started (error %u).", name, code);
+		break;
+	}
+}
+
+/* What the machine did not put into the ledger itself. */
+static void
+note_hook(enum action_result result)
+{
+	static struct entry e;
+
+	if (roled.hook_note[0] == '\0' || result == RESULT_NONE)
+		return;
 	memset(&e, 0, sizeof(e));
 	e.e.at_ms = now_ms();
 	e.e.epoch = roled.machine.persisted.epoch;
 	e.e.kind = LEDGER_EVENT;
-	e.e.rule = RULE_HOOK_ENDED;
+	e.e.rule = result == RESULT_OK ? RULE_HOOK_ENDED : RULE_HOOK_FAILED;
 	e.e.peer = NOBODY;
 	e.e.role = roled.machine.role;
 	e.e.condition = roled.machine.condition;
-	e.value = (uint64_t)code << 32 | duration_ms;
-	switch (result) {
-	case RESULT_OK:
-		snprintf(e.note, sizeof(e.note), "Hook %s: well, after %u ms.", name, duration_ms);
-		break;
-	case RESULT_EXIT:
-		snprintf(e.note, sizeof(e.note), "Hook %s: exit code %u after %u ms.", name, code,
-		    duration_ms);
-		break;
-	case RESULT_SIGNAL:
-		snprintf(e.note, sizeof(e.note), "Hook %s: signal %u after %u ms.", name, code,
-		    duration_ms);
-		break;
-	case RESULT_TIMEOUT:
-		snprintf(e.note, sizeof(e.note), "Hook %s: killed with its process group after %u ms.",
-		    name, duration_ms);
-		break;
-	default:
-		snprintf(e.note, sizeof(e.note), "Hook %s: could not be started (error %u).", name, code);
-		break;
-	}
+	memcpy(e.note, roled.hook_note, sizeof(e.note));
 	outputs_note(&e);
 }
 
@@ -417,11 +423,14 @@ on_action_result(struct msg *m)
 		return -1;
 	if (!roled.running)
 		return 0;
-	note_hook(event, (enum action_result)result, code, duration_ms);
+	describe_hook(roled.hook_note, event, (enum action_result)result, code, duration_ms);
+	outputs_alarm_ended(event);
 	if ((event & EVENT_OF_ROLED) != 0)
 		admin_action_result(event, (enum action_result)result, code, duration_ms);
 	else
 		input_action_result(event, (enum action_result)result, code, duration_ms);
+	note_hook((enum action_result)result);
+	roled.hook_note[0] = '\0';
 	return 0;
 }
 

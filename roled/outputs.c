@@ -14,14 +14,6 @@
 #include "lib/log.h"
 #include "lib/loop.h"
 
-/* Alarm hooks run behind everything else of a step: nothing of a take-over waits for them. */
-struct alarms {
-	unsigned n;
-	struct {
-		uint8_t rule, peer;
-	} alarm[8];
-};
-
 static int64_t
 wall_ms(void)
 {
@@ -115,7 +107,11 @@ run_ledger(const struct ledger_entry *e)
 		roled.act_ms = e->at_ms + e->margin_ms;
 	else if (e->kind != LEDGER_EVENT)
 		roled.act_ms = 0;
-	log_entry(e, "");
+	if (e->rule == RULE_HOOK_FAILED || e->rule == RULE_STEP_DOWN_HOOK) {
+		memcpy(entry.note, roled.hook_note, sizeof(entry.note));
+		roled.hook_note[0] = '\0';
+	}
+	log_entry(e, entry.note);
 	append(&entry);
 }
 
@@ -225,7 +221,38 @@ run_stopped(uint8_t handed_over)
 }
 
 static void
-run_one(const struct machine_output *o, struct alarms *a, int64_t now)
+next_alarm(void)
+{
+	if (roled.alarm_event != 0 || roled.n_alarms == 0)
+		return;
+	roled.alarm_event = EVENT_OF_ROLED | ++roled.own_event;
+	ask_action(ACTION_HOOK, HOOK_ALARM, roled.alarm[0].rule, roled.alarm[0].peer,
+	    roled.machine.persisted.epoch, roled.alarm_event);
+	roled.n_alarms--;
+	memmove(roled.alarm, roled.alarm + 1, roled.n_alarms * sizeof(roled.alarm[0]));
+}
+
+static void
+run_alarm(uint8_t rule, uint8_t peer)
+{
+	if (child_conf(&roled.child)->hook[HOOK_ALARM].command[0] == '\0' ||
+	    roled.n_alarms == ALARMS)
+		return;
+	roled.alarm[roled.n_alarms].rule = rule;
+	roled.alarm[roled.n_alarms++].peer = peer;
+}
+
+void
+outputs_alarm_ended(uint64_t event)
+{
+	if (event != roled.alarm_event)
+		return;
+	roled.alarm_event = 0;
+	next_alarm();
+}
+
+static void
+run_one(const struct machine_output *o, int64_t now)
 {
 	switch ((enum output_kind)o->kind) {
 	case OUT_PERSIST:
@@ -248,10 +275,8 @@ run_one(const struct machine_output *o, struct alarms *a, int64_t now)
 		run_reply(o);
 		break;
 	case OUT_ALARM:
-		if (o->u.alarm.on && a->n < sizeof(a->alarm) / sizeof(a->alarm[0])) {
-			a->alarm[a->n].rule = o->u.alarm.rule;
-			a->alarm[a->n++].peer = o->u.alarm.peer;
-		}
+		if (o->u.alarm.on)
+			run_alarm(o->u.alarm.rule, o->u.alarm.peer);
 		break;
 	case OUT_STOPPED:
 		run_stopped(o->u.stopped.handed_over);
@@ -264,14 +289,7 @@ run_one(const struct machine_output *o, struct alarms *a, int64_t now)
 void
 outputs_run(const struct machine_outputs *o, int64_t now)
 {
-	const struct conf *c = child_conf(&roled.child);
-	struct alarms a = {0};
-
 	for (unsigned i = 0; i < o->n; i++)
-		run_one(&o->out[i], &a, now);
-	if (c->hook[HOOK_ALARM].command[0] == '\0')
-		return;
-	for (unsigned i = 0; i < a.n; i++)
-		ask_action(ACTION_HOOK, HOOK_ALARM, a.alarm[i].rule, a.alarm[i].peer,
-		    roled.machine.persisted.epoch, EVENT_OF_ROLED | ++roled.own_event);
+		run_one(&o->out[i], now);
+	next_alarm(); /* behind all others: nothing of a take-over waits for it */
 }

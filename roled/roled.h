@@ -22,6 +22,7 @@ enum {
 	ADMIN_CLIENTS = 8,
 	WAITING_EVENTS = 64, /* link events that came while the machine was at work */
 	ASKED_HOOKS = 16,
+	ALARMS = 32, /* that wait for their hook; what does not fit is in the ledger only */
 	FLUSH_MS = 20,	     /* last words are given this long to leave */
 };
 /* Event numbers of actions that the machine does not know of: hook tests, alarm hooks. */
@@ -119,6 +120,13 @@ struct roled {
 		uint8_t hook; /* enum hook_kind */
 	} asked[ASKED_HOOKS]; /* last hooks asked for, to name them when they end */
 	unsigned next_asked;
+	char hook_note[CTL_NOTE]; /* the result being handled, until an entry has taken it */
+	/* alarm hooks: one at a time, so that a slow one cannot use up what the supervisor queues */
+	uint64_t alarm_event; /* that runs; 0: none */
+	unsigned n_alarms;
+	struct {
+		uint8_t rule, peer;
+	} alarm[ALARMS];
 	int64_t role_ms;     /* in this role since */
 	int64_t act_ms;	     /* the machine acts then if nothing changes; 0: not so */
 	struct admin_client client[ADMIN_CLIENTS];
@@ -174,6 +182,8 @@ void input_orphaned(void);
 void outputs_run(const struct machine_outputs *o, int64_t now);
 /* Status records on the links that partners opened, half an interval after those on our own. */
 void outputs_second(int64_t now);
+/* The alarm hook with this event number ended: the next one may run. */
+void outputs_alarm_ended(uint64_t event);
 /* An entry of roled's own (admin commands, results). */
 void outputs_note(const struct entry *e);
 
