@@ -4,6 +4,10 @@
  * number of the last PROBES requests and the random cookie of that very request: nobody who has not
  * seen our request can fake a living host.
  *
+ * All that is known is reported once per interval: as soon as every living target has answered,
+ * else at its end, and at once when the state of a target changes. So what roled knows of the last
+ * answer is a round trip old and not an interval.
+ *
  * A target is lost after so many intervals in a row in which no answer came, to whichever request:
  * with a round trip longer than the interval every single request is late and the host is fine.
  */
@@ -57,6 +61,7 @@ static struct target targets[TARGETS];
 static uv_timer_t timer;
 static int64_t interval_ms;
 static uint16_t misses_lost;
+static int reported; /* the answers of this interval */
 
 void
 probe_init(void)
@@ -139,15 +144,16 @@ static int
 target_judge(struct target *t, int64_t now)
 {
 	const struct probe *last = &t->probe[t->sent % PROBES];
+	int changed = 0;
 
 	if (!t->heard)
-		target_read(t); /* we may be late ourselves: look before saying lost */
+		changed = target_read(t); /* we may be late ourselves: look before saying lost */
 	if (!t->heard && now - last->sent_us < interval_ms * 500)
 		return 0; /* added within this interval */
 	if (t->heard) {
 		t->heard = 0;
 		t->misses = 0;
-		return 0; /* the answer has set the state */
+		return changed; /* the answer has set the state */
 	}
 	if (t->misses < UINT16_MAX)
 		t->misses++;
@@ -157,12 +163,24 @@ target_judge(struct target *t, int64_t now)
 	return 1;
 }
 
-/* All targets: judge the interval that ends, report, then begin the next. */
+/* Has every target that lives answered in this interval? */
+static int
+all_heard(void)
+{
+	for (int i = 0; i < TARGETS; i++) {
+		if (targets[i].poll != NULL && targets[i].state == PROBE_OK && !targets[i].heard)
+			return 0;
+	}
+	return 1;
+}
+
+/* All targets: judge the interval that ends, then begin the next. */
 static void
 on_interval(uv_timer_t *handle)
 {
 	uint64_t cookies[TARGETS];
 	int64_t now = now_us();
+	int changed = 0;
 
 	(void)handle;
 	if (getrandom(cookies, sizeof(cookies), 0) != (ssize_t)sizeof(cookies))
@@ -170,10 +188,12 @@ on_interval(uv_timer_t *handle)
 	for (int i = 0; i < TARGETS; i++) {
 		if (targets[i].poll == NULL)
 			continue;
-		target_judge(&targets[i], now);
+		changed |= target_judge(&targets[i], now);
 		target_send(&targets[i], cookies[i]);
 	}
-	icmpd_report();
+	if (changed || !reported)
+		icmpd_report();
+	reported = 0;
 }
 
 /* One received packet. Returns 1 when it changes the state of the target. */
@@ -228,8 +248,10 @@ on_packet(uv_poll_t *poll, int status, int events)
 	struct target *t = poll->data;
 
 	(void)events;
-	if (target_read(t))
+	if (target_read(t) || (!reported && all_heard())) {
 		icmpd_report();
+		reported = all_heard();
+	}
 	if (status < 0) /* libuv stops at an error of the socket */
 		uv_poll_start(poll, UV_READABLE, on_packet);
 }
