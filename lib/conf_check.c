@@ -12,6 +12,9 @@
 
 #include "units.h"
 
+/* sun_path has 108 bytes with the NUL, and "/admin.sock.new" comes behind it */
+enum { RUN_DIR_MAX = 92 };
+
 struct report {
 	char *text;
 	size_t size;
@@ -283,6 +286,32 @@ check_users(const struct conf_general *g, struct report *r)
 	return 0;
 }
 
+/* A hook or check that runs as a process of ours could signal and trace it. */
+static int
+check_runner(const struct conf *c, struct report *r)
+{
+	for (unsigned p = 0; p < PROC_MAX; p++) {
+		uint32_t uid = c->general.uid[p];
+
+		if (uid == 0)
+			continue;
+		for (size_t i = 0; i < HOOK_MAX; i++) {
+			if (c->hook[i].command[0] != '\0' && c->hook[i].uid == uid)
+				return bad(r,
+				    "hook.user is %u, which is user.%s; hooks need another user",
+				    uid, process_name((enum process)p));
+		}
+		for (size_t i = 0; i < c->general.n_checks; i++) {
+			if (c->check[i].command[0] != '\0' && c->check[i].uid == uid)
+				return bad(r,
+				    "check %s.user is %u, which is user.%s; checks need another "
+				    "user",
+				    c->check[i].name, uid, process_name((enum process)p));
+		}
+	}
+	return 0;
+}
+
 int
 conf_check_all(const struct conf *c, char *error, size_t size)
 {
@@ -292,8 +321,13 @@ conf_check_all(const struct conf *c, char *error, size_t size)
 		return bad(&r, "group is missing");
 	if (check_servers(c, &r) == -1 || check_references(c, &r) == -1 ||
 	    check_hold(&c->general, &r) == -1 || check_lease(&c->general, &r) == -1 ||
-	    check_checks(c, &r) == -1 || check_users(&c->general, &r) == -1)
+	    check_checks(c, &r) == -1 || check_users(&c->general, &r) == -1 ||
+	    check_runner(c, &r) == -1)
 		return -1;
+	if (strlen(c->general.run_dir) > RUN_DIR_MAX)
+		return bad(&r,
+		    "run has %zu bytes; at most %d are possible for the path of a socket",
+		    strlen(c->general.run_dir), RUN_DIR_MAX);
 	if (strcmp(c->general.state_dir, c->general.run_dir) == 0)
 		return bad(&r, "state and run are the same directory; they must differ");
 	return 0;

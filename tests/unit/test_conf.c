@@ -439,6 +439,16 @@ test_rules_rest(void **state)
 	expect_bad("user.keyd is 7, which is also user.netd");
 	conf.general.uid[PROC_KEYD] = 8;
 	expect_good();
+	conf.hook[HOOK_MAIN].uid = 8;
+	expect_bad("hook.user is 8, which is user.keyd");
+	conf.hook[HOOK_MAIN].uid = 9;
+	conf.check[0].uid = 7;
+	expect_bad("check app.user is 7, which is user.netd");
+	conf.check[0].uid = 9;
+	memset(conf.general.run_dir, '/', 93);
+	expect_bad("run has 93 bytes");
+	conf.general.run_dir[92] = '\0';
+	expect_good();
 	snprintf(conf.general.state_dir, CONF_COMMAND, "%s", conf.general.run_dir);
 	expect_bad("state and run are the same directory");
 	conf.general.group[0] = '\0';
