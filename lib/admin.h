@@ -17,10 +17,10 @@ enum {
 	CTL_PROTOCOL = 1, /* CTL_HELLO */
 	CTL_WORD = 24,	  /* a state in one word, with the NUL */
 	CTL_ADDRESS = 64,
-	CTL_OWNER = 64,	 /* of a pause */
+	CTL_OWNER = 64, /* of a pause */
 	CTL_REASON = 128,
-	CTL_NOTE = 256,	    /* one sentence */
-	CTL_TEXT = 512,	    /* explanation of an event, or of a refusal in CTL_END */
+	CTL_NOTE = 256, /* one sentence */
+	CTL_TEXT = 512, /* explanation of an event, or of a refusal in CTL_END */
 	CTL_NO_SERVER = 255,
 	CTL_EVIDENCE = CONF_SERVERS,
 };
@@ -30,35 +30,36 @@ enum ctl_level { CTL_LEVEL_OK, CTL_LEVEL_WARNING, CTL_LEVEL_CRITICAL, CTL_LEVEL_
 
 /* Reasons for which roled refuses or ends a link, each with a counter. */
 enum link_counter {
-	LINK_C_DIALED,	       /* LINK_OPEN sent */
-	LINK_C_UP_OUT,	       /* sessions that we opened and that came up */
-	LINK_C_UP_IN,	       /* sessions that a partner opened and that came up */
-	LINK_C_REPLACED,       /* ended because a newer session of the same kind came up */
-	LINK_C_HELLO_TIMEOUT,  /* handshake not complete in time */
-	LINK_C_BAD_HELLO,      /* not a hello, or a field out of range */
-	LINK_C_BAD_HANDSHAKE,  /* hello or answer does not open: wrong key, wrong group or damaged */
-	LINK_C_UNKNOWN_KEY,    /* static key that is no configured server's */
-	LINK_C_SELF_KEY,       /* our own static key: somebody sends our hellos back */
-	LINK_C_NOT_ALLOWED,    /* kind that this server may not open to us (a DMZ server dials nobody) */
-	LINK_C_REPLAY,	       /* boot id and counter already seen, or superseded boot id */
-	LINK_C_BAD_RECORD,     /* record that does not open, or has a forbidden length */
-	LINK_C_BAD_STATUS,     /* record that opens but is no status record */
-	LINK_C_SLOW,	       /* our records were not taken in time */
-	LINK_C_NO_ROOM,	       /* too many links waiting for their handshake */
-	LINK_C_KEY_REFUSED,    /* keyd did not answer, or refused the key */
-	LINK_C_STATUS_IN,      /* status records opened */
-	LINK_C_STATUS_OUT,     /* status records sealed */
+	LINK_C_DIALED,	      /* LINK_OPEN sent */
+	LINK_C_UP_OUT,	      /* sessions that we opened and that came up */
+	LINK_C_UP_IN,	      /* sessions that a partner opened and that came up */
+	LINK_C_REPLACED,      /* ended because a newer session of the same kind came up */
+	LINK_C_HELLO_TIMEOUT, /* handshake not complete in time */
+	LINK_C_BAD_HELLO,     /* not a hello, or a field out of range */
+	LINK_C_BAD_HANDSHAKE, /* hello or answer does not open: wrong key, wrong group or damaged */
+	LINK_C_UNKNOWN_KEY,   /* static key that is no configured server's */
+	LINK_C_SELF_KEY,      /* our own static key: somebody sends our hellos back */
+	LINK_C_NOT_ALLOWED, /* kind that this server may not open to us (a DMZ server dials nobody)
+			     */
+	LINK_C_REPLAY,	    /* boot id and counter already seen, or superseded boot id */
+	LINK_C_BAD_RECORD,  /* record that does not open, or has a forbidden length */
+	LINK_C_BAD_STATUS,  /* record that opens but is no status record */
+	LINK_C_SLOW,	    /* our records were not taken in time */
+	LINK_C_NO_ROOM,	    /* too many links waiting for their handshake */
+	LINK_C_KEY_REFUSED, /* keyd did not answer, or refused the key */
+	LINK_C_STATUS_IN,   /* status records opened */
+	LINK_C_STATUS_OUT,  /* status records sealed */
 	LINK_C_MAX
 };
 const char *link_counter_name(unsigned c); /* "bad-hello"; never NULL */
 
 struct ctl_self {
 	char name[CONF_NAME], group[CONF_NAME];
-	uint8_t index;	/* of this server in the config */
-	uint8_t kind;	/* enum server_kind */
-	uint8_t mode;	/* enum arbitration_mode */
+	uint8_t index; /* of this server in the config */
+	uint8_t kind;  /* enum server_kind */
+	uint8_t mode;  /* enum arbitration_mode */
 	char role[CTL_WORD], condition[CTL_WORD];
-	uint8_t level; /* enum ctl_level */
+	uint8_t level;	     /* enum ctl_level */
 	char note[CTL_NOTE]; /* why the level is not OK, or what it waits for; may be empty */
 	uint64_t epoch;
 	uint8_t main_server; /* who is main as far as we know, or CTL_NO_SERVER */
@@ -80,9 +81,9 @@ struct ctl_self {
 	char reload_text[CTL_NOTE];
 	uint64_t position; /* of the replicated data */
 	uint8_t in_sync;
-	uint32_t takeovers;    /* by this server in the flap window */
-	int64_t hold_left_ms;  /* -1: no take-over is being waited for */
-	uint64_t last_event;   /* newest sequence of the ledger */
+	uint32_t takeovers;   /* by this server in the flap window */
+	int64_t hold_left_ms; /* -1: no take-over is being waited for */
+	uint64_t last_event;  /* newest sequence of the ledger */
 };
 
 struct ctl_server {
@@ -96,7 +97,7 @@ struct ctl_server {
 	char role[CTL_WORD], condition[CTL_WORD];
 	uint64_t epoch, boot_id, position;
 	uint8_t in_sync, paused, observe, checks_failing;
-	uint8_t digest_differs; /* 1: its config is not ours */
+	uint8_t digest_differs;	 /* 1: its config is not ours */
 	uint8_t sees_references; /* how many of the reference hosts answer it */
 	/* what we see */
 	char link[CTL_WORD], icmp[CTL_WORD], verdict[CTL_WORD];
@@ -110,15 +111,15 @@ struct ctl_server {
 
 struct ctl_link {
 	uint8_t server, path;
-	uint8_t inbound; /* 0: we dial it, 1: the partner does */
-	char state[CTL_WORD]; /* "up", "hello", "dialing", "waiting" ... */
+	uint8_t inbound;	   /* 0: we dial it, 1: the partner does */
+	char state[CTL_WORD];	   /* "up", "hello", "dialing", "waiting" ... */
 	char address[CTL_ADDRESS]; /* of the other end */
-	uint32_t sessions; /* that came up since roled started; unchanged by a reload */
-	int64_t up_age_ms; /* -1: not up */
+	uint32_t sessions;	   /* that came up since roled started; unchanged by a reload */
+	int64_t up_age_ms;	   /* -1: not up */
 	uint64_t records_in, records_out, bytes_in, bytes_out; /* of the present session */
-	int64_t heard_age_ms; /* since the last record */
-	uint32_t failures;    /* in a row since it was last up */
-	int64_t retry_ms;     /* until the next dial; -1: none planned */
+	int64_t heard_age_ms;				       /* since the last record */
+	uint32_t failures;				       /* in a row since it was last up */
+	int64_t retry_ms;	 /* until the next dial; -1: none planned */
 	char last_end[CTL_WORD]; /* how the last session or dial ended */
 };
 
@@ -169,17 +170,18 @@ struct ctl_evidence {
 /* One ledger record, made readable by roled. */
 struct ctl_event {
 	uint64_t sequence;
-	uint64_t boot_id; /* of the roled that wrote it */
-	int64_t at_ms;	  /* boottime when written */
-	int64_t wall_ms;  /* wall clock when written, for display only */
-	uint8_t decision; /* 1: a decision or a non-decision, 0: an observation */
+	uint64_t boot_id;	 /* of the roled that wrote it */
+	int64_t at_ms;		 /* boottime when written */
+	int64_t wall_ms;	 /* wall clock when written, for display only */
+	uint8_t decision;	 /* 1: a decision or a non-decision, 0: an observation */
 	char rule[CTL_WORD * 2]; /* name of the rule */
 	char role[CTL_WORD], condition[CTL_WORD]; /* of this server after it */
 	uint64_t epoch;
 	uint8_t peer; /* server it is about, or CTL_NO_SERVER */
 	char peer_name[CONF_NAME];
 	uint8_t references_seen, references_total;
-	int64_t margin_ms; /* time left or over with regard to the limit of the rule; INT64_MIN: none */
+	int64_t
+	    margin_ms; /* time left or over with regard to the limit of the rule; INT64_MIN: none */
 	char text[CTL_TEXT]; /* the whole in one or two sentences */
 	uint8_t n_evidence;
 	struct ctl_evidence evidence[CTL_EVIDENCE];

@@ -70,6 +70,36 @@ refuse_client(int fd)
 	channel_close(&c);
 }
 
+void
+admin_add_client(int fd, uint32_t uid)
+{
+	for (size_t i = 0; i < ADMIN_CLIENTS; i++) {
+		struct admin_client *k = &roled.client[i];
+
+		if (k->used)
+			continue;
+		memset(k, 0, sizeof(*k));
+		k->used = 1;
+		k->uid = uid;
+		k->all = uid == 0;
+		k->generation = ++roled.client_generation;
+		channel_init(&k->channel, fd, PROC_ROLED, PROC_CTL, from_ctl, k);
+		loop_attach_channel(&roled.loop, &k->channel, on_client_closed);
+		return;
+	}
+	refuse_client(fd);
+}
+
+void
+admin_close_all(void)
+{
+	for (size_t i = 0; i < ADMIN_CLIENTS; i++) {
+		if (roled.client[i].used)
+			client_close(&roled.client[i]);
+	}
+}
+
+/* Somebody connected: the kernel says who. */
 static void
 new_client(int fd)
 {
@@ -80,21 +110,7 @@ new_client(int fd)
 		close(fd);
 		return;
 	}
-	for (size_t i = 0; i < ADMIN_CLIENTS; i++) {
-		struct admin_client *k = &roled.client[i];
-
-		if (k->used)
-			continue;
-		memset(k, 0, sizeof(*k));
-		k->used = 1;
-		k->uid = who.uid;
-		k->all = who.uid == 0;
-		k->generation = ++roled.client_generation;
-		channel_init(&k->channel, fd, PROC_ROLED, PROC_CTL, from_ctl, k);
-		loop_attach_channel(&roled.loop, &k->channel, on_client_closed);
-		return;
-	}
-	refuse_client(fd);
+	admin_add_client(fd, who.uid);
 }
 
 static void
@@ -158,37 +174,42 @@ admin_action_result(uint64_t event, enum action_result result, uint32_t code, ui
 		k->waits_event = 0;
 		switch (result) {
 		case RESULT_OK:
-			snprintf(text, sizeof(text), "The hook ended well after %u ms.", duration_ms);
+			snprintf(
+			    text, sizeof(text), "The hook ended well after %u ms.", duration_ms);
 			break;
 		case RESULT_EXIT:
-			snprintf(text, sizeof(text), "The hook ended with exit code %u after %u ms.",
-			    code, duration_ms);
+			snprintf(text, sizeof(text),
+			    "The hook ended with exit code %u after %u ms.", code, duration_ms);
 			break;
 		case RESULT_SIGNAL:
 			snprintf(text, sizeof(text), "The hook was ended by signal %u after %u ms.",
 			    code, duration_ms);
 			break;
 		case RESULT_TIMEOUT:
-			snprintf(text, sizeof(text), "The hook took too long and was killed after %u ms.",
-			    duration_ms);
+			snprintf(text, sizeof(text),
+			    "The hook took too long and was killed after %u ms.", duration_ms);
 			break;
 		case RESULT_NONE:
 			snprintf(text, sizeof(text), "No such hook is configured.");
 			break;
 		default:
-			snprintf(text, sizeof(text), "The hook could not be started (error %u).", code);
+			snprintf(
+			    text, sizeof(text), "The hook could not be started (error %u).", code);
 			break;
 		}
-		client_end(k, result == RESULT_OK ? CTL_OK
-			: result == RESULT_NONE   ? CTL_REFUSED
-						  : CTL_FAILED, text);
+		client_end(k,
+		    result == RESULT_OK	    ? CTL_OK
+		    : result == RESULT_NONE ? CTL_REFUSED
+					    : CTL_FAILED,
+		    text);
 	}
 }
 
 void
 admin_reloaded(enum reload_result result, const char *text)
 {
-	enum ctl_result r = result == RELOAD_DONE || result == RELOAD_UNCHANGED ? CTL_OK : CTL_FAILED;
+	enum ctl_result r =
+	    result == RELOAD_DONE || result == RELOAD_UNCHANGED ? CTL_OK : CTL_FAILED;
 
 	for (size_t i = 0; i < ADMIN_CLIENTS; i++) {
 		if (!roled.client[i].used || !roled.client[i].waits_reload)
@@ -316,8 +337,9 @@ wanted_event(const struct admin_client *k, uint64_t sequence, struct ctl_event *
 	static struct ledger_record record;
 
 	return ledger_read(&roled.ledger, sequence, &record) == 0 &&
-	    explain_record(&record, child_conf(&roled.child), &roled.machine.config, event) == 0 &&
-	    (!k->decisions || event->decision);
+	       explain_record(&record, child_conf(&roled.child), &roled.machine.config, event) ==
+		   0 &&
+	       (!k->decisions || event->decision);
 }
 
 /* Go back until enough records are behind; then they are sent. */
@@ -378,9 +400,9 @@ admin_turn(void)
 			search_step(k);
 		else
 			send_step(k);
-		more |= k->closing || (k->listing != LISTING_NONE && k->channel.queued == 0 &&
-					  (k->listing == LISTING_SEARCH ||
-					      k->next <= roled.ledger.newest));
+		more |= k->closing ||
+			(k->listing != LISTING_NONE && k->channel.queued == 0 &&
+			    (k->listing == LISTING_SEARCH || k->next <= roled.ledger.newest));
 	}
 	return more;
 }
@@ -545,8 +567,10 @@ greet(struct admin_client *k, struct msg *m)
 	if (msg_end(m) != 0)
 		return -1;
 	if (version != CTL_PROTOCOL) {
-		snprintf(text, sizeof(text), "bulkheadctl speaks version %u of the admin protocol, the "
-			 "running daemon %u", version, (unsigned)CTL_PROTOCOL);
+		snprintf(text, sizeof(text),
+		    "bulkheadctl speaks version %u of the admin protocol, the "
+		    "running daemon %u",
+		    version, (unsigned)CTL_PROTOCOL);
 		client_end(k, CTL_BAD, text);
 		k->closing = 1;
 		return 0;

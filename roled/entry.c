@@ -200,8 +200,8 @@ persisted_decode(const uint8_t *in, size_t len, struct machine_persisted *p)
 	get_text(&b, p->pause_owner, sizeof(p->pause_owner));
 	get_text(&b, p->pause_reason, sizeof(p->pause_reason));
 	p->n_takeovers = (uint8_t)get(&b, 1);
-	if (p->role >= ROLE_MAX || p->last_main > 1 || p->clean > 1 || p->stale > 1 || p->initialised > 1 ||
-	    (p->voted_for >= MACHINE_SERVERS && p->voted_for != NOBODY) ||
+	if (p->role >= ROLE_MAX || p->last_main > 1 || p->clean > 1 || p->stale > 1 ||
+	    p->initialised > 1 || (p->voted_for >= MACHINE_SERVERS && p->voted_for != NOBODY) ||
 	    p->n_takeovers > MACHINE_TAKEOVERS)
 		return -1;
 	for (size_t i = 0; i < p->n_takeovers; i++)

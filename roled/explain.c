@@ -18,7 +18,8 @@ explain_rule(char *out, size_t size, uint8_t rule, const char *peer)
 
 	while (*in != '\0' && o + 1 < size) {
 		if (in[0] == '%' && in[1] == 'P') {
-			int n = snprintf(out + o, size - o, "%s", peer[0] != '\0' ? peer : "the partner");
+			int n = snprintf(
+			    out + o, size - o, "%s", peer[0] != '\0' ? peer : "the partner");
 
 			o = (size_t)n < size - o ? o + (size_t)n : size - 1;
 			in += 2;
@@ -73,12 +74,15 @@ explain_evidence(const struct entry *e, const struct conf *c, const struct machi
 		v->server = now != CTL_NO_SERVER ? now : i;
 		snprintf(v->name, sizeof(v->name), "%s",
 		    now != CTL_NO_SERVER ? c->server[now].name : "(removed)");
-		snprintf(v->link, sizeof(v->link), "%s", e->e.partner[i].links_up > 0 ? "up" : "down");
+		snprintf(
+		    v->link, sizeof(v->link), "%s", e->e.partner[i].links_up > 0 ? "up" : "down");
 		snprintf(v->icmp, sizeof(v->icmp), "%s", icmp_word(e->e.partner[i].icmp));
-		snprintf(v->verdict, sizeof(v->verdict), "%s", verdict_name(e->e.partner[i].verdict));
+		snprintf(
+		    v->verdict, sizeof(v->verdict), "%s", verdict_name(e->e.partner[i].verdict));
 		snprintf(v->role, sizeof(v->role), "%s", role_name(e->e.partner[i].role));
 		v->epoch = 0;
-		v->status_age_ms = e->e.partner[i].heard_age_ms < 0 ? -1 : e->e.partner[i].heard_age_ms;
+		v->status_age_ms =
+		    e->e.partner[i].heard_age_ms < 0 ? -1 : e->e.partner[i].heard_age_ms;
 		v->icmp_age_ms = e->e.partner[i].icmp_age_ms < 0 ? -1 : e->e.partner[i].icmp_age_ms;
 		out->n_evidence++;
 	}
@@ -126,8 +130,8 @@ explain_record(const struct ledger_record *record, const struct conf *c,
 		snprintf(out->peer_name, sizeof(out->peer_name), "%s", c->server[peer].name);
 	out->references_seen = e.e.refs_seen;
 	out->references_total = e.e.refs_total;
-	out->margin_ms = e.e.margin_ms == MACHINE_NEVER || e.e.kind == LEDGER_EVENT ? INT64_MIN
-										      : e.e.margin_ms;
+	out->margin_ms =
+	    e.e.margin_ms == MACHINE_NEVER || e.e.kind == LEDGER_EVENT ? INT64_MIN : e.e.margin_ms;
 	explain_evidence(&e, c, mc, out);
 	explain_text(&e, out);
 	return 0;

@@ -76,27 +76,27 @@ link_event(struct links *l, const struct machine_link *event)
 }
 
 static void
-link_record(struct links *l, uint8_t server, uint8_t path, uint8_t direction,
-    const struct status_record *r)
+link_record(
+    struct links *l, uint8_t server, uint8_t path, uint8_t direction, const struct status_record *r)
 {
 	(void)l;
 	input_record(server, path, direction, r);
 }
 
 const struct links_ops ipc_links_ops = {
-	.open = send_open,
-	.take = send_take,
-	.drop = send_drop,
-	.ask_dh = send_dh,
-	.event = link_event,
-	.record = link_record,
+    .open = send_open,
+    .take = send_take,
+    .drop = send_drop,
+    .ask_dh = send_dh,
+    .event = link_event,
+    .record = link_record,
 };
 
 /* ---- to the supervisor */
 
 void
-ask_action(enum action action, uint8_t index, uint8_t rule, uint8_t peer, uint64_t epoch,
-    uint64_t event)
+ask_action(
+    enum action action, uint8_t index, uint8_t rule, uint8_t peer, uint64_t epoch, uint64_t event)
 {
 	static struct msg m;
 
@@ -254,7 +254,7 @@ probe_is_known(const struct machine_icmp *p)
 	if (p->kind == TARGET_REFERENCE)
 		return p->index < c->general.n_references;
 	return p->index < c->general.n_servers && p->index != c->general.self &&
-	    p->path < c->server[p->index].n_paths;
+	       p->path < c->server[p->index].n_paths;
 }
 
 int
@@ -298,10 +298,12 @@ on_key_public(struct msg *m)
 	if (msg_end(m) != 0)
 		return -1;
 	roled.public_known = 1;
-	if (c != NULL && (memcmp(roled.public_status, c->server[c->general.self].key_status, 32) != 0 ||
-			     memcmp(roled.public_data, c->server[c->general.self].key_data, 32) != 0))
-		log_error("the key of server %s in the config is not the one of this server: partners "
-			  "will refuse its links; 'bulkheadctl key' prints the right one",
+	if (c != NULL &&
+	    (memcmp(roled.public_status, c->server[c->general.self].key_status, 32) != 0 ||
+		memcmp(roled.public_data, c->server[c->general.self].key_data, 32) != 0))
+		log_error(
+		    "the key of server %s in the config is not the one of this server: partners "
+		    "will refuse its links; 'bulkheadctl key' prints the right one",
 		    c->server[c->general.self].name);
 	return 0;
 }
@@ -359,7 +361,7 @@ static const char *
 asked_hook(uint64_t event)
 {
 	for (size_t i = 0; i < ASKED_HOOKS; i++) {
-		if (roled.asked[i].event == event)
+		if (event != 0 && roled.asked[i].event == event)
 			return hook_name(roled.asked[i].hook);
 	}
 	return "of an earlier run";
@@ -377,14 +379,17 @@ describe_hook(char note[CTL_NOTE], uint64_t event, enum action_result result, ui
 		snprintf(note, CTL_NOTE, "Hook %s: well, after %u ms.", name, duration_ms);
 		break;
 	case RESULT_EXIT:
-		snprintf(note, CTL_NOTE, "Hook %s: exit code %u after %u ms.", name, code, duration_ms);
+		snprintf(
+		    note, CTL_NOTE, "Hook %s: exit code %u after %u ms.", name, code, duration_ms);
 		break;
 	case RESULT_SIGNAL:
-		snprintf(note, CTL_NOTE, "Hook %s: signal %u after %u ms.", name, code, duration_ms);
+		snprintf(
+		    note, CTL_NOTE, "Hook %s: signal %u after %u ms.", name, code, duration_ms);
 		break;
 	case RESULT_TIMEOUT:
-		snprintf(note, CTL_NOTE, "Hook %s: time-out, killed with its process group after %u ms.",
-		    name, duration_ms);
+		snprintf(note, CTL_NOTE,
+		    "Hook %s: time-out, killed with its process group after %u ms.", name,
+		    duration_ms);
 		break;
 	default:
 		snprintf(note, CTL_NOTE, "Hook %s: could not be started (error %u).", name, code);
@@ -562,7 +567,8 @@ on_prepare(struct child *ch, const struct conf *new, uint8_t *index)
 	if (roled.public_known && (memcmp(me->key_status, roled.public_status, 32) != 0 ||
 				      memcmp(me->key_data, roled.public_data, 32) != 0)) {
 		log_error("config refused: the key of server %s is not the one of this server; "
-			  "'bulkheadctl key' prints it", me->name);
+			  "'bulkheadctl key' prints it",
+		    me->name);
 		return REFUSE_KEY;
 	}
 	return REFUSE_NONE;
@@ -656,13 +662,15 @@ on_dump(struct child *ch)
 	if (!roled.running)
 		return;
 	log_info("role %s, %s, epoch %llu, reason %s", role_name(m->role),
-	    condition_name(m->condition), (unsigned long long)m->persisted.epoch, rule_name(m->why));
+	    condition_name(m->condition), (unsigned long long)m->persisted.epoch,
+	    rule_name(m->why));
 	for (size_t i = 0; i < c->general.n_servers; i++) {
 		if (i != c->general.self)
 			log_info("partner %s: %s, heard %lld ms ago", c->server[i].name,
 			    verdict_name(m->partner[i].verdict),
 			    m->partner[i].heard_ms > 0
-				? (long long)(now_ms() - m->partner[i].heard_ms) : -1LL);
+				? (long long)(now_ms() - m->partner[i].heard_ms)
+				: -1LL);
 	}
 	for (unsigned i = 0; links_describe(&roled.links, i, now_ms(), &l); i++)
 		log_info("link %s %s path %u: %s, %u sessions", l.inbound ? "from" : "to",
@@ -670,13 +678,13 @@ on_dump(struct child *ch)
 }
 
 static const struct child_ops child_ops = {
-	.on_prepare = on_prepare,
-	.on_commit = on_commit,
-	.on_stop = on_stop,
-	.on_peer_down = on_peer_down,
-	.on_peer_up = on_peer_up,
-	.on_dump = on_dump,
-	.on_other = ipc_from_supervisor,
+    .on_prepare = on_prepare,
+    .on_commit = on_commit,
+    .on_stop = on_stop,
+    .on_peer_down = on_peer_down,
+    .on_peer_up = on_peer_up,
+    .on_dump = on_dump,
+    .on_other = ipc_from_supervisor,
 };
 
 void

@@ -14,7 +14,8 @@
 #include "lib/loop.h"
 
 enum {
-	RETRY_CONNECTED_TRIES = 40, /* TCP was accepted and ended: the guard there may be dying just now */
+	/* TCP was accepted and ended: the guard there may be dying just now */
+	RETRY_CONNECTED_TRIES = 40,
 	RETRY_CAP_MIN_MS = 1000,
 	RETRY_CAP_MAX_MS = 5000,
 	SILENT_FLOOR_MS = 30000, /* a link without records is closed after this, or 10 x silence */
@@ -32,12 +33,12 @@ static void session_record(struct session *s, const uint8_t *plain, size_t len);
 static void session_ended(struct session *s, int cause);
 
 static const struct session_ops session_ops = {
-	.ask_dh = session_ask_dh,
-	.identify = session_identify,
-	.admit = session_admit,
-	.up = session_is_up,
-	.record = session_record,
-	.ended = session_ended,
+    .ask_dh = session_ask_dh,
+    .identify = session_identify,
+    .admit = session_admit,
+    .up = session_is_up,
+    .record = session_record,
+    .ended = session_ended,
 };
 
 void
@@ -186,14 +187,14 @@ count_refusal(struct links *l, int cause, int inbound, const struct conf_addr *f
 static void
 log_end(struct links *l, struct link *k, const char *what, unsigned cause)
 {
-	static const char *const names[CLOSE_MAX] = {"closed by us or ours", "ended in order", "reset",
-		"refused", "timed out", "unreachable", "failed here"};
+	static const char *const names[CLOSE_MAX] = {"closed by us or ours", "ended in order",
+	    "reset", "refused", "timed out", "unreachable", "failed here"};
 	uint64_t held;
 
 	if (log_limited(&k->end_limit, now_ms(), END_LOG_MS, &held))
-		log_info("the link %s %s on path %u %s: %s", k->direction == LINK_OUT ? "to" : "from",
-		    l->conf->server[k->server].name, k->path + 1U, what,
-		    cause < CLOSE_MAX ? names[cause] : "?");
+		log_info("the link %s %s on path %u %s: %s",
+		    k->direction == LINK_OUT ? "to" : "from", l->conf->server[k->server].name,
+		    k->path + 1U, what, cause < CLOSE_MAX ? names[cause] : "?");
 }
 
 /* ---- dialling */
@@ -246,7 +247,8 @@ dial(struct links *l, struct link *k, int64_t now)
 	int fds[2];
 
 	k->next_dial_ms = now + RETRY_CAP_MIN_MS;
-	if (s == NULL || socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) != 0) {
+	if (s == NULL ||
+	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) != 0) {
 		tell(l, k, LINK_DIAL_FAILED, CLOSE_ERROR);
 		return;
 	}
@@ -260,7 +262,8 @@ dial(struct links *l, struct link *k, int64_t now)
 	l->ops->open(l, token, k->server, k->path, fds[1]);
 	close(fds[1]);
 	if (session_dial(s, l->loop, fds[0], &self, &l->conf->server[k->server], ++l->counter,
-		++l->next_cookie) != 0 && k->trying == s) {
+		++l->next_cookie) != 0 &&
+	    k->trying == s) {
 		k->trying = NULL;
 		tell(l, k, LINK_DIAL_FAILED, CLOSE_ERROR);
 	}
@@ -512,8 +515,8 @@ count_pending(const struct links *l)
 }
 
 void
-links_incoming(struct links *l, uint32_t token, const struct conf_addr *from, uint16_t port,
-    uint8_t listener)
+links_incoming(
+    struct links *l, uint32_t token, const struct conf_addr *from, uint16_t port, uint8_t listener)
 {
 	struct session *s = NULL;
 	struct session_self self;
@@ -665,8 +668,7 @@ links_tick(struct links *l, int64_t now)
 /* ---- records, redials */
 
 unsigned
-links_send(struct links *l, uint8_t server, unsigned directions,
-    const struct status_record *record)
+links_send(struct links *l, uint8_t server, unsigned directions, const struct status_record *record)
 {
 	uint8_t plain[STATUS_SIZE];
 	unsigned taken = 0;
@@ -739,7 +741,7 @@ static int
 same_addr(const struct conf_addr *a, const struct conf_addr *b)
 {
 	return a->family == b->family && a->scope == b->scope &&
-	    memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0;
+	       memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0;
 }
 
 /* May this link exist? A DMZ server dials nobody. */
@@ -750,7 +752,7 @@ link_wanted(const struct conf *c, size_t server, size_t path, size_t direction)
 	size_t dialler = direction == LINK_OUT ? g->self : server;
 
 	return server < g->n_servers && server != g->self && path < c->server[server].n_paths &&
-	    c->server[dialler].kind != KIND_DMZ;
+	       c->server[dialler].kind != KIND_DMZ;
 }
 
 /* Index in the old config of a server of the new one with the same name and keys, or -1. */
@@ -778,8 +780,8 @@ same_self(const struct conf *old, const struct conf *new)
 	const struct conf_server *n = &new->server[new->general.self];
 
 	return strcmp(old->general.group, new->general.group) == 0 &&
-	    memcmp(o->key_status, n->key_status, sizeof(n->key_status)) == 0 &&
-	    memcmp(o->key_data, n->key_data, sizeof(n->key_data)) == 0;
+	       memcmp(o->key_status, n->key_status, sizeof(n->key_status)) == 0 &&
+	       memcmp(o->key_data, n->key_data, sizeof(n->key_data)) == 0;
 }
 
 /* Can a link of the old config at (from, path) be the one of the new at (server, path)? */
@@ -788,9 +790,9 @@ link_stays(const struct conf *old, const struct conf *new, size_t from, size_t s
     size_t direction)
 {
 	return link_wanted(old, from, path, direction) &&
-	    link_wanted(new, server, path, direction) &&
-	    same_addr(&old->server[from].path[path], &new->server[server].path[path]) &&
-	    (direction == LINK_IN || old->server[from].port == new->server[server].port);
+	       link_wanted(new, server, path, direction) &&
+	       same_addr(&old->server[from].path[path], &new->server[server].path[path]) &&
+	       (direction == LINK_IN || old->server[from].port == new->server[server].port);
 }
 
 /* Put a link of the old table to its new place, with its sessions. */
@@ -826,8 +828,8 @@ links_configure(struct links *l, const struct conf *old, const struct conf *new)
 		for (size_t i = 0; i < CONF_PATHS * LINK_DIRECTION_MAX; i++) {
 			size_t p = i / LINK_DIRECTION_MAX, d = i % LINK_DIRECTION_MAX;
 			struct link *k = &l->link[s][p][d];
-			struct link blank = {.server = (uint8_t)s, .path = (uint8_t)p,
-			    .direction = (uint8_t)d};
+			struct link blank = {
+			    .server = (uint8_t)s, .path = (uint8_t)p, .direction = (uint8_t)d};
 
 			*k = blank;
 			if (keep && from >= 0 && link_stays(old, new, (size_t)from, s, p, d)) {
@@ -866,8 +868,8 @@ links_configure(struct links *l, const struct conf *old, const struct conf *new)
 static const char *
 end_word(unsigned cause)
 {
-	static const char *const words[CLOSE_MAX] = {"local", "fin", "reset", "refused", "timeout",
-		"unreachable", "error"};
+	static const char *const words[CLOSE_MAX] = {
+	    "local", "fin", "reset", "refused", "timeout", "unreachable", "error"};
 
 	if (cause < CLOSE_MAX)
 		return words[cause];
@@ -921,8 +923,8 @@ links_describe(const struct links *l, unsigned nth, int64_t now, struct ctl_link
 	if (s != NULL && s->inbound)
 		describe_end(&s->address, s->port, out->address);
 	else
-		describe_end(&l->conf->server[k->server].path[k->path], l->conf->server[k->server].port,
-		    out->address);
+		describe_end(&l->conf->server[k->server].path[k->path],
+		    l->conf->server[k->server].port, out->address);
 	out->sessions = k->sessions;
 	out->failures = k->failures;
 	out->up_age_ms = s != NULL ? now - s->up_ms : -1;

@@ -41,10 +41,10 @@ struct links_ops {
 /* One partner, path and direction. */
 struct link {
 	uint8_t server, path, direction; /* its own place in the table */
-	uint8_t wanted;		/* 0: not configured, or not allowed */
-	uint8_t ended;		/* last_cause is set */
-	uint8_t last_cause;	/* enum link_close, or CLOSE_MAX + enum link_counter, of the last end */
-	struct session *up;	/* NULL: none */
+	uint8_t wanted;			 /* 0: not configured, or not allowed */
+	uint8_t ended;			 /* last_cause is set */
+	uint8_t last_cause; /* enum link_close, or CLOSE_MAX + enum link_counter, of the last end */
+	struct session *up; /* NULL: none */
 	struct session *trying; /* outbound: dial or handshake under way */
 	uint32_t sessions;	/* that came up */
 	uint32_t failures;	/* dials since it was last up */
@@ -68,8 +68,8 @@ struct links {
 	struct log_limit limit[LINK_C_MAX];
 };
 
-void links_init(struct links *l, uv_loop_t *loop, const struct links_ops *ops, void *user,
-    uint64_t boot);
+void links_init(
+    struct links *l, uv_loop_t *loop, const struct links_ops *ops, void *user, uint64_t boot);
 
 /*
  * A config is in force. Links to partners whose name, keys, address and port are unchanged stay
@@ -90,8 +90,8 @@ void links_key_down(struct links *l);
 /* Messages of netd and keyd, already decoded; unknown tokens and cookies are late ones: ignored. */
 void links_connected(struct links *l, uint32_t token);
 void links_closed(struct links *l, uint32_t token, enum link_close cause);
-void links_incoming(struct links *l, uint32_t token, const struct conf_addr *from, uint16_t port,
-    uint8_t listener);
+void links_incoming(
+    struct links *l, uint32_t token, const struct conf_addr *from, uint16_t port, uint8_t listener);
 void links_shared(struct links *l, uint32_t cookie, const uint8_t *shared);
 
 /*
@@ -99,8 +99,8 @@ void links_shared(struct links *l, uint32_t cookie, const uint8_t *shared);
  * link_direction). Returns on how many it was taken.
  */
 enum { LINKS_OUT = 1U << LINK_OUT, LINKS_IN = 1U << LINK_IN, LINKS_ALL = LINKS_OUT | LINKS_IN };
-unsigned links_send(struct links *l, uint8_t server, unsigned directions,
-    const struct status_record *record);
+unsigned links_send(
+    struct links *l, uint8_t server, unsigned directions, const struct status_record *record);
 
 /* Close outbound links of a server that are silent for the given time, and dial now. */
 void links_redial(struct links *l, uint8_t server, int64_t silent_ms);

@@ -178,16 +178,18 @@ open_state(void)
 	case STORE_OK:
 		if (persisted_decode(content, len, &roled.persisted) == 0)
 			break;
-		log_error("role.state: written by another version of this program; move it away only "
-			  "if this server may start as one that never ran");
+		log_error(
+		    "role.state: written by another version of this program; move it away only "
+		    "if this server may start as one that never ran");
 		roled.unusable = 1;
 		break;
 	case STORE_FRESH:
 		machine_persisted_blank(&roled.persisted);
 		break;
 	case STORE_CORRUPT:
-		log_error("role.state: both slots are damaged, so the epoch of this server is unknown; "
-			  "move the file away only if this server may start as one that never ran");
+		log_error(
+		    "role.state: both slots are damaged, so the epoch of this server is unknown; "
+		    "move the file away only if this server may start as one that never ran");
 		roled.unusable = 1;
 		break;
 	case STORE_IO:

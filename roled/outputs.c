@@ -120,13 +120,12 @@ static int
 says_the_same(const struct status_record *a, const struct status_record *b)
 {
 	return a->kind == b->kind && a->role == b->role && a->condition == b->condition &&
-	    a->flags == b->flags && a->priority == b->priority && a->epoch == b->epoch &&
-	    a->epoch_seen == b->epoch_seen && a->main_id == b->main_id &&
-	    a->elect_id == b->elect_id && a->successor_id == b->successor_id &&
-	    a->lease_epoch == b->lease_epoch &&
-	    a->lease_sent_ms == b->lease_sent_ms && a->grant_epoch == b->grant_epoch &&
-	    a->grant_echo_ms == b->grant_echo_ms &&
-	    memcmp(a->digest, b->digest, sizeof(a->digest)) == 0;
+	       a->flags == b->flags && a->priority == b->priority && a->epoch == b->epoch &&
+	       a->epoch_seen == b->epoch_seen && a->main_id == b->main_id &&
+	       a->elect_id == b->elect_id && a->successor_id == b->successor_id &&
+	       a->lease_epoch == b->lease_epoch && a->lease_sent_ms == b->lease_sent_ms &&
+	       a->grant_epoch == b->grant_epoch && a->grant_echo_ms == b->grant_echo_ms &&
+	       memcmp(a->digest, b->digest, sizeof(a->digest)) == 0;
 }
 
 /*
@@ -155,8 +154,8 @@ run_send(const struct machine_output *o, int64_t now)
 		roled.sent[i] = r;
 	}
 	roled.second_reason = o->u.send.reason;
-	roled.second_ms = roled.second_mask != 0 ?
-	    now + roled.machine.config.status_interval_ms / 2 : 0;
+	roled.second_ms =
+	    roled.second_mask != 0 ? now + roled.machine.config.status_interval_ms / 2 : 0;
 }
 
 void

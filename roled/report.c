@@ -132,8 +132,8 @@ report_self(struct ctl_self *s, int64_t now)
 	s->position = m->has_position ? m->position.index : 0;
 	s->in_sync = m->has_position ? m->position.in_sync != 0 : 1;
 	for (size_t i = 0; i < MACHINE_TAKEOVERS; i++)
-		s->takeovers += m->takeover_ms[i] > 0 &&
-		    now - m->takeover_ms[i] <= m->config.flap_window_ms;
+		s->takeovers +=
+		    m->takeover_ms[i] > 0 && now - m->takeover_ms[i] <= m->config.flap_window_ms;
 	s->hold_left_ms = roled.act_ms > now ? roled.act_ms - now : -1;
 	s->last_event = roled.ledger.newest;
 	report_level(s);
@@ -225,7 +225,8 @@ report_reference(struct ctl_reference *r, uint8_t i, int64_t now)
 
 	memset(r, 0, sizeof(*r));
 	r->index = i;
-	conf_addr_text(&child_conf(&roled.child)->reference[i].addr, r->address, sizeof(r->address));
+	conf_addr_text(
+	    &child_conf(&roled.child)->reference[i].addr, r->address, sizeof(r->address));
 	WORD(r->state, probe_word(m->state));
 	r->rtt_us = m->rtt_us > 0 ? (uint32_t)m->rtt_us : 0;
 	r->loss_per_mille = m->loss_permille <= 1000 ? m->loss_permille : 1000;

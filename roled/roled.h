@@ -22,8 +22,8 @@ enum {
 	ADMIN_CLIENTS = 8,
 	WAITING_EVENTS = 64, /* link events that came while the machine was at work */
 	ASKED_HOOKS = 16,
-	ALARMS = 32, /* that wait for their hook; what does not fit is in the ledger only */
-	FLUSH_MS = 20,	     /* last words are given this long to leave */
+	ALARMS = 32,   /* that wait for their hook; what does not fit is in the ledger only */
+	FLUSH_MS = 20, /* last words are given this long to leave */
 };
 /* Event numbers of actions that the machine does not know of: hook tests, alarm hooks. */
 #define EVENT_OF_ROLED (UINT64_C(1) << 40)
@@ -73,9 +73,9 @@ struct roled {
 	struct store store;
 	struct ledger ledger;
 	struct machine_persisted persisted; /* as read at the start */
-	uint8_t unusable; /* state files cannot be used: refuse every config */
-	uint64_t boot;	  /* random, of this start */
-	uint64_t instance; /* of the supervisor */
+	uint8_t unusable;		    /* state files cannot be used: refuse every config */
+	uint64_t boot;			    /* random, of this start */
+	uint64_t instance;		    /* of the supervisor */
 	uint32_t generation;
 	uint8_t degraded, obituary_allowed, introduced;
 	uint8_t public_known; /* keyd said who we are: */
@@ -87,7 +87,7 @@ struct roled {
 	struct machine_link waiting[WAITING_EVENTS];
 	unsigned n_waiting;
 	int64_t machine_next_ms;
-	int64_t due_ms; /* the timer is armed for it */
+	int64_t due_ms;	    /* the timer is armed for it */
 	uint64_t own_event; /* last number given out here */
 
 	/* status records: the second half of an interval (outputs.c) */
@@ -110,7 +110,8 @@ struct roled {
 	uint64_t net_count[NET_COUNTER_MAX];
 	struct ctl_process process[PROC_MAX]; /* age_ms holds the boottime of the change */
 	uint8_t process_known[PROC_MAX];
-	struct ctl_check checks[CONF_CHECKS]; /* age_ms holds the boottime of the result; names not set */
+	struct ctl_check
+	    checks[CONF_CHECKS]; /* age_ms holds the boottime of the result; names not set */
 	uint64_t conf_serial;
 	uint8_t reload_result;
 	int64_t reload_ms; /* 0: none since the start */
@@ -121,14 +122,15 @@ struct roled {
 	} asked[ASKED_HOOKS]; /* last hooks asked for, to name them when they end */
 	unsigned next_asked;
 	char hook_note[CTL_NOTE]; /* the result being handled, until an entry has taken it */
-	/* alarm hooks: one at a time, so that a slow one cannot use up what the supervisor queues */
+	/* alarm hooks: one at a time, so that a slow one cannot use up what the supervisor queues
+	 */
 	uint64_t alarm_event; /* that runs; 0: none */
 	unsigned n_alarms;
 	struct {
 		uint8_t rule, peer;
 	} alarm[ALARMS];
-	int64_t role_ms;     /* in this role since */
-	int64_t act_ms;	     /* the machine acts then if nothing changes; 0: not so */
+	int64_t role_ms; /* in this role since */
+	int64_t act_ms;	 /* the machine acts then if nothing changes; 0: not so */
 	struct admin_client client[ADMIN_CLIENTS];
 	uint32_t client_generation;
 };
@@ -154,13 +156,13 @@ int ipc_from_supervisor(struct child *ch, struct msg *m);
 extern const struct links_ops ipc_links_ops;
 /*
  * Ask netd once per status interval whether it carries, whenever the loop turns anyway. A netd that
- * hangs makes all partners silent: until it answers, nothing is concluded from that. Returns when to
- * be called at the latest.
+ * hangs makes all partners silent: until it answers, nothing is concluded from that. Returns when
+ * to be called at the latest.
  */
 int64_t ipc_watch_netd(int64_t now);
 /* ACTION to the supervisor. */
-void ask_action(enum action action, uint8_t index, uint8_t rule, uint8_t peer, uint64_t epoch,
-    uint64_t event);
+void ask_action(
+    enum action action, uint8_t index, uint8_t rule, uint8_t peer, uint64_t epoch, uint64_t event);
 
 /* ---- events into the machine: inputs.c */
 
@@ -172,8 +174,8 @@ void input_record(uint8_t partner, uint8_t path, uint8_t direction, const struct
 void input_icmp(const struct machine_icmp *probe);
 void input_local(enum process process, int up);
 void input_check(uint8_t index, int healthy);
-void input_action_result(uint64_t event, enum action_result result, uint32_t code,
-    int64_t duration_ms);
+void input_action_result(
+    uint64_t event, enum action_result result, uint32_t code, int64_t duration_ms);
 void input_admin(const struct machine_admin *command);
 void input_orphaned(void);
 
@@ -206,11 +208,14 @@ void report_process(struct ctl_process *p, uint8_t i, int64_t now);
 /* ---- admin socket: admin.c */
 
 void admin_init(void);
+/* A connection of that user; fd becomes ours. */
+void admin_add_client(int fd, uint32_t uid);
+void admin_close_all(void);
 /* Go on with listings, a bounded piece per turn of the loop. 1: there is more to do at once. */
 int admin_turn(void);
 void admin_reply(uint64_t id, enum ctl_result result, const char *text);
-void admin_action_result(uint64_t event, enum action_result result, uint32_t code,
-    uint32_t duration_ms);
+void admin_action_result(
+    uint64_t event, enum action_result result, uint32_t code, uint32_t duration_ms);
 void admin_reloaded(enum reload_result result, const char *text);
 
 /* ---- death of the supervisor: obituary.c */

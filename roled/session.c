@@ -168,8 +168,8 @@ session_dial(struct session *s, uv_loop_t *loop, int fd, const struct session_se
 }
 
 int
-session_accept(struct session *s, uv_loop_t *loop, int fd, const struct session_self *self,
-    uint32_t cookie)
+session_accept(
+    struct session *s, uv_loop_t *loop, int fd, const struct session_self *self, uint32_t cookie)
 {
 	if (start(s, loop, fd, self, cookie) != 0)
 		return -1;

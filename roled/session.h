@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * One connection with a partner as roled sees it: a Unix stream whose other end netd carries to a TCP
- * connection. Handshake (lib/noise.h inside lib/hello.h) and records (lib/record.h), with fixed
+ * One connection with a partner as roled sees it: a Unix stream whose other end netd carries to a
+ * TCP connection. Handshake (lib/noise.h inside lib/hello.h) and records (lib/record.h), with fixed
  * buffers and no allocation. What a session may do is the owner's to judge (links.c).
  */
 #ifndef BH_ROLED_SESSION_H
@@ -38,7 +38,8 @@ struct session;
 struct session_ops {
 	/* Ask keyd for DH(our status key, public); the answer goes to session_shared(). */
 	void (*ask_dh)(struct session *s, uint32_t cookie, const uint8_t public_key[NOISE_KEY]);
-	/* Inbound: s->noise.remote_static is known; set s->server. Returns 0 or the cause to refuse. */
+	/* Inbound: s->noise.remote_static is known; set s->server. Returns 0 or the cause to
+	 * refuse. */
 	int (*identify)(struct session *s);
 	/* Inbound: s->payload is known. Returns 0 or the cause to refuse. */
 	int (*admit)(struct session *s);
@@ -47,8 +48,8 @@ struct session_ops {
 	/* A record was opened. */
 	void (*record)(struct session *s, const uint8_t *plain, size_t len);
 	/*
-	 * Over: cause is SESSION_EOF or enum link_counter. The owner frees it, at once or later; after
-	 * SESSION_EOF nothing more is read.
+	 * Over: cause is SESSION_EOF or enum link_counter. The owner frees it, at once or later;
+	 * after SESSION_EOF nothing more is read.
 	 */
 	void (*ended)(struct session *s, int cause);
 };
@@ -59,21 +60,21 @@ struct session {
 	void *user;
 	uv_poll_t poll;
 	int fd;
-	int events; /* polled for */
-	uint32_t token; /* of netd's messages */
+	int events;	 /* polled for */
+	uint32_t token;	 /* of netd's messages */
 	uint32_t cookie; /* of the KEY_DH under way */
 	uint8_t inbound, server, path;
-	uint8_t identified; /* server is proven (inbound) or wanted (outbound) */
-	uint8_t connected;  /* outbound: TCP is up */
-	uint8_t hello_sent; /* outbound */
-	uint8_t closing;    /* the other end announced that it closes */
-	uint8_t eof;	    /* the stream has ended */
+	uint8_t identified;	  /* server is proven (inbound) or wanted (outbound) */
+	uint8_t connected;	  /* outbound: TCP is up */
+	uint8_t hello_sent;	  /* outbound */
+	uint8_t closing;	  /* the other end announced that it closes */
+	uint8_t eof;		  /* the stream has ended */
 	struct conf_addr address; /* inbound: of the other end, as netd says */
 	uint16_t port;
 	struct hello_keys hello_keys;  /* of the responder */
-	struct hello_payload payload; /* of message 1 */
-	uint64_t boot, remote_boot;   /* ours; the other roled's, proven when up */
-	const char *group;	      /* of the config, while the handshake lasts */
+	struct hello_payload payload;  /* of message 1 */
+	uint64_t boot, remote_boot;    /* ours; the other roled's, proven when up */
+	const char *group;	       /* of the config, while the handshake lasts */
 	uint8_t key_status[NOISE_KEY]; /* ours, public */
 	struct noise noise;
 	struct record record;
@@ -96,8 +97,8 @@ struct session_self {
  */
 int session_dial(struct session *s, uv_loop_t *loop, int fd, const struct session_self *self,
     const struct conf_server *partner, uint64_t counter, uint32_t cookie);
-int session_accept(struct session *s, uv_loop_t *loop, int fd, const struct session_self *self,
-    uint32_t cookie);
+int session_accept(
+    struct session *s, uv_loop_t *loop, int fd, const struct session_self *self, uint32_t cookie);
 
 /* The answer of keyd; shared is NULL when it refused. */
 void session_shared(struct session *s, const uint8_t *shared);

@@ -34,8 +34,8 @@ get_le(const uint8_t *p, size_t n)
 static void
 seal_block(uint8_t *block, size_t size)
 {
-	crypto_generichash(block + size - STORE_CHECK, STORE_CHECK, block, size - STORE_CHECK,
-	    NULL, 0);
+	crypto_generichash(
+	    block + size - STORE_CHECK, STORE_CHECK, block, size - STORE_CHECK, NULL, 0);
 }
 
 static int
@@ -89,9 +89,8 @@ write_at(int fd, const uint8_t *p, size_t n, uint64_t at)
 static int
 slot_is_valid(const uint8_t *slot)
 {
-	return memcmp(slot, magic, sizeof(magic)) == 0 &&
-	    get_le(slot + 16, 2) <= STORE_CONTENT && get_le(slot + 8, 8) != 0 &&
-	    block_is_valid(slot, STORE_SLOT);
+	return memcmp(slot, magic, sizeof(magic)) == 0 && get_le(slot + 16, 2) <= STORE_CONTENT &&
+	       get_le(slot + 8, 8) != 0 && block_is_valid(slot, STORE_SLOT);
 }
 
 enum store_result
@@ -111,8 +110,7 @@ store_open(struct store *s, int fd, uint8_t content[STORE_CONTENT], size_t *len)
 		valid[i] = slot_is_valid(file + i * STORE_SLOT);
 	if (!valid[0] && !valid[1])
 		return STORE_CORRUPT;
-	newest = valid[1] &&
-	    (!valid[0] || get_le(file + STORE_SLOT + 8, 8) > get_le(file + 8, 8));
+	newest = valid[1] && (!valid[0] || get_le(file + STORE_SLOT + 8, 8) > get_le(file + 8, 8));
 	memcpy(s->slot, file + newest * STORE_SLOT, STORE_SLOT);
 	s->sequence = get_le(s->slot + 8, 8);
 	s->next = (uint8_t)!newest;

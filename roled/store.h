@@ -46,9 +46,9 @@ enum store_result {
 
 struct store {
 	int fd;
-	uint64_t sequence; /* of the newest slot */
-	uint8_t next;	   /* slot to write next: the older one */
-	uint8_t mirror;	   /* the other slot does not have the newest content yet */
+	uint64_t sequence;	  /* of the newest slot */
+	uint8_t next;		  /* slot to write next: the older one */
+	uint8_t mirror;		  /* the other slot does not have the newest content yet */
 	uint8_t slot[STORE_SLOT]; /* as last written */
 };
 
@@ -56,8 +56,8 @@ struct store {
 enum store_result store_open(struct store *s, int fd, uint8_t content[STORE_CONTENT], size_t *len);
 
 /*
- * Write content into the older slot: 0, or -1 with errno and the older content still valid. durable:
- * wait until it is on disk; nothing that depends on it may be done before.
+ * Write content into the older slot: 0, or -1 with errno and the older content still valid.
+ * durable: wait until it is on disk; nothing that depends on it may be done before.
  */
 int store_write(struct store *s, const uint8_t *content, size_t len, int durable);
 

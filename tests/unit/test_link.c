@@ -28,10 +28,10 @@ enum { ALPHA, BETA, GAMMA, PEERS = 2, WIRES = 64, EVENTS = 256, ASKED = 64, DEAD
 /* One dialled connection: the ends that netd would hold. */
 struct wire {
 	int used;
-	int from; /* peer that dialled */
+	int from;  /* peer that dialled */
 	int fd[2]; /* [0] of the dialler, [1] of the other; -1 */
 	uint32_t token[2];
-	size_t passed[2]; /* bytes towards [1], towards [0] */
+	size_t passed[2];	   /* bytes towards [1], towards [0] */
 	uint8_t first[HELLO_SIZE]; /* what the dialler said first */
 	size_t n_first;
 	int cut; /* nothing passes any more */
@@ -60,9 +60,9 @@ static struct peer peer[PEERS];
 static struct wire wire[WIRES];
 static struct asked asked[ASKED];
 static int n_asked;
-static int deliver;	 /* dials reach the other side */
+static int deliver;	/* dials reach the other side */
 static int keys_answer; /* the key holder works */
-static int corrupt;	 /* flip a bit of the next bytes towards [1] */
+static int corrupt;	/* flip a bit of the next bytes towards [1] */
 
 static int
 index_of(const struct links *l)
@@ -131,8 +131,8 @@ on_event(struct links *l, const struct machine_link *e)
 }
 
 static void
-on_record(struct links *l, uint8_t server, uint8_t path, uint8_t direction,
-    const struct status_record *r)
+on_record(
+    struct links *l, uint8_t server, uint8_t path, uint8_t direction, const struct status_record *r)
 {
 	struct peer *p = &peer[index_of(l)];
 
@@ -362,8 +362,13 @@ link_at(int who, int server, int direction)
 static void
 say(int who, int to)
 {
-	struct status_record r = {.kind = RECORD_STATUS, .boot_id = 1000 + (uint64_t)who, .seq = 1,
-		.main_age_ms = -1, .in_sync_age_ms = -1, .heard_age_ms = -1, .main_heard_age_ms = -1};
+	struct status_record r = {.kind = RECORD_STATUS,
+	    .boot_id = 1000 + (uint64_t)who,
+	    .seq = 1,
+	    .main_age_ms = -1,
+	    .in_sync_age_ms = -1,
+	    .heard_age_ms = -1,
+	    .main_heard_age_ms = -1};
 
 	r.priority = 100 + who;
 	links_send(&peer[who].links, (uint8_t)to, LINKS_ALL, &r);
@@ -375,9 +380,9 @@ both_up(void)
 	say(ALPHA, BETA);
 	say(BETA, ALPHA);
 	return link_at(ALPHA, BETA, LINK_OUT)->up != NULL &&
-	    link_at(ALPHA, BETA, LINK_IN)->up != NULL &&
-	    link_at(BETA, ALPHA, LINK_OUT)->up != NULL &&
-	    link_at(BETA, ALPHA, LINK_IN)->up != NULL;
+	       link_at(ALPHA, BETA, LINK_IN)->up != NULL &&
+	       link_at(BETA, ALPHA, LINK_OUT)->up != NULL &&
+	       link_at(BETA, ALPHA, LINK_IN)->up != NULL;
 }
 
 static struct wire *
@@ -512,8 +517,9 @@ stolen_hello_disturbs_nothing(void **state)
 	deliver = 0;
 	w = wire_of(ALPHA);
 	end_wire(w, CLOSE_RESET);
-	UNTIL((say(ALPHA, BETA), peer[ALPHA].n_opens >= 2 && link_at(ALPHA, BETA, LINK_OUT)->trying != NULL &&
-	    link_at(ALPHA, BETA, LINK_OUT)->trying->state == SESSION_REPLY));
+	UNTIL((say(ALPHA, BETA),
+	    peer[ALPHA].n_opens >= 2 && link_at(ALPHA, BETA, LINK_OUT)->trying != NULL &&
+		link_at(ALPHA, BETA, LINK_OUT)->trying->state == SESSION_REPLY));
 	for (int i = 0; i < WIRES; i++) {
 		if (wire[i].used && wire[i].from == ALPHA)
 			w = &wire[i];
@@ -714,7 +720,7 @@ polite_close_proves_nothing(void **state)
 	turns(10);
 	links_redial(&peer[ALPHA].links, BETA, 0);
 	UNTIL(saw(BETA, LINK_IN, LINK_LOST, CLOSE_LOCAL) == 1 ||
-	    link_at(BETA, ALPHA, LINK_IN)->sessions == 2);
+	      link_at(BETA, ALPHA, LINK_IN)->sessions == 2);
 	assert_int_equal(saw(BETA, LINK_IN, LINK_LOST, CLOSE_FIN), 0);
 	assert_int_equal(saw(ALPHA, LINK_OUT, LINK_LOST, CLOSE_LOCAL), 1);
 	UNTIL((say(ALPHA, BETA), link_at(BETA, ALPHA, LINK_IN)->sessions == 2));
@@ -964,34 +970,34 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(both_directions_come_up),
-		TEST(responder_waits_for_the_first_record),
-		TEST(replayed_hello_is_refused),
-		TEST(stolen_hello_disturbs_nothing),
-		TEST(garbage_is_refused),
-		TEST(slow_hello_is_refused),
-		TEST(unknown_key_is_refused),
-		TEST(wrong_responder_key_is_refused),
-		TEST(wrong_group_is_refused),
-		TEST(own_key_is_refused),
-		TEST(dmz_may_not_dial),
-		TEST(dmz_does_not_dial),
-		TEST(tampered_record_ends_the_link),
-		TEST(record_that_is_no_status_ends_the_link),
-		TEST(fin_is_told_and_redialled_at_once),
-		TEST(end_of_the_stream_waits_for_the_word_of_netd),
-		TEST(last_words_are_heard_before_the_end),
-		TEST(polite_close_proves_nothing),
-		TEST(refused_dials_back_off),
-		TEST(silent_handshake_is_a_timeout),
-		TEST(silent_keyd_is_not_the_partner),
-		TEST(netd_restart_is_local),
-		TEST(newer_session_replaces_the_older),
-		TEST(too_many_handshakes_are_refused),
-		TEST(records_go_on_after_rekey),
-		TEST(reload_keeps_what_is_unchanged),
-		TEST(reload_closes_what_changed),
-		cmocka_unit_test(replay_window),
+	    TEST(both_directions_come_up),
+	    TEST(responder_waits_for_the_first_record),
+	    TEST(replayed_hello_is_refused),
+	    TEST(stolen_hello_disturbs_nothing),
+	    TEST(garbage_is_refused),
+	    TEST(slow_hello_is_refused),
+	    TEST(unknown_key_is_refused),
+	    TEST(wrong_responder_key_is_refused),
+	    TEST(wrong_group_is_refused),
+	    TEST(own_key_is_refused),
+	    TEST(dmz_may_not_dial),
+	    TEST(dmz_does_not_dial),
+	    TEST(tampered_record_ends_the_link),
+	    TEST(record_that_is_no_status_ends_the_link),
+	    TEST(fin_is_told_and_redialled_at_once),
+	    TEST(end_of_the_stream_waits_for_the_word_of_netd),
+	    TEST(last_words_are_heard_before_the_end),
+	    TEST(polite_close_proves_nothing),
+	    TEST(refused_dials_back_off),
+	    TEST(silent_handshake_is_a_timeout),
+	    TEST(silent_keyd_is_not_the_partner),
+	    TEST(netd_restart_is_local),
+	    TEST(newer_session_replaces_the_older),
+	    TEST(too_many_handshakes_are_refused),
+	    TEST(records_go_on_after_rekey),
+	    TEST(reload_keeps_what_is_unchanged),
+	    TEST(reload_closes_what_changed),
+	    cmocka_unit_test(replay_window),
 	};
 
 	if (sodium_init() < 0)

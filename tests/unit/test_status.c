@@ -128,8 +128,8 @@ status_is_strict(void **state)
 	make_record(&a);
 	status_encode(bytes, &a);
 	for (size_t n = 0; n <= STATUS_SIZE + 1; n++)
-		assert_int_equal(status_decode(bytes, n, &b),
-		    n == STATUS_SIZE ? STATUS_RECORD : STATUS_BAD);
+		assert_int_equal(
+		    status_decode(bytes, n, &b), n == STATUS_SIZE ? STATUS_RECORD : STATUS_BAD);
 	for (size_t at = 0; at < 6; at++) { /* version, kind, role, condition, reason, zero */
 		memcpy(bad, bytes, sizeof(bad));
 		bad[at] = 0xf0;
@@ -255,12 +255,12 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(status_keeps_every_field),
-		cmocka_unit_test(status_has_the_documented_layout),
-		cmocka_unit_test(status_is_strict),
-		cmocka_unit_test(random_bytes_do_no_harm),
-		cmocka_unit_test(role_state_keeps_every_field),
-		cmocka_unit_test(entry_keeps_every_field),
+	    cmocka_unit_test(status_keeps_every_field),
+	    cmocka_unit_test(status_has_the_documented_layout),
+	    cmocka_unit_test(status_is_strict),
+	    cmocka_unit_test(random_bytes_do_no_harm),
+	    cmocka_unit_test(role_state_keeps_every_field),
+	    cmocka_unit_test(entry_keeps_every_field),
 	};
 
 	if (sodium_init() < 0)

@@ -244,12 +244,12 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(state_survives),
-		cmocka_unit_test(one_slot_is_enough),
-		cmocka_unit_test(mirror_then_write),
-		cmocka_unit_test(both_damaged_is_told),
-		cmocka_unit_test(ledger_is_a_ring),
-		cmocka_unit_test(ledger_damage_is_one_record),
+	    cmocka_unit_test(state_survives),
+	    cmocka_unit_test(one_slot_is_enough),
+	    cmocka_unit_test(mirror_then_write),
+	    cmocka_unit_test(both_damaged_is_told),
+	    cmocka_unit_test(ledger_is_a_ring),
+	    cmocka_unit_test(ledger_damage_is_one_record),
 	};
 
 	if (sodium_init() < 0)
