@@ -409,6 +409,25 @@ admin_switchover(struct step *s, const struct machine_admin *a)
 		handover_begin(s, RULE_STEP_DOWN_SWITCHOVER, target, id);
 }
 
+/*
+ * The silent server that may be main and was not confirmed to be dead, or NOBODY: the main that we
+ * knew; when we know none, any that is missing.
+ */
+static uint8_t
+unconfirmed(struct step *s, uint8_t dead)
+{
+	const struct machine *m = s->m;
+	uint32_t away = m->persisted.left | m->persisted.outvoted | 1U << dead;
+
+	if (server_is_partner(m, m->main, KIND_STANDARD))
+		return m->main == dead ? NOBODY : m->main;
+	for (uint8_t i = 0; i < m->config.n_servers; i++)
+		if (server_is_partner(m, i, KIND_STANDARD) && !evidence_fresh(s, i) &&
+		    (away & 1U << i) == 0)
+			return i;
+	return NOBODY;
+}
+
 /* Why an operator's promotion cannot be; RULE_NONE when it can. */
 static enum rule
 promote_refusal(struct step *s, uint8_t dead, uint8_t *peer)
@@ -446,7 +465,7 @@ admin_promote(struct step *s, const struct machine_admin *a)
 {
 	struct machine *m = s->m;
 	uint64_t id = a->id;
-	uint8_t peer;
+	uint8_t peer, other;
 	enum rule refusal = promote_refusal(s, a->server, &peer);
 
 	if (refusal != RULE_NONE) {
@@ -454,7 +473,14 @@ admin_promote(struct step *s, const struct machine_admin *a)
 		    peer);
 		return;
 	}
+	other = unconfirmed(s, a->server);
 	m->persisted.outvoted |= 1U << a->server;
+	if (other != NOBODY) {
+		step_persist(s, 1);
+		s->changed = 1;
+		step_reply(s, &id, CTL_REFUSED, RULE_CONFIRM_OTHER, other);
+		return;
+	}
 	role_promote(s, RULE_TAKEOVER_CONFIRMED, a->server, 0);
 	step_reply(s, &id, CTL_OK, RULE_TAKEOVER_CONFIRMED, a->server);
 }

@@ -200,3 +200,20 @@ def test_proof_works_in_manual_mode(make_group):
     main.kill(mute=True)
     group.wait_main_hook(standby)
     assert standby.hooks_as("main")[0].env["BULKHEAD_REASON"] == "takeover-program-dead"
+
+
+def test_promote_needs_the_name_of_the_old_main(make_group):
+    """Three servers, main cut off, one standby dead: to name the dead standby says nothing about main."""
+    group = make_group(["alpha", "beta", "gamma"], options={"arbitration.mode": "manual"})
+    group.start()
+    main, standby = group.wait_pair()
+    third = [s for s in group if s not in (main, standby)][0]
+    third.kill()
+    group.network.port_member(main.name, False)
+    wait_for(lambda: standby.view(main).get("verdict") == "unreachable"
+             and standby.view(third).get("verdict") not in ("healthy", "suspect"), group.report)
+    p = standby.tool("promote", "--confirm", third.name)
+    assert p.returncode == 1 and main.name in p.stderr, p
+    assert standby.role() == "standby"
+    standby.tool("promote", "--confirm", main.name, check=True)
+    group.wait_role(standby, "main")
