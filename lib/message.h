@@ -76,6 +76,7 @@ enum refusal {
 	REFUSE_KEY,	   /* keyd: key files unreadable; roled: self's key is not ours */
 	REFUSE_RESOURCE,   /* descriptors, memory */
 	REFUSE_STATE_FILE, /* roled: role state or ledger cannot be used */
+	REFUSE_RUNNING,	   /* roled: a standard server that runs would be taken out */
 	REFUSE_MAX
 };
 enum net_counter {

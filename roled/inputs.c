@@ -67,6 +67,16 @@ input_config(const struct conf *c)
 	step();
 }
 
+/* A running standard server that the new config would take out, or NOBODY. */
+uint8_t
+input_dropped(const struct conf *new)
+{
+	static struct machine_config mc;
+
+	machine_config_make(&mc, new);
+	return machine_find_dropped(&roled.machine, &mc);
+}
+
 void
 input_link(const struct machine_link *event)
 {

@@ -554,7 +554,6 @@ on_prepare(struct child *ch, const struct conf *new, uint8_t *index)
 	const struct conf_server *me = &new->server[new->general.self];
 	char error[CONF_ERROR_TEXT];
 
-	(void)ch;
 	*index = new->general.self;
 	if (roled.unusable)
 		return REFUSE_STATE_FILE;
@@ -570,6 +569,14 @@ on_prepare(struct child *ch, const struct conf *new, uint8_t *index)
 			  "'bulkheadctl key' prints it",
 		    me->name);
 		return REFUSE_KEY;
+	}
+	if (roled.running)
+		*index = input_dropped(new);
+	if (roled.running && *index != NOBODY) {
+		log_error("config refused: server %s runs, and would be main or become main without "
+			  "this server knowing; stop bulkhead there first",
+		    child_conf(ch)->server[*index].name);
+		return REFUSE_RUNNING;
 	}
 	return REFUSE_NONE;
 }

@@ -324,6 +324,29 @@ map_partners(struct machine *m, const struct machine_config *to)
 	m->persisted.outvoted = map_mask(from, to, m->persisted.outvoted);
 }
 
+uint8_t
+machine_find_dropped(const struct machine *m, const struct machine_config *to)
+{
+	const struct machine_config *from = &m->config;
+
+	if (from->server[from->self].kind != KIND_STANDARD)
+		return NOBODY;
+	for (uint8_t i = 0; i < from->n_servers; i++) {
+		if (!server_is_partner(m, i, KIND_STANDARD) || map_index(from, to, i) != NOBODY)
+			continue;
+		switch (m->partner[i].verdict) {
+		case VERDICT_HEALTHY:
+		case VERDICT_ICMP_BLOCKED:
+		case VERDICT_RESTARTING:
+		case VERDICT_SUSPECT:
+			return i;
+		default:
+			break;
+		}
+	}
+	return NOBODY;
+}
+
 static void
 take_config(struct step *s, const struct machine_config *c)
 {

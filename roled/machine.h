@@ -484,6 +484,12 @@ struct machine {
 /* Config of the machine from the config of the server. */
 void machine_config_make(struct machine_config *mc, const struct conf *c);
 
+/*
+ * A standard partner that runs and is not in the new config (or has another key there), or NOBODY:
+ * out of sight it would stay or become main beside this server, although the path is fine.
+ */
+uint8_t machine_find_dropped(const struct machine *m, const struct machine_config *to);
+
 /* State of a server that never ran. */
 void machine_persisted_blank(struct machine_persisted *p);
 

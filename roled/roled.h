@@ -169,6 +169,7 @@ void ask_action(
 void input_start(int64_t now);
 void input_tick(int64_t now);
 void input_config(const struct conf *c);
+uint8_t input_dropped(const struct conf *new);
 void input_link(const struct machine_link *event);
 void input_record(uint8_t partner, uint8_t path, uint8_t direction, const struct status_record *r);
 void input_icmp(const struct machine_icmp *probe);

@@ -155,6 +155,28 @@ def test_only_the_changed_partner_is_touched(make_group):
     group.roles_hold(roles, 1)
 
 
+def without(group, server, name):
+    """The config of a server, with another server taken out."""
+    return re.sub(r'server "%s" \{.*?\n\}\n' % name, "", group.config_text(server), flags=re.S)
+
+
+def test_running_server_cannot_be_taken_out(pair):
+    """Out of sight, the standby would take over or the main stay: two mains on a path that is fine."""
+    group, main, standby = pair
+    before = counters(group), pids(group)
+    for server, other in ((main, standby), (standby, main)):
+        server.expect_log(r"config refused|reload")
+        server.write_config(without(group, server, other.name))
+        assert "stop bulkhead there first" in server.tool("reload").stderr
+        server.write_config()
+    group.roles_hold({main: "main", standby: "standby"}, 2)
+    assert (counters(group), pids(group)) == before
+    standby.stop()
+    main.write_config(without(group, main, standby.name))
+    main.tool("reload", check=True)
+    group.roles_hold({main: "main"}, 1)
+
+
 def test_restart_needed_is_said(pair):
     """What cannot change while running is refused as a whole and named."""
     group, main, standby = pair
