@@ -4,9 +4,10 @@
  * number of the last PROBES requests and the random cookie of that very request: nobody who has not
  * seen our request can fake a living host.
  *
- * All that is known is reported once per interval: as soon as every living target has answered,
- * else at its end, and at once when the state of a target changes. So what roled knows of the last
- * answer is a round trip old and not an interval.
+ * All that is known is reported once per interval: as soon as every target has answered that did so
+ * in the interval before, else at its end, and at once when the state of a target changes or one
+ * answers again. So what roled knows of the last answer is a round trip old and not an interval, for
+ * the reference hosts also while a partner is silent.
  *
  * A target is lost after so many intervals in a row in which no answer came, to whichever request:
  * with a round trip longer than the interval every single request is late and the host is fine.
@@ -163,12 +164,13 @@ target_judge(struct target *t, int64_t now)
 	return 1;
 }
 
-/* Has every target that lives answered in this interval? */
+/* Has every target answered in this interval that did in the one before? */
 static int
 all_heard(void)
 {
 	for (int i = 0; i < TARGETS; i++) {
-		if (targets[i].poll != NULL && targets[i].state == PROBE_OK && !targets[i].heard)
+		if (targets[i].poll != NULL && targets[i].state == PROBE_OK &&
+		    targets[i].misses == 0 && !targets[i].heard)
 			return 0;
 	}
 	return 1;
@@ -196,7 +198,7 @@ on_interval(uv_timer_t *handle)
 	reported = 0;
 }
 
-/* One received packet. Returns 1 when it changes the state of the target. */
+/* One received packet. Returns 1 when it changes the state of the target, or ends its silence. */
 static int
 target_packet(struct target *t, const uint8_t *packet, size_t n)
 {
@@ -204,6 +206,7 @@ target_packet(struct target *t, const uint8_t *packet, size_t n)
 	struct probe *p;
 	uint16_t age;
 	int64_t now = now_us();
+	int back = t->misses > 0 && !t->heard;
 
 	if (icmp_decode_reply(t->family, packet, n, &e) != 0 ||
 	    e.identifier != (ICMP_IDENTIFIER | t->slot))
@@ -219,12 +222,12 @@ target_packet(struct target *t, const uint8_t *packet, size_t n)
 	t->rtt_us = (uint32_t)(now - p->sent_us);
 	t->answer_ms = now / 1000;
 	if (t->state == PROBE_OK)
-		return 0;
+		return back;
 	t->state = PROBE_OK;
 	return 1;
 }
 
-/* What has come in. Returns 1 when the state of the target has changed. */
+/* What has come in. Returns 1 when that is to be told at once. */
 static int
 target_read(struct target *t)
 {
