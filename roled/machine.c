@@ -480,7 +480,7 @@ send_status(struct step *s)
 {
 	struct machine *m = s->m;
 
-	if (m->stopping == 2 || m->orphaned)
+	if (m->stop_step >= STOP_HOOK || m->orphaned) /* the last words were sent */
 		return;
 	if (step_reached(s, m->send_ms) || s->announce) {
 		send_round(s, partner_mask(m));

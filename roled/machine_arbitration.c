@@ -483,6 +483,8 @@ standby_loses_main(struct step *s, uint8_t lost)
 	case VERDICT_UNREACHABLE:
 		if (manual)
 			step_why(s, RULE_WAIT_OPERATOR, lost, MACHINE_NEVER);
+		else if (c->mode == ARB_VOTERS)
+			standby_act(s, RULE_TAKEOVER_LEASE, lost, 0, s->now);
 		else
 			standby_wait(
 			    s, RULE_WAIT_HOLD, RULE_TAKEOVER_UNREACHABLE, lost, c->hold_ms);

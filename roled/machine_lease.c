@@ -133,18 +133,25 @@ lease_main(struct step *s)
 		role_demote(s, RULE_STEP_DOWN_LEASE, NOBODY, NOBODY);
 }
 
-/* Candidates that come before us go first. */
-static unsigned
-rank_of_self(struct step *s)
+/*
+ * When a candidacy may begin: main is lost, our promise to another is over, and those who come
+ * before us have had their turn; two candidates at once would split the votes.
+ */
+static int64_t
+candidacy_ms(struct step *s)
 {
 	const struct machine *m = s->m;
-	unsigned rank = 0;
+	int64_t at_ms = m->lease_want_ms, rank = 0;
 
+	if (m->persisted.voted_for != m->config.self && m->promise_until_ms > at_ms)
+		at_ms = m->promise_until_ms;
+	if (m->lease_retry_ms > at_ms)
+		at_ms = m->lease_retry_ms;
 	for (unsigned i = 0; i < m->config.n_servers; i++)
 		if (server_is_partner(m, i, KIND_STANDARD) && evidence_heard(s, i) &&
 		    i != m->main && evidence_before(m, i, m->config.self))
 			rank++;
-	return rank;
+	return at_ms + rank * m->config.renew_ms;
 }
 
 /* Begin to ask for the lease; our own vote goes first and is on disk. */
@@ -183,9 +190,7 @@ lease_candidate(struct step *s, enum rule rule, uint8_t peer)
 	if (m->lease_want_ms == 0)
 		m->lease_want_ms = s->now;
 	if (m->lease_epoch == 0) {
-		if ((m->persisted.voted_for != c->self && !step_reached(s, m->promise_until_ms)) ||
-		    !step_reached(s, m->lease_retry_ms) ||
-		    !step_reached(s, m->lease_want_ms + rank_of_self(s) * c->renew_ms))
+		if (!step_reached(s, candidacy_ms(s)))
 			return;
 		candidate_begin(s, rule);
 	}

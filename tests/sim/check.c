@@ -60,8 +60,12 @@ look_for_excuses(void)
 {
 	for (unsigned a = 0; a < w.n; a++)
 		for (unsigned b = 0; b < w.n; b++)
-			if (a != b && (upset(a) || upset(b) || !partner_path(a, b)))
+			if (a != b && (upset(a) || upset(b) || !partner_path(a, b))) {
 				w.excuse_us[a][b] = w.now_us;
+				w.ok_us[a][b] = 0;
+			} else if (w.ok_us[a][b] == 0 || w.loss > 0) {
+				w.ok_us[a][b] = w.now_us;
+			}
 	for (unsigned a = 0; a < w.n; a++)
 		for (unsigned r = 0; r < w.n_refs; r++)
 			if (!w.ref_cut[a][r])
@@ -187,13 +191,36 @@ check_references(unsigned i)
 		fail("%u took over with %u of %u references in reach", i, seen, w.n_refs);
 }
 
+/* What the rule says about the other server must be true. */
+static void
+check_truth(unsigned i, enum rule rule, uint8_t peer)
+{
+	int64_t ok_us;
+
+	if (peer >= w.n || peer == i)
+		return;
+	if (rule == RULE_TAKEOVER_PROGRAM_DEAD && w.server[peer].guard)
+		fail("%u found the guard of %u dead, but it lives", i, peer);
+	if ((rule == RULE_TAKEOVER_GUARD_DEAD || rule == RULE_TAKEOVER_STOPPED ||
+		rule == RULE_TAKEOVER_SWITCHOVER) &&
+	    w.server[peer].acting)
+		fail("%u took over by %s, but %u still acts", i, rule_name(rule), peer);
+	ok_us = w.ok_us[i][peer] > w.server[i].upset_us ? w.ok_us[i][peer] : w.server[i].upset_us;
+	if (w.server[peer].upset_us > ok_us)
+		ok_us = w.server[peer].upset_us;
+	if ((rule == RULE_TAKEOVER_OFFLINE || rule == RULE_TAKEOVER_UNREACHABLE) &&
+	    w.ok_us[i][peer] != 0 && w.now_us - ok_us > 10 * SEC)
+		fail("%u took over by %s from %u, which could be heard", i, rule_name(rule), peer);
+}
+
 /* Invariants 3, 5, 7 at a promotion. */
 void
-check_promotion(unsigned i, uint64_t epoch, enum rule rule)
+check_promotion(unsigned i, uint64_t epoch, enum rule rule, uint8_t peer)
 {
 	struct server *s = &w.server[i];
 
 	w.reached[rule]++;
+	check_truth(i, rule, peer);
 	if (s->disk.epoch != epoch)
 		fail("%u acts in epoch %llu before it is on disk", i, (unsigned long long)epoch);
 	if (w.kind[i] != KIND_STANDARD)

@@ -50,8 +50,12 @@ become(unsigned i, const struct machine_output *o)
 	note("%u becomes %s, epoch %llu: %s (%d)", i, role_name(o->u.become.role),
 	    (unsigned long long)o->u.become.epoch, rule_name(o->u.become.rule), o->u.become.peer);
 	w.n_becomes++;
+	if (w.n_changes < CHANGES)
+		w.change[w.n_changes++] = (struct change){
+		    (uint8_t)i, o->u.become.role, o->u.become.rule, w.now_us};
 	if (o->u.become.role == ROLE_MAIN)
-		check_promotion(i, o->u.become.epoch, (enum rule)o->u.become.rule);
+		check_promotion(
+		    i, o->u.become.epoch, (enum rule)o->u.become.rule, o->u.become.peer);
 	set_acting(i, o->u.become.role == ROLE_MAIN);
 	if (s->hook_hangs)
 		return;

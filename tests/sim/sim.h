@@ -8,7 +8,9 @@
  * server.c  one server: what its supervisor, netd, icmpd and roled do around the machine
  * faults.c  what goes wrong, chosen by the seed
  * check.c   the invariants of doc/roles.md
- * sim.c     options, one run, the story of a run
+ * scenario.c  single faults with what has to come of them, and when
+ * run.c     one group, one run
+ * sim.c     options
  */
 #ifndef BH_TESTS_SIM_H
 #define BH_TESTS_SIM_H
@@ -24,6 +26,7 @@ enum {
 	HELD = 40,	 /* records that wait for a cut path, per side of a link */
 	EVENTS = 32768,
 	PROMOTIONS = 4096,
+	CHANGES = 64,
 };
 
 #define MS INT64_C(1000)
@@ -110,6 +113,11 @@ struct promotion {
 	int64_t at_us;
 };
 
+struct change {
+	uint8_t server, role, rule;
+	int64_t at_us;
+};
+
 struct world {
 	int64_t now_us, end_us, calm_us; /* no faults after calm */
 	unsigned n, n_refs, n_paths;
@@ -129,6 +137,10 @@ struct world {
 	unsigned n_promotions;
 	struct promotion promotion[PROMOTIONS];
 	uint32_t reached[RULE_MAX]; /* rules seen: coverage */
+	unsigned n_changes;
+	struct change change[CHANGES]; /* of roles, the first ones */
+	int64_t ok_us[SERVERS][SERVERS]; /* all is well between two since; 0 it is not */
+	uint8_t scripted;
 	char failure[256];
 };
 
@@ -169,7 +181,16 @@ void server_input(unsigned i, struct machine_input *in);
 void server_event(struct event *e);
 void server_admin(unsigned i, enum admin_command c, uint8_t server, int64_t ms);
 int server_runs(unsigned i); /* its machine takes inputs now */
+
+/* ---- run.c */
+extern int only_mode;
 void world_config(unsigned i, struct machine_config *c);
+void group_begin(uint64_t seed, void (*choose)(uint64_t seed));
+void run_until(int64_t until_us, void (*before)(void));
+int run_seed(uint64_t seed); /* 0, or -1 and w.failure */
+
+/* ---- scenario.c */
+unsigned run_scenarios(int quiet); /* how many failed */
 
 /* ---- faults.c */
 enum life { LIFE_HOST, LIFE_GUARD, LIFE_ROLED, LIFE_NETD, LIFE_ICMPD, LIFE_THAW, LIFE_HEALTHY, LIFE_HOOK,
@@ -183,7 +204,7 @@ void watchdogs(void);
 
 /* ---- check.c */
 void check_all(void);
-void check_promotion(unsigned i, uint64_t epoch, enum rule rule);
+void check_promotion(unsigned i, uint64_t epoch, enum rule rule, uint8_t peer);
 void check_persist(unsigned i);
 void check_end(void);
 void fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
