@@ -619,7 +619,7 @@ record_flags(const struct machine *m, int64_t now_ms)
 	f |= m->stalled ? RECORD_STALLED : 0U;
 	f |= m->healthy ? RECORD_HEALTHY : 0U;
 	f |= machine_in_sync(m) && !m->persisted.stale ? RECORD_IN_SYNC : 0U;
-	f |= m->handover >= HANDOVER_STOPPING ? RECORD_HANDOVER : 0U;
+	f |= m->handover >= HANDOVER_STOPPING || m->abdicated ? RECORD_HANDOVER : 0U;
 	f |= machine_blank(m) ? RECORD_BLANK : 0U;
 	f |= m->abdicated ? RECORD_WAS_MAIN : 0U;
 	return (uint16_t)f;

@@ -61,7 +61,7 @@ role_promote(struct step *s, enum rule rule, uint8_t peer, int64_t margin_ms)
 	ps->last_main = ps->initialised = 1;
 	ps->clean = 0;
 	note_takeover(m, rule, s->now);
-	step_persist(s, 1);
+	step_persist(s, 1); /* the epoch, before anything is done in it */
 	m->hook_event = step_hook(s, OUT_BECOME, HOOK_MAIN, rule, peer);
 	m->hook_kind = HOOK_MAIN;
 	step_send(s, partner_mask(m), RECORD_STATUS, NOBODY, rule);
@@ -211,6 +211,29 @@ resolve_two_mains(struct step *s, uint8_t i, const struct status_record *r)
 	s->answer |= 1U << i;
 }
 
+/*
+ * A partner knows a newer epoch. When it hears a main of that epoch, which we do not hear, there are
+ * two mains and we are the older one. When its main is gone, ours goes on above it.
+ */
+static void
+main_is_outdated(struct step *s, uint8_t i, const struct status_record *r)
+{
+	struct machine *m = s->m;
+	uint8_t other = server_of_id(&m->config, r->main_id);
+
+	if (machine_paused(s) || machine_observing(m))
+		return;
+	if (!server_is_partner(m, other, KIND_STANDARD) || r->main_heard_age_ms < 0 ||
+	    r->main_heard_age_ms >= evidence_silence_ms(&m->config)) {
+		role_raise_epoch(s, i);
+		return;
+	}
+	step_alarm(s, RULE_TWO_MAINS, other, 1);
+	m->handover = HANDOVER_NONE;
+	step_reply(s, &m->command_id, CTL_FAILED, RULE_STEP_DOWN_TWO_MAINS, other);
+	role_demote(s, RULE_STEP_DOWN_TWO_MAINS, other, NOBODY);
+}
+
 /* A main heard partner i: is there another main, or a newer epoch? */
 static void
 main_hears(struct step *s, uint8_t i, const struct status_record *r)
@@ -222,7 +245,7 @@ main_hears(struct step *s, uint8_t i, const struct status_record *r)
 		return;
 	}
 	if (r->epoch > m->persisted.epoch && m->config.mode != ARB_VOTERS)
-		role_raise_epoch(s, i);
+		main_is_outdated(s, i, r);
 	if (m->alarm_peer[RULE_TWO_MAINS] == i)
 		step_alarm(s, RULE_TWO_MAINS, i, 0);
 }
@@ -257,6 +280,11 @@ role_track_main(struct step *s, unsigned i, const struct status_record *r)
 	    (r->flags & RECORD_HANDOVER) == 0) {
 		m->main = NOBODY;
 		s->changed = s->announce = 1;
+	} else if (m->main == NOBODY && r->kind == RECORD_GOODBYE &&
+	    (r->flags & RECORD_WAS_MAIN) != 0 && r->epoch >= m->persisted.epoch &&
+	    m->handover == HANDOVER_NONE) {
+		m->main = peer; /* it was, and now offers the role */
+		s->changed = 1;
 	}
 }
 
@@ -388,11 +416,13 @@ standby_act(struct step *s, enum rule rule, uint8_t lost, int proven, int64_t du
 		step_why(s, RULE_WAIT_STALLED, lost, m->look_again_ms);
 		return;
 	}
+	if (!proven && standby_has_witness(s, lost))
+		return;
 	if (m->config.mode == ARB_VOTERS) {
 		lease_candidate(s, rule, lost);
 		return;
 	}
-	if ((!proven && standby_has_witness(s, lost)) || standby_waits_for_other(s, lost))
+	if (standby_waits_for_other(s, lost))
 		return;
 	role_promote(s, rule, lost, s->now - due_ms);
 }

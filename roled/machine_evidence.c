@@ -90,14 +90,20 @@ evidence_note_lateness(struct step *s, int64_t late_ms)
 	ledger_add(s, LEDGER_EVENT, RULE_STALL, NOBODY, late_ms);
 }
 
-/* A link that was up has ended. */
+/*
+ * A link that was up has ended. A FIN that was found in the queue soon after a stall is of nobody
+ * knows when, and proves no more than a reset.
+ */
 static void
 link_lost(struct step *s, struct machine_path *path, const struct machine_link *l)
 {
+	const struct machine *m = s->m;
+	int old = m->stall_ms != 0 && s->now < m->stall_ms + evidence_silence_ms(&m->config);
+
 	path->up[l->direction] = 0;
 	if (l->cause == CLOSE_LOCAL)
 		return;
-	if (l->cause == CLOSE_FIN)
+	if (l->cause == CLOSE_FIN && !old)
 		path->fin_ms = s->now;
 	else
 		path->reset_ms = s->now;
@@ -126,9 +132,10 @@ evidence_take_link(struct step *s, const struct machine_link *l)
 		return;
 	path = &s->m->partner[l->partner].path[l->path];
 	switch (l->event) {
-	case LINK_UP:
+	case LINK_UP: /* the handshake is a sign of life; its first record is on the way */
 		path->up[l->direction] = 1;
 		path->fin_ms = path->reset_ms = 0;
+		restart_silence(s, l->partner);
 		if (l->direction == LINK_OUT) {
 			path->out_lost_ms = 0;
 			dial_result(s, path, DIAL_OPEN);
@@ -366,7 +373,10 @@ program_dead(const struct machine *m, const struct machine_partner *p)
 	return fin && refused;
 }
 
-/* Links ended, but a redial was accepted: a process over there restarts; for the grace time. */
+/*
+ * Links ended, but a redial was accepted, even if nobody speaks on it yet: a process over there
+ * restarts; for the grace time.
+ */
 static int
 restarting(struct step *s, const struct machine_partner *p)
 {
@@ -376,7 +386,9 @@ restarting(struct step *s, const struct machine_partner *p)
 		const struct machine_path *path = &p->path[k];
 		int64_t lost_ms = path->fin_ms > path->reset_ms ? path->fin_ms : path->reset_ms;
 
-		if (lost_ms != 0 && path->dial == DIAL_OPEN && !step_reached(s, lost_ms + grace_ms))
+		if (lost_ms != 0 &&
+		    (path->dial == DIAL_OPEN || path->dial == DIAL_HANDSHAKE_SILENT) &&
+		    !step_reached(s, lost_ms + grace_ms))
 			return 1;
 	}
 	return 0;

@@ -237,7 +237,7 @@ lease_grant(struct step *s, unsigned i, const struct status_record *r)
 	if (m->persisted.voted_epoch != r->lease_epoch || m->persisted.voted_for != i) {
 		m->persisted.voted_epoch = r->lease_epoch;
 		m->persisted.voted_for = (uint8_t)i;
-		step_persist(s, 1);
+		step_persist(s, 1); /* a vote is on disk before it is sent */
 		for (unsigned k = 0; k < MACHINE_SERVERS; k++)
 			m->partner[k].ask_granted = 0;
 	}

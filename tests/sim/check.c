@@ -72,6 +72,20 @@ look_for_excuses(void)
 				w.server[a].ref_us[r] = w.now_us;
 }
 
+static int
+group_paused(unsigned i)
+{
+	const struct machine *m = &w.server[i].machine;
+	int64_t now = server_ms(i);
+
+	if (m->pause_until_ms > now)
+		return 1;
+	for (unsigned k = 0; k < w.n; k++)
+		if (m->partner[k].pause_until_ms > now)
+			return 1;
+	return 0;
+}
+
 /* Invariants 1 and 2. */
 static void
 check_two_mains(void)
@@ -84,6 +98,8 @@ check_two_mains(void)
 				fail("voters: %u and %u act as main", a, b);
 			if (w.mode == ARB_MANUAL)
 				fail("manual: %u and %u act as main", a, b);
+			if (group_paused(a) || group_paused(b))
+				w.excuse_us[a][b] = w.now_us; /* nothing is changed by itself */
 			if (w.now_us - w.excuse_us[a][b] > heal_bound_us())
 				fail("references: %u and %u act as main and can speak", a, b);
 		}
@@ -115,20 +131,6 @@ cut_off(unsigned i)
 			if (w.kind[k] == KIND_STANDARD && path_open(i, k, p) && w.server[k].host)
 				return 0;
 	return 1;
-}
-
-static int
-group_paused(unsigned i)
-{
-	const struct machine *m = &w.server[i].machine;
-	int64_t now = server_ms(i);
-
-	if (m->pause_until_ms > now)
-		return 1;
-	for (unsigned k = 0; k < w.n; k++)
-		if (m->partner[k].pause_until_ms > now)
-			return 1;
-	return 0;
 }
 
 /* Invariant 2, the other half: a main that is cut off stops in time. */
@@ -227,7 +229,7 @@ check_promotion(unsigned i, uint64_t epoch, enum rule rule, uint8_t peer)
 		fail("%u is %s and was promoted", i, server_kind_name(w.kind[i]));
 	if (s->machine.persisted.stale)
 		fail("%u is stale and was promoted", i);
-	if (w.observing && !commanded(rule))
+	if ((w.observing >> i & 1) && !commanded(rule))
 		fail("%u only observes and was promoted", i);
 	if (group_paused(i) && !commanded(rule))
 		fail("%u was promoted in a paused group by %s", i, rule_name(rule));

@@ -375,6 +375,9 @@ operator_look(void)
 			return;
 		if (w.kind[i] == KIND_STANDARD && !w.server[i].guard)
 			dead = i;
+		/* one that may become main by itself when it is started is not for dead */
+		if (!w.server[i].guard && w.server[i].disk.last_main && w.server[i].disk.clean)
+			return;
 	}
 	for (uint8_t i = 0; i < w.n && dead != NOBODY && rnd_chance(40); i++)
 		if (w.kind[i] == KIND_STANDARD && server_runs(i) &&

@@ -65,7 +65,7 @@ world_config(unsigned i, struct machine_config *c)
 	c->n_references = (uint8_t)w.n_refs;
 	c->n_checks = 1;
 	c->mode = w.mode;
-	c->observe = w.observing;
+	c->observe = w.observing >> i & 1;
 	c->hook_failure[HOOK_MAIN] = w.fast ? HOOK_FAIL_UNDO : HOOK_FAIL_ALARM;
 	c->hook_failure[HOOK_STANDBY] = (uint8_t)(w.n % 2 ? HOOK_FAIL_UNDO : HOOK_FAIL_ALARM);
 	if (w.fast)
@@ -97,7 +97,7 @@ choose_group(uint64_t seed)
 	w.n_paths = 1 + (unsigned)(rnd() % 2);
 	w.delay_us = w.fast ? 100 : 300;
 	w.quiet_run = rnd_chance(5) != 0;
-	w.observing = rnd_chance(4) != 0;
+	w.observing = rnd_chance(4) ? (1 << SERVERS) - 1 : 0;
 	w.calm_us = w.fast ? 25 * SEC : 240 * SEC;
 	w.end_us = w.calm_us + (w.fast ? 40 * SEC : 110 * SEC);
 }
@@ -151,14 +151,21 @@ dispatch(struct event *e)
 	}
 }
 
-/* Whether the event is for a process that is frozen, and waits in its queue. */
+int64_t
+queue_us(int64_t now_us)
+{
+	return (now_us / (20 * MS) + 1) * 20 * MS;
+}
+
+/* Whether the event is for a process that is frozen, and waits in its queue; nothing overtakes it. */
 static int
 must_wait(const struct event *e)
 {
 	static const uint8_t waits[EV_MAX] = {[EV_TICK] = 1, [EV_RECORD] = 1, [EV_LINK] = 1,
 	    [EV_FIN] = 1, [EV_DIAL] = 1, [EV_SYN] = 1, [EV_SHAKE] = 1, [EV_RESULT] = 1};
 
-	return waits[e->kind] && w.server[e->a].frozen;
+	return waits[e->kind] &&
+	    (w.server[e->a].frozen || w.now_us < w.server[e->a].drain_us);
 }
 
 /* In the first half minute nothing goes wrong: one main, once. */
@@ -183,7 +190,7 @@ run_until(int64_t until_us, void (*before)(void))
 	while (w.failure[0] == '\0' && (next = event_next()) != NULL) {
 		e = *next;
 		if (e.at_us >= until_us) {
-			event_again(&e, e.at_us - w.now_us);
+			event_again(&e, e.at_us);
 			w.now_us = until_us;
 			return;
 		}
@@ -192,7 +199,9 @@ run_until(int64_t until_us, void (*before)(void))
 			before();
 		watchdogs();
 		if (must_wait(&e))
-			event_again(&e, 20 * MS);
+			/* as roled: what waits is read before a timer is looked at */
+			event_again(&e,
+			    queue_us(w.now_us) + (e.kind == EV_TICK));
 		else
 			dispatch(&e);
 	}

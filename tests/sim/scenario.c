@@ -147,7 +147,7 @@ isolate_standby_and_heal(void)
 	isolate(1);
 	run_until(w.now_us + 20 * SEC, NULL);
 	memset(w.ref_cut, 0, sizeof(w.ref_cut));
-	run_until(w.now_us + 200 * MS, NULL);
+	run_until(w.now_us + 1500 * MS, NULL);
 	memset(w.cut, 0, sizeof(w.cut));
 }
 
@@ -417,6 +417,180 @@ become_permanent(void)
 	}
 }
 
+/* One path is rejected from now on, and netd over there restarts: FIN, a refusal, and an answer. */
+static void
+reject_one_path_and_restart(void)
+{
+	w.port[1][0][0] = BLOCK_REJECT;
+	server_local(0, PROC_NETD, 0);
+	run_until(w.now_us + 300 * MS, NULL);
+	server_local(0, PROC_NETD, 1);
+	run_until(w.now_us + 3 * SEC, NULL);
+	w.port[1][0][0] = BLOCK_NONE;
+}
+
+static void
+slow_restart(void)
+{
+	server_local(0, PROC_NETD, 0);
+	run_until(w.now_us + 5500 * MS, NULL);
+	server_local(0, PROC_NETD, 1);
+}
+
+static void
+stop_observing_main(void)
+{
+	struct machine_input in = {.kind = IN_CONFIG};
+
+	w.server[0].config.observe = 1;
+	in.u.config = w.server[0].config;
+	server_input(0, &in);
+	stop_main();
+}
+
+static void
+power_off_one_reference_down(void)
+{
+	for (unsigned i = 0; i < w.n; i++)
+		w.ref_cut[i][0] = 1;
+	run_until(w.now_us + 10 * SEC, NULL);
+	server_host_crash(0);
+}
+
+/* The switch dies port by port: main first, the references a little later. */
+static void
+isolate_standby_slowly(void)
+{
+	struct machine_input in = {.kind = IN_CONFIG};
+
+	w.server[1].config.icmp_misses = 20;
+	in.u.config = w.server[1].config;
+	server_input(1, &in);
+	run_until(w.now_us + SEC, NULL);
+	w.cut[0][1][0] = w.cut[1][0][0] = 1;
+	run_until(w.now_us + 15 * MS, NULL);
+	isolate(1);
+}
+
+/* What was sent before a switchover comes after it, on the other path. */
+static void
+late_path(void)
+{
+	w.cut[0][1][1] = w.cut[1][0][1] = 1;
+	run_until(w.now_us + 900 * MS, NULL);
+	server_admin(0, ADMIN_SWITCHOVER, 1, 0);
+	run_until(w.now_us + 2500 * MS, NULL);
+	w.cut[0][1][1] = w.cut[1][0][1] = 0;
+}
+
+/* The heir of an ordered stop crashes and comes back alone: it was last, but not in order. */
+static void
+crashed_heir_returns(void)
+{
+	server_admin(0, ADMIN_STOP, NOBODY, 15000);
+	run_until(w.now_us + 900 * MS, NULL);
+	server_guard_kill(0);
+	w.server[0].host = 0;
+	run_until(w.now_us + 3 * SEC, NULL);
+	server_host_crash(1);
+	w.n_changes = 0;
+	server_power(1);
+}
+
+static void
+observer_comes_first(void)
+{
+	w.observing = 1;
+	both_power_cycle();
+}
+
+static void
+switchover_target_restarts(void)
+{
+	switchover();
+	run_until(w.now_us + 2 * MS, NULL);
+	server_roled_kill(1);
+	run_until(w.now_us + 200 * MS, NULL);
+	server_roled_start(1);
+}
+
+/* The target is frozen in between and finds the goodbye in its socket when the consent is over. */
+static void
+switchover_goodbye_is_late(void)
+{
+	switchover();
+	run_until(w.now_us + 2 * MS, NULL);
+	server_freeze(1, 1);
+	event_at(w.now_us + 10 * SEC, EV_LIFE, 1)->what = LIFE_THAW;
+}
+
+/* What ended while the standby was frozen is found together with what is refused now. */
+static void
+freeze_restart_reject(void)
+{
+	server_freeze(1, 1);
+	run_until(w.now_us + SEC, NULL);
+	server_local(0, PROC_NETD, 0);
+	run_until(w.now_us + 300 * MS, NULL);
+	server_local(0, PROC_NETD, 1);
+	run_until(w.now_us + 8 * SEC, NULL);
+	memset(w.port, BLOCK_REJECT, sizeof(w.port));
+	server_thaw(1);
+	run_until(w.now_us + 2300 * MS, NULL);
+	memset(w.port, BLOCK_NONE, sizeof(w.port));
+}
+
+/* Two of three do not hear each other and are both main; the third hears both. */
+static void
+two_mains_do_not_hear_each_other(void)
+{
+	server_host_crash(2);
+	w.cut[0][1][0] = w.cut[1][0][0] = 1;
+	run_until(w.now_us + 20 * SEC, NULL);
+	server_power(2);
+}
+
+static void
+operator_names_another(void)
+{
+	server_host_crash(0);
+	run_until(w.now_us + 10 * SEC, NULL);
+	server_admin(1, ADMIN_PROMOTE, 2, 0);
+}
+
+/* The only voter that main has restarts, and hears somebody else first. */
+static void
+voter_restarts(void)
+{
+	w.cut[0][2][0] = w.cut[2][0][0] = 1;
+	run_until(w.now_us + 30 * SEC, NULL);
+	server_roled_kill(1);
+	w.cut[0][1][0] = w.cut[1][0][0] = 1;
+	run_until(w.now_us + 100 * MS, NULL);
+	server_roled_start(1);
+}
+
+/* The voter with the newest data does not want to be main, and gives no vote to older data. */
+static void
+newest_data_observes(void)
+{
+	struct machine_input in = {.kind = IN_CONFIG};
+
+	for (unsigned i = 1; i < 3; i++) {
+		struct machine_input p = {.kind = IN_POSITION};
+
+		p.u.position.epoch = w.server[i].machine.persisted.epoch;
+		p.u.position.index = i;
+		p.u.position.in_sync = 1;
+		server_input(i, &p);
+	}
+	w.server[2].config.observe = 1;
+	in.u.config = w.server[2].config;
+	server_input(2, &in);
+	run_until(w.now_us + SEC, NULL);
+	server_host_crash(0);
+}
+
 static void
 minority_is_cut(void)
 {
@@ -550,6 +724,37 @@ static const struct scenario scenarios[] = {
 	RULE_TAKEOVER_PROGRAM_DEAD, 10000, 10005, 2, RULE_WAIT_RIVAL, 30000, 1},
     {"main reconfigured as permanent", REFERENCES, 3, SLOW, 1, become_permanent, 1, RULE_ELECTED,
 	0, 100, 0, RULE_FOLLOWER, 30000, 2},
+    {"one path rejected, netd of main restarts", REFERENCES, 2, SLOW, 2,
+	reject_one_path_and_restart, NO_CHANGE, 1, RULE_MAIN_HEALTHY, 30000, 0},
+    {"netd of main away for 5.5 s (grace 6 s)", REFERENCES, 2, SLOW, 1, slow_restart, NO_CHANGE, 1,
+	RULE_MAIN_HEALTHY, 30000, 0},
+    {"main only observes, and is stopped in order", REFERENCES, 2, SLOW, 1, stop_observing_main, 1,
+	RULE_TAKEOVER_STOPPED, 0, 100, NO_REASON, 800, 2},
+    {"main's power off, one of two references down", REFERENCES, 2, SLOW, 1,
+	power_off_one_reference_down, NO_CHANGE, 1, RULE_WAIT_REFERENCES, 60000, 0},
+    {"standby's switch dies port by port", REFERENCES, 2, FAST, 1, isolate_standby_slowly,
+	NO_CHANGE, 1, RULE_WAIT_REFERENCES, 5000, 0},
+    {"records from before a switchover come late", REFERENCES, 2, SLOW, 2, late_path, 1,
+	RULE_TAKEOVER_SWITCHOVER, 900, 1000, 0, RULE_MAIN_HEALTHY, 20000, 2},
+    {"heir of an ordered stop crashes, returns alone", REFERENCES, 2, SLOW, 1,
+	crashed_heir_returns, NOBODY, RULE_NONE, 0, 0, 1, RULE_JOIN_WAIT_PARTNER, 60000, 1},
+    {"power cut of both, the first one only observes", REFERENCES, 2, SLOW, 1,
+	observer_comes_first, 1, RULE_ELECTED, 5000, 6000, 0, RULE_MAIN_HEALTHY, 30000, 3},
+    {"switchover, the target's roled restarts in it", REFERENCES, 2, SLOW, 1,
+	switchover_target_restarts, 0, RULE_TAKE_BACK, 200, 1000, 1, RULE_MAIN_HEALTHY, 20000, 2},
+    {"switchover, the goodbye comes too late", MANUAL, 2, SLOW, 1, switchover_goodbye_is_late, 0,
+	RULE_TAKE_BACK, 5900, 6400, 1, RULE_MAIN_HEALTHY, 20000, 2},
+    {"standby frozen, netd of main restarts, 5481 rejected", REFERENCES, 2, SLOW, 1,
+	freeze_restart_reject, NO_CHANGE, 1, RULE_MAIN_HEALTHY, 30000, 0},
+    {"two mains that do not hear each other, a third does", REFERENCES, 3, SLOW, 1,
+	two_mains_do_not_hear_each_other, 1, RULE_TAKEOVER_UNREACHABLE, 5400, 7100, 2,
+	RULE_MAIN_HEALTHY, 40000, 3},
+    {"main dead, operator names a live standby", MANUAL, 3, SLOW, 1, operator_names_another,
+	NO_CHANGE, 1, RULE_WAIT_OPERATOR, 30000, 0},
+    {"main's last voter restarts", VOTERS, 3, SLOW, 1, voter_restarts, 1, RULE_ELECTED,
+	40000, 50000, NO_REASON, 30000, 2},
+    {"voters: the newest data only observes", VOTERS, 3, SLOW, 1, newest_data_observes, NO_CHANGE,
+	1, RULE_WAIT_VOTERS, 60000, 0},
     {"main cut off from two voters", VOTERS, 3, SLOW, 1, minority_is_cut, 1, RULE_TAKEOVER_LEASE,
 	9000, 15500, NO_REASON, 30000, 2},
 };
@@ -615,7 +820,10 @@ print_line(const struct scenario *s, int64_t from_us)
 	printf("nobody; %s\n", rule_name(w.server[s->why_server].machine.why));
 }
 
-/* All of them; prints those that fail, or (not quiet) the table. */
+/*
+ * All of them. quiet 0: prints the table; 1: prints those that fail; 2: stops at the first that
+ * fails. Returns how many failed.
+ */
 unsigned
 run_scenarios(int quiet)
 {
@@ -640,6 +848,8 @@ run_scenarios(int quiet)
 			expect(s, from_us);
 		if (w.failure[0] != '\0')
 			failed++;
+		if (quiet == 2 && failed)
+			return failed;
 		if (!quiet || w.failure[0] != '\0')
 			print_line(s, from_us);
 	}

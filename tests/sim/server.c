@@ -91,6 +91,9 @@ send_records(unsigned i, const struct machine_output *o)
 			note("%u sends %s to %u", i, record_kind_name(r.kind), k);
 		if (machine_record_check(&r) == -1)
 			fail("server %u made a record that it would refuse", i);
+		if (r.grant_epoch != 0 && s->disk.voted_epoch < r.grant_epoch)
+			fail("%u votes in epoch %llu before that is on disk", i,
+			    (unsigned long long)r.grant_epoch);
 		net_send(i, k, &r);
 	}
 }
@@ -107,6 +110,9 @@ ledger(unsigned i, const struct ledger_entry *e)
 		    rule_name(e->rule), e->peer, role_name(e->role), condition_name(e->condition),
 		    e->refs_seen, e->refs_total,
 		    e->margin_ms == MACHINE_NEVER ? -1LL : (long long)e->margin_ms);
+	if (e->rule == RULE_TWO_MAINS && e->peer < w.n && !w.server[e->peer].acting &&
+	    w.now_us - w.server[e->peer].acting_us > SEC && w.scripted)
+		fail("%u believes an old record of %u", i, e->peer);
 	if (rule_name(e->rule)[0] == 'u')
 		fail("server %u wrote a reason without a name: %u", i, e->rule);
 }
@@ -333,7 +339,8 @@ server_thaw(unsigned i)
 		return;
 	note("%u is thawed", i);
 	s->frozen = 0;
-	s->upset_us = s->frozen_us = w.now_us;
+	s->upset_us = w.now_us;
+	s->drain_us = queue_us(w.now_us);
 }
 
 void

@@ -95,7 +95,7 @@ struct server {
 	uint8_t acting;	     /* its service works as main */
 	uint8_t hook_fails, hook_hangs;
 	uint8_t operator_epoch;
-	int64_t frozen_us;   /* end of the last freeze */
+	int64_t drain_us;    /* after a freeze: what waited is read first */
 	int64_t acting_us;
 	int64_t offset_ms, ppm; /* of its clock */
 	uint64_t instance;
@@ -150,7 +150,7 @@ extern int trace;
 struct event *event_at(int64_t at_us, enum event_kind kind, unsigned a);
 struct event *event_next(void); /* NULL: none left; valid until the next event_at */
 void events_clear(void);
-void event_again(const struct event *e, int64_t in_us);
+void event_again(const struct event *e, int64_t at_us);
 void rnd_seed(uint64_t seed);
 
 int path_open(unsigned a, unsigned b, unsigned path); /* both ways */
@@ -186,11 +186,12 @@ int server_runs(unsigned i); /* its machine takes inputs now */
 extern int only_mode;
 void world_config(unsigned i, struct machine_config *c);
 void group_begin(uint64_t seed, void (*choose)(uint64_t seed));
+int64_t queue_us(int64_t now_us); /* when what waits for a frozen process is looked at */
 void run_until(int64_t until_us, void (*before)(void));
 int run_seed(uint64_t seed); /* 0, or -1 and w.failure */
 
 /* ---- scenario.c */
-unsigned run_scenarios(int quiet); /* how many failed */
+unsigned run_scenarios(int quiet); /* 0 a table, 1 failures, 2 up to the first; how many failed */
 
 /* ---- faults.c */
 enum life { LIFE_HOST, LIFE_GUARD, LIFE_ROLED, LIFE_NETD, LIFE_ICMPD, LIFE_THAW, LIFE_HEALTHY, LIFE_HOOK,

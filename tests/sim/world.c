@@ -63,8 +63,9 @@ events_clear(void)
 		spare[n_spare++] = EVENTS - 1 - i;
 }
 
-struct event *
-event_at(int64_t at_us, enum event_kind kind, unsigned a)
+/* A new event in the queue; events of one moment come in their order. */
+static struct event *
+event_put(int64_t at_us, uint64_t place, enum event_kind kind, unsigned a)
 {
 	uint32_t i, k;
 	struct event *e;
@@ -76,7 +77,7 @@ event_at(int64_t at_us, enum event_kind kind, unsigned a)
 	i = spare[--n_spare];
 	e = &pool[i];
 	e->at_us = at_us < w.now_us ? w.now_us : at_us;
-	e->order = ++order;
+	e->order = place;
 	e->kind = (uint8_t)kind;
 	e->a = (uint8_t)a;
 	e->b = e->path = e->side = e->what = 0;
@@ -86,6 +87,12 @@ event_at(int64_t at_us, enum event_kind kind, unsigned a)
 		heap[k] = heap[(k - 1) / 2];
 	heap[k] = i;
 	return e;
+}
+
+struct event *
+event_at(int64_t at_us, enum event_kind kind, unsigned a)
+{
+	return event_put(at_us, ++order, kind, a);
 }
 
 struct event *
@@ -116,14 +123,14 @@ event_next(void)
 	return &out;
 }
 
-/* The event waits: whom it is for is frozen. */
+/* The event comes later, and keeps its place among the others that come then. */
 void
-event_again(const struct event *e, int64_t in_us)
+event_again(const struct event *e, int64_t at_us)
 {
-	struct event copy = *e, *o = event_at(w.now_us + in_us, (enum event_kind)e->kind, e->a);
+	struct event copy = *e;
+	struct event *o = event_put(at_us, copy.order, (enum event_kind)copy.kind, copy.a);
 
 	copy.at_us = o->at_us;
-	copy.order = o->order;
 	*o = copy;
 }
 
@@ -252,10 +259,11 @@ link_ends(unsigned a, unsigned b, unsigned path, unsigned side, enum link_close 
 
 /*
  * The dialer closes: the slot is free for its next dial at once. The other side is told in order when
- * packets get there; else it stays half-open until something new comes.
+ * packets get there; else it stays half-open until something new comes. said: a last record says that
+ * it is on purpose.
  */
 static void
-dialer_closes(unsigned a, unsigned b, unsigned path, int fin)
+dialer_closes(unsigned a, unsigned b, unsigned path, int fin, int said)
 {
 	struct tcp *t = &w.tcp[a][b][path];
 	int64_t at = w.now_us + delay_us();
@@ -264,7 +272,7 @@ dialer_closes(unsigned a, unsigned b, unsigned path, int fin)
 		at = t->ready_us[RESPONDER] + 1;
 	if (t->state == L_UP && t->open[RESPONDER] && t->told[RESPONDER] && fin &&
 	    path_open(a, b, path) && t->n_held[DIALER] == 0)
-		link_tell(b, a, path, LINK_IN, LINK_LOST, CLOSE_FIN, at);
+		link_tell(b, a, path, LINK_IN, LINK_LOST, said ? CLOSE_LOCAL : CLOSE_FIN, at);
 	link_reset(t);
 }
 
@@ -295,7 +303,7 @@ net_close_all(unsigned a, int fin)
 {
 	for (unsigned b = 0; b < w.n; b++)
 		for (unsigned p = 0; p < w.n_paths && b != a; p++) {
-			dialer_closes(a, b, p, fin);
+			dialer_closes(a, b, p, fin, 0);
 			if (w.tcp[b][a][p].state == L_UP)
 				responder_closes(b, a, p, fin);
 		}
@@ -316,7 +324,7 @@ net_close_out(unsigned a, unsigned b, int silent_only)
 		if (t->state == L_UP) {
 			int told = t->told[DIALER];
 
-			dialer_closes(a, b, p, 1);
+			dialer_closes(a, b, p, 1, 1);
 			if (told)
 				link_tell(a, b, p, LINK_OUT, LINK_LOST, CLOSE_LOCAL, w.now_us);
 		}
