@@ -43,8 +43,28 @@ static int is_up;
 static void
 usage(void)
 {
-	fprintf(stderr, "usage: bulkhead [-dn] [-f config] [-x libexec] [--allow-degraded]\n");
+	fprintf(stderr,
+	    "usage: bulkhead [-dn] [-f config] [-x libexec] [--allow-degraded]\n"
+	    "       bulkhead --help | --version\n");
 	exit(EXIT_USAGE);
+}
+
+static void
+help(void)
+{
+	printf("usage: bulkhead [-dn] [-f config] [-x libexec] [--allow-degraded]\n\n"
+	       "  -d                stay in the foreground and log to standard error\n"
+	       "  -n                check the configuration file and exit\n"
+	       "  -f config         configuration file\n"
+	       "                    (default %s)\n"
+	       "  -x libexec        folder of the programs of the other processes\n"
+	       "                    (default %s)\n"
+	       "  --allow-degraded  start also where a part of the sandbox is missing\n"
+	       "  --help, --version\n\n"
+	       "exit codes: 0 stopped in order or config good, 1 fatal error, 2 wrong usage or not\n"
+	       "root, 78 config cannot be used, 110 no sandbox; see bulkhead(8)\n",
+	    SYSCONFDIR "/bulkhead.conf", LIBEXECDIR);
+	exit(EXIT_OK);
 }
 
 /* path made absolute, because a daemon changes its directory. */
@@ -77,6 +97,7 @@ parse_options(int argc, char **argv)
 {
 	static const struct option longs[] = {
 	    {"allow-degraded", no_argument, NULL, 'D'},
+	    {"help", no_argument, NULL, 'h'},
 	    {"version", no_argument, NULL, 'V'},
 	    {NULL, 0, NULL, 0},
 	};
@@ -100,6 +121,9 @@ parse_options(int argc, char **argv)
 			break;
 		case 'D':
 			sup.degraded = 1;
+			break;
+		case 'h':
+			help();
 			break;
 		case 'V':
 			puts(PACKAGE_STRING);
@@ -276,6 +300,26 @@ start_loop(void)
 	return 0;
 }
 
+/* Say which program of a hook or check cannot be run; it may still be installed. */
+static void
+warn_of_command(const char *what, const char *name, const char *command)
+{
+	char path[CONF_COMMAND];
+
+	snprintf(path, sizeof(path), "%.*s", (int)strcspn(command, " \t"), command);
+	if (path[0] != '\0' && access(path, X_OK) != 0)
+		log_warn("%s%s: %s cannot be run: %s", what, name, path, strerror(errno));
+}
+
+static void
+warn_of_commands(const struct conf *c)
+{
+	for (unsigned i = 0; i < HOOK_MAX; i++)
+		warn_of_command("hook.", hook_name(i), c->hook[i].command);
+	for (unsigned i = 0; i < c->general.n_checks; i++)
+		warn_of_command("check ", c->check[i].name, c->check[i].command);
+}
+
 /* Config, files, sockets: all that can be wrong on this machine. Returns an exit code. */
 static int
 prepare(void)
@@ -284,9 +328,12 @@ prepare(void)
 
 	if (config_parse_now(&sup.conf) != 0)
 		return EXIT_CONFIG;
+	warn_of_commands(&sup.conf);
+	if (spawn_find_users(&sup.conf) != 0)
+		return EXIT_CONFIG;
 	if (check_only)
 		return EXIT_OK;
-	if (spawn_find_users(&sup.conf) != 0 || files_open(&sup.conf) != 0)
+	if (files_open(&sup.conf) != 0)
 		return EXIT_CONFIG;
 	if (sockets_prepare(&sup.conf, 1, error, sizeof(error)) != 0) {
 		log_error("%s", error);

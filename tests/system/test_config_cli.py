@@ -2,6 +2,7 @@
 """The configuration as an admin meets it without a running daemon: `bulkhead -n` on files of all sorts,
 and bulkheadctl on files that are not complete."""
 import os
+import pwd
 import subprocess
 
 import pytest
@@ -44,8 +45,35 @@ def test_example(group, tmp_path):
     for key in keys:
         text = text.replace('"bh1..."', '"%s"' % key, 1)
     text = text.replace('"scada"', '"nobody"').replace('# self = "alpha"', 'self = "alpha" #')
+    for command in ("/etc/bulkhead/become-main", "/etc/bulkhead/become-standby", "/usr/local/bin/app-alive",
+                    "/usr/bin/logger"):
+        text = text.replace(command, "/bin/true")
+    text += "user { netd = 61001 icmpd = 61002 roled = 61003 keyd = 61004 parser = 61005 }\n"
     p = check(write(tmp_path, text))
-    assert p.returncode == 0, p.stderr
+    assert p.returncode == 0 and not p.stderr, p.stderr
+
+
+def test_what_it_names(group):
+    """A program that is not there is a warning, a user that is not there is an error."""
+    alpha = group["alpha"]
+    with open(alpha.config) as f:
+        text = f.read()
+    with open(alpha.config, "w") as f:
+        f.write(text.replace("alarm = \"", "alarm = \"/nonexistent/"))
+    p = check(alpha.config)
+    assert p.returncode == 0 and "hook.alarm: /nonexistent/" in p.stderr, p
+    with open(alpha.config, "w") as f:
+        f.write(text[:text.index("user {\n\tnetd")])
+    try:
+        pwd.getpwnam("_bh-net")
+    except KeyError:
+        p = check(alpha.config)
+        assert p.returncode == EX_CONFIG and "_bh-net" in p.stderr, p
+
+
+def test_summary_of_options():
+    p = subprocess.run([DAEMON, "--help"], text=True, capture_output=True, timeout=20)
+    assert p.returncode == 0 and "--allow-degraded" in p.stdout and not p.stderr, p
 
 
 def third_key(tmp_path):

@@ -57,6 +57,8 @@ def test_configurations_are_good(make_group, tmp_path):
         first = re.search(r'^server "([^"]+)"', text, re.M).group(1)
         if not re.search(r"^self\s*=", text, re.M):
             text = 'self = "%s"\n' % first + text
+        if not re.search(r"^user\s*\{", text, re.M):
+            text += "\nuser { netd = 61001 icmpd = 61002 roled = 61003 keyd = 61004 parser = 61005 }\n"
         path = tmp_path / ("%d.conf" % number)
         path.write_text(text)
         path.chmod(0o600)
