@@ -337,7 +337,8 @@ try_read_sibling(void)
 {
 	struct iovec local = {other_stack, 1}, remote = {other_stack, 1};
 
-	return syscall(SYS_process_vm_readv, drill_target.supervisor, &local, 1, &remote, 1, 0);
+	return syscall(SYS_process_vm_readv, drill_target.supervisor, &local, 1L, &remote, 1L,
+	    0L); /* the last is read from the stack, all of it */
 }
 
 long
