@@ -249,8 +249,8 @@ refusal_text(enum refusal reason)
 	    [REFUSE_KEY] = "the keys in the state directory are unusable, or not those of self",
 	    [REFUSE_RESOURCE] = "not enough descriptors or memory",
 	    [REFUSE_STATE_FILE] = "role.state or ledger in the state directory cannot be used",
-	    [REFUSE_RUNNING] = "a standard server that runs is taken out or gets another key; "
-			       "stop bulkhead there first",
+	    [REFUSE_RUNNING] = ("a standard server that runs is taken out or gets another key; "
+				"stop bulkhead there first"),
 	};
 
 	return (unsigned)reason < REFUSE_MAX ? text[reason] : text[REFUSE_NONE];
