@@ -25,6 +25,7 @@ static const char *const counter_names[LINK_C_MAX] = {
     [LINK_C_KEY_REFUSED] = "key-refused",
     [LINK_C_STATUS_IN] = "status-in",
     [LINK_C_STATUS_OUT] = "status-out",
+    [LINK_C_TWIN] = "twin",
 };
 
 /* Name of a counter of links. */

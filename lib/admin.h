@@ -49,6 +49,7 @@ enum link_counter {
 	LINK_C_KEY_REFUSED, /* keyd did not answer, or refused the key */
 	LINK_C_STATUS_IN,   /* status records opened */
 	LINK_C_STATUS_OUT,  /* status records sealed */
+	LINK_C_TWIN,	    /* identity of a server that is heard from elsewhere: a copy of it runs */
 	LINK_C_MAX
 };
 const char *link_counter_name(unsigned c); /* "bad-hello"; never NULL */

@@ -146,6 +146,9 @@ cause_sentence(int cause)
 		return "that server may not open this kind of link to us";
 	case LINK_C_REPLAY:
 		return "the hello was seen before";
+	case LINK_C_TWIN:
+		return "its identity is that of a server which is heard from elsewhere: was its "
+		       "state directory copied?";
 	case LINK_C_BAD_RECORD:
 		return "a record does not open";
 	case LINK_C_BAD_STATUS:
@@ -297,16 +300,25 @@ session_ask_dh(struct session *s, uint32_t cookie, const uint8_t *public_key)
 	l->ops->ask_dh(l, cookie, public_key);
 }
 
-/* Which path an inbound connection came on: by its source address, else by our own listener. */
+/* The path whose configured address this is, or CONF_PATHS. */
 static uint8_t
-path_of(const struct conf_server *c, const struct conf_addr *from, uint8_t listener)
+path_from(const struct conf_server *c, const struct conf_addr *from)
 {
 	for (uint8_t p = 0; p < c->n_paths; p++) {
 		if (c->path[p].family == from->family &&
 		    memcmp(c->path[p].bytes, from->bytes, sizeof(from->bytes)) == 0)
 			return p;
 	}
-	return listener < c->n_paths ? listener : 0;
+	return CONF_PATHS;
+}
+
+/* Which path an inbound connection came on: by its source address, else by our own listener. */
+static uint8_t
+path_of(const struct conf_server *c, const struct conf_addr *from, uint8_t listener)
+{
+	uint8_t p = path_from(c, from);
+
+	return p < c->n_paths ? p : listener < c->n_paths ? listener : 0;
 }
 
 /* Whose key is it, and may that server open a status link to us? */
@@ -332,11 +344,37 @@ session_identify(struct session *s)
 	return LINK_C_UNKNOWN_KEY;
 }
 
+/*
+ * A copy of a server (a cloned disk, a restored machine) must not take its place while it lives: the
+ * hello is of another boot, comes from an address that is not the server's, and the server is heard.
+ */
+static int
+is_twin(const struct links *l, const struct session *s)
+{
+	const struct conf_general *g = &l->conf->general;
+	int64_t since_ms = now_ms() - g->status_interval_ms * g->status_misses;
+
+	if (path_from(&l->conf->server[s->server], &s->address) < CONF_PATHS)
+		return 0;
+	for (size_t p = 0; p < CONF_PATHS; p++) {
+		for (size_t d = 0; d < LINK_DIRECTION_MAX; d++) {
+			const struct session *up = l->link[s->server][p][d].up;
+
+			if (up != NULL && up->remote_boot != s->payload.boot &&
+			    up->heard_ms >= since_ms)
+				return 1;
+		}
+	}
+	return 0;
+}
+
 static int
 session_admit(struct session *s)
 {
 	struct links *l = s->user;
 
+	if (is_twin(l, s))
+		return LINK_C_TWIN;
 	return replay_allows(&l->replay[s->server], &s->payload) ? 0 : LINK_C_REPLAY;
 }
 

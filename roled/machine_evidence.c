@@ -280,8 +280,8 @@ evidence_take_record(struct step *s, unsigned i, unsigned path, unsigned directi
 	    direction >= LINK_DIRECTION_MAX || machine_record_check(r) == -1)
 		return -1;
 	p = &s->m->partner[i];
-	if (p->old_boot_id != 0 && r->boot_id == p->old_boot_id)
-		return -1;
+	if (p->old_boot_id != 0 && r->boot_id == p->old_boot_id && evidence_fresh(s, i))
+		return -1; /* late; but if the newer one has gone, it was a copy of this one */
 	p->path[path].up[direction] = 1;
 	if (p->heard_ms != 0 && r->boot_id == p->last.boot_id && r->seq <= p->last.seq)
 		return -1;

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: ISC
 """Main ends in every way that a guard can end, and comes back."""
+import os
+import re
+import shutil
 import signal
 
 import pytest
@@ -156,3 +159,28 @@ def test_sandbox_is_complete(pair):
                 fields = dict(line.split(":\t", 1) for line in f.read().splitlines())
             assert fields["Seccomp"].strip() == "2" and fields["NoNewPrivs"].strip() == "1"
             assert int(fields["CapEff"], 16) == 0 and int(fields["CapBnd"], 16) == 0
+
+
+def test_copy_of_main_elsewhere(make_group):
+    """The disk of main is cloned and started at another address: the original stays, for all."""
+    group = make_group(["alpha", "beta", "gamma"])
+    alpha, beta, gamma = group
+
+    def without_gamma(server):
+        return re.sub(r'server "gamma" \{.*?\n\}\n', "", group.config_text(server), flags=re.S)
+    for s in (alpha, beta):
+        s.write_config(without_gamma(s))
+        s.start()
+    main, standby = group.wait_pair()
+    gamma.expect_log("")  # the copy may complain as it likes
+    for name in os.listdir(main.state):
+        shutil.copy2(os.path.join(main.state, name), gamma.state)
+    text = without_gamma(main).replace(main.state, gamma.state).replace(main.run, gamma.run)
+    gamma.write_config(text.replace('"%s"' % group.network.address(main.name),
+                                    '"%s"' % group.network.address("gamma")))
+    gamma.start()
+    wait_for(lambda: "was its state directory copied?" in standby.log(), standby.log)
+    group.roles_hold({main: "main", standby: "standby", gamma: "standby"}, 2.5)
+    gamma.kill()
+    group.roles_hold({main: "main", standby: "standby"}, 1.5)
+    assert standby.view(main)["verdict"] == "healthy"

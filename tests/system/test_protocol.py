@@ -213,12 +213,24 @@ def test_unconfirmed_hello(pair):
     with Undisturbed(group, main, standby) as good:
         hello = bhl.Initiator(keys_of(standby), remote, "test").hello()
         for _ in range(2):
-            with connect(group, main) as s:
+            with connect(group, main, group.network.ns[standby.name]) as s:
                 s.sendall(hello)
                 assert len(bhl.read_exactly(s, bhl.REPLY_SIZE)) == bhl.REPLY_SIZE
                 good.check()
                 s.sendall(os.urandom(bhl.RECORD_SIZE))
                 assert ended(s) == b""
+
+
+def test_hello_of_a_copy(pair):
+    """The right key, from an address that is not the server's, while the server is heard."""
+    group, main, standby = pair
+    remote = bhl.identity_keys(main.key)[0]
+    before = counters(main)["twin"]
+    with Undisturbed(group, main, standby):
+        with connect(group, main) as s:
+            s.sendall(bhl.Initiator(keys_of(standby), remote, "test").hello())
+            assert ended(s) == b""
+        assert counters(main)["twin"] == before + 1
 
 
 def test_other_implementation(pair):
