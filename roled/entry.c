@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-enum { ENTRY_VERSION = 1, PERSISTED_VERSION = 1 };
+enum { ENTRY_VERSION = 1, PERSISTED_VERSION = 2 };
 
 /* Bytes within limits: a field past the end sets bad and reads as zero. */
 struct bytes {
@@ -147,6 +147,7 @@ persisted_encode(uint8_t out[STORE_CONTENT], const struct machine_persisted *p)
 {
 	struct bytes b = {.out = out, .end = STORE_CONTENT};
 	size_t n = p->n_takeovers < MACHINE_TAKEOVERS ? p->n_takeovers : MACHINE_TAKEOVERS;
+	size_t servers = p->n_servers < MACHINE_SERVERS ? p->n_servers : MACHINE_SERVERS;
 
 	put(&b, PERSISTED_VERSION, 1);
 	put(&b, p->instance, 8);
@@ -170,6 +171,9 @@ persisted_encode(uint8_t out[STORE_CONTENT], const struct machine_persisted *p)
 	put(&b, n, 1);
 	for (size_t i = 0; i < n; i++)
 		put(&b, (uint64_t)p->takeover_age_ms[i], 8);
+	put(&b, servers, 1);
+	for (size_t i = 0; i < servers; i++)
+		put(&b, p->server_id[i], 4);
 	return b.bad ? 0 : b.pos;
 }
 
@@ -206,5 +210,10 @@ persisted_decode(const uint8_t *in, size_t len, struct machine_persisted *p)
 		return -1;
 	for (size_t i = 0; i < p->n_takeovers; i++)
 		p->takeover_age_ms[i] = (int64_t)get(&b, 8);
+	p->n_servers = (uint8_t)get(&b, 1);
+	if (p->n_servers > MACHINE_SERVERS)
+		return -1;
+	for (size_t i = 0; i < p->n_servers; i++)
+		p->server_id[i] = (uint32_t)get(&b, 4);
 	return b.bad || b.pos != b.end ? -1 : 0;
 }

@@ -227,6 +227,9 @@ take_record(struct step *s, const struct machine_input *in)
 	if (evidence_take_record(
 		s, i, in->u.status.path, in->u.status.direction, r) == -1)
 		return;
+	/* what only a standard server can be: the word of any other proves nothing */
+	if (r->role == ROLE_MAIN && !server_is_partner(s->m, i, KIND_STANDARD))
+		return;
 	role_track_main(s, i, r);
 	lease_take_record(s, i, r);
 	handover_take_record(s, i, r);
@@ -543,6 +546,31 @@ machine_persisted_blank(struct machine_persisted *p)
 	p->voted_for = NOBODY;
 }
 
+/*
+ * The config may have been changed while this server was down: what is written about the servers of
+ * the old list is about those of the same id in the new one.
+ */
+static void
+map_persisted(struct machine_persisted *p, const struct machine_config *to)
+{
+	uint32_t left = 0, outvoted = 0;
+	uint8_t voted_for = NOBODY;
+
+	for (uint8_t i = 0; i < p->n_servers && i < MACHINE_SERVERS; i++) {
+		uint8_t k = server_of_id(to, p->server_id[i]);
+
+		if (k == NOBODY)
+			continue;
+		left |= (p->left >> i & 1) << k;
+		outvoted |= (p->outvoted >> i & 1) << k;
+		if (p->voted_for == i)
+			voted_for = k;
+	}
+	p->left = left;
+	p->outvoted = outvoted;
+	p->voted_for = voted_for;
+}
+
 static void
 init_times(struct machine *m, int64_t now_ms)
 {
@@ -563,6 +591,7 @@ machine_init(struct machine *m, const struct machine_config *mc, const struct ma
 	memset(m, 0, sizeof(*m));
 	m->config = *mc;
 	m->persisted = *p;
+	map_persisted(&m->persisted, mc);
 	m->persisted.instance = instance;
 	m->persisted.pause_owner[MACHINE_OWNER - 1] = '\0';
 	m->persisted.pause_reason[MACHINE_REASON - 1] = '\0';
@@ -596,6 +625,9 @@ machine_persisted_now(const struct machine *m, int64_t now_ms, struct machine_pe
 		p->takeover_age_ms[i] = now_ms - m->takeover_ms[i];
 		p->n_takeovers++;
 	}
+	p->n_servers = m->config.n_servers;
+	for (unsigned i = 0; i < MACHINE_SERVERS; i++)
+		p->server_id[i] = i < m->config.n_servers ? m->config.server[i].id : 0;
 }
 
 /* ---- records */

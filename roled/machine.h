@@ -28,7 +28,7 @@ enum {
 	MACHINE_PATHS = CONF_PATHS,
 	MACHINE_REFERENCES = CONF_REFERENCES,
 	MACHINE_CHECKS = CONF_CHECKS,
-	MACHINE_OUTPUTS = 64,	/* more than one step can make */
+	MACHINE_OUTPUTS = 160,	/* more than one step can make in a group of the largest size */
 	MACHINE_TAKEOVERS = 16, /* remembered for flap damping */
 	MACHINE_OWNER = 64,	/* with the NUL */
 	MACHINE_REASON = 128,
@@ -119,6 +119,8 @@ struct machine_persisted {
 	char pause_reason[MACHINE_REASON];
 	uint8_t n_takeovers; /* automatic ones, newest first, ages as of when it was written */
 	int64_t takeover_age_ms[MACHINE_TAKEOVERS];
+	uint8_t n_servers; /* indexes and masks here are of this list: */
+	uint32_t server_id[MACHINE_SERVERS];
 };
 
 /* ---- records between servers, as they travel on status links */
@@ -345,7 +347,7 @@ struct machine_outputs {
 	int64_t next_ms; /* wake up then at the latest */
 	unsigned n;
 	unsigned dropped; /* did not fit: 0, the tests check */
-	struct machine_output out[MACHINE_OUTPUTS];
+	struct machine_output out[MACHINE_OUTPUTS + 1]; /* the last takes what does not fit */
 };
 
 /* ---- state */

@@ -244,7 +244,8 @@ main_hears(struct step *s, uint8_t i, const struct status_record *r)
 		resolve_two_mains(s, i, r);
 		return;
 	}
-	if (r->epoch > m->persisted.epoch && m->config.mode != ARB_VOTERS)
+	if (r->epoch > m->persisted.epoch && m->config.mode != ARB_VOTERS &&
+	    !server_is_partner(m, i, KIND_DMZ))
 		main_is_outdated(s, i, r);
 	if (m->alarm_peer[RULE_TWO_MAINS] == i)
 		step_alarm(s, RULE_TWO_MAINS, i, 0);

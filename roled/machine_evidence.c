@@ -235,10 +235,24 @@ note_last_words(struct step *s, unsigned i, const struct status_record *r)
 	p->successor = server_of_id(&s->m->config, r->successor_id);
 	s->changed = 1;
 	if (r->kind == RECORD_GOODBYE && (r->flags & RECORD_STOPPING) != 0 &&
-	    (s->m->persisted.left & 1U << i) == 0) {
+	    server_is_partner(s->m, i, KIND_STANDARD) && (s->m->persisted.left & 1U << i) == 0) {
 		s->m->persisted.left |= 1U << i;
 		step_persist(s, 1);
 	}
+}
+
+/* The epochs that a partner knows. A DMZ server has no say in who is main, nor in how it is numbered. */
+static void
+note_epochs(struct step *s, unsigned i, const struct status_record *r)
+{
+	struct machine_persisted *ps = &s->m->persisted;
+
+	if (server_is_partner(s->m, i, KIND_DMZ))
+		return;
+	if (r->epoch > ps->epoch_seen)
+		ps->epoch_seen = r->epoch;
+	if (r->epoch_seen > ps->epoch_seen)
+		ps->epoch_seen = r->epoch_seen;
 }
 
 /* Times that follow from a record that has just come. */
@@ -250,10 +264,6 @@ note_heard(struct step *s, struct machine_partner *p, const struct status_record
 	p->pause_until_ms = r->pause_left_ms > 0 ? s->now + (int64_t)r->pause_left_ms : 0;
 	if (r->heard_age_ms >= 0 && s->now - r->heard_age_ms > p->contact_ms)
 		p->contact_ms = s->now - r->heard_age_ms;
-	if (r->epoch > s->m->persisted.epoch_seen)
-		s->m->persisted.epoch_seen = r->epoch;
-	if (r->epoch_seen > s->m->persisted.epoch_seen)
-		s->m->persisted.epoch_seen = r->epoch_seen;
 }
 
 /* Whether any partner that was heard has another configuration than we have. */
@@ -293,6 +303,7 @@ evidence_take_record(struct step *s, unsigned i, unsigned path, unsigned directi
 		s->changed = 1;
 	p->last = *r;
 	note_heard(s, p, r);
+	note_epochs(s, i, r);
 	if (r->kind == RECORD_GOODBYE || r->kind == RECORD_OBITUARY) {
 		note_last_words(s, i, r);
 	} else if ((r->flags & RECORD_STOPPING) == 0) { /* its last records follow its goodbye */

@@ -44,7 +44,7 @@ rule_severity(unsigned rule)
 struct machine_output *
 step_emit(struct step *s, enum output_kind kind)
 {
-	struct machine_output *o = &s->out->out[MACHINE_OUTPUTS - 1];
+	struct machine_output *o = &s->out->out[MACHINE_OUTPUTS];
 
 	if (s->out->n < MACHINE_OUTPUTS)
 		o = &s->out->out[s->out->n++];

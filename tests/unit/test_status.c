@@ -169,6 +169,7 @@ random_bytes_do_no_harm(void **state)
 		bytes[0] = 1;
 		(void)status_decode(bytes, n < STATUS_SIZE ? n : STATUS_SIZE, &r);
 		(void)entry_decode(bytes, n, &e);
+		bytes[0] = 2;
 		(void)persisted_decode(bytes, n < STORE_CONTENT ? n : STORE_CONTENT, &p);
 	}
 }
@@ -200,6 +201,9 @@ role_state_keeps_every_field(void **state)
 	a.n_takeovers = MACHINE_TAKEOVERS;
 	for (int i = 0; i < MACHINE_TAKEOVERS; i++)
 		a.takeover_age_ms[i] = 1000 + i;
+	a.n_servers = MACHINE_SERVERS;
+	for (unsigned i = 0; i < MACHINE_SERVERS; i++)
+		a.server_id[i] = UINT32_MAX - i;
 	n = persisted_encode(bytes, &a); /* the longest there is: it has to fit */
 	assert_true(n > 0);
 	assert_int_equal(persisted_decode(bytes, n, &b), 0);
