@@ -509,7 +509,7 @@ command_reload(struct admin_client *k, struct msg *m)
 	if (msg_end(m) != 0)
 		return -1;
 	k->waits_reload = 1;
-	ask_action(ACTION_RELOAD, 0, 0, NOBODY, 0, EVENT_OF_ROLED | ++roled.own_event);
+	ask_action(ACTION_RELOAD, 0, 0, NOBODY, 0, EVENT_OF_ROLED | ++roled.own_event, 0);
 	return 0;
 }
 
@@ -529,7 +529,7 @@ command_hook_test(struct admin_client *k, struct msg *m)
 	note_command(k, text);
 	k->waits_event = EVENT_OF_ROLED | ++roled.own_event;
 	ask_action(ACTION_HOOK_TEST, kind, RULE_COMMAND, NOBODY, roled.machine.persisted.epoch,
-	    k->waits_event);
+	    k->waits_event, roled.ledger.newest);
 	return 0;
 }
 

@@ -95,8 +95,8 @@ const struct links_ops ipc_links_ops = {
 /* ---- to the supervisor */
 
 void
-ask_action(
-    enum action action, uint8_t index, uint8_t rule, uint8_t peer, uint64_t epoch, uint64_t event)
+ask_action(enum action action, uint8_t index, uint8_t rule, uint8_t peer, uint64_t epoch,
+    uint64_t event, uint64_t entry)
 {
 	static struct msg m;
 
@@ -112,7 +112,7 @@ ask_action(
 	msg_put_u8(&m, index);
 	msg_put_u8(&m, rule);
 	msg_put_u8(&m, peer);
-	msg_put_u32(&m, 0);
+	msg_put_u32(&m, (uint32_t)entry);
 	msg_put_u64(&m, epoch);
 	msg_put_u64(&m, event);
 	(void)channel_send(&roled.child.control, &m);
@@ -392,7 +392,7 @@ describe_hook(char note[CTL_NOTE], uint64_t event, enum action_result result, ui
 		    duration_ms);
 		break;
 	default:
-		snprintf(note, CTL_NOTE, "Hook %s: could not be started (error %u).", name, code);
+		snprintf(note, CTL_NOTE, "Hook %s: could not be started: %s.", name, strerror((int)code));
 		break;
 	}
 }

@@ -658,8 +658,9 @@ main_has_standby(struct step *s)
 	}
 	if (ready)
 		m->ready_ms = s->now;
-	if (ready || step_reached(s, m->ready_ms + m->config.restart_grace_ms))
-		step_alarm(s, RULE_NO_STANDBY, NOBODY, !ready);
+	if ((ready || step_reached(s, m->ready_ms + m->config.restart_grace_ms)) &&
+	    step_alarm(s, RULE_NO_STANDBY, NOBODY, !ready) && !ready)
+		ledger_add(s, LEDGER_EVENT, RULE_NO_STANDBY, NOBODY, 0);
 	return ready;
 }
 

@@ -103,7 +103,7 @@ void step_persist(struct step *s, int durable);
 void step_send(struct step *s, uint32_t mask, enum record_kind kind, uint8_t successor,
     enum rule reason);
 void step_reply(struct step *s, uint64_t *id, enum ctl_result result, enum rule rule, uint8_t peer);
-void step_alarm(struct step *s, enum rule rule, uint8_t peer, int on);
+int step_alarm(struct step *s, enum rule rule, uint8_t peer, int on);
 void step_why(struct step *s, enum rule rule, uint8_t peer, int64_t due_ms);
 void ledger_add(struct step *s, enum ledger_kind kind, enum rule rule, uint8_t peer,
     int64_t margin_ms);

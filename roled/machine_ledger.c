@@ -102,15 +102,15 @@ step_reply(struct step *s, uint64_t *id, enum ctl_result result, enum rule rule,
 	*id = 0;
 }
 
-/* Switch an alarm; only a change is an output. */
-void
+/* Switch an alarm; only a change is an output. Returns whether it changed. */
+int
 step_alarm(struct step *s, enum rule rule, uint8_t peer, int on)
 {
 	uint32_t *word = &s->m->alarms[rule / 32], bit = 1U << (rule % 32);
 	struct machine_output *o;
 
 	if (((*word & bit) != 0) == (on != 0))
-		return;
+		return 0;
 	*word ^= bit;
 	if (on)
 		s->m->alarm_peer[rule] = peer;
@@ -118,6 +118,7 @@ step_alarm(struct step *s, enum rule rule, uint8_t peer, int on)
 	o->u.alarm.rule = (uint8_t)rule;
 	o->u.alarm.peer = on ? peer : s->m->alarm_peer[rule];
 	o->u.alarm.on = on != 0;
+	return 1;
 }
 
 /* The reason now in force; due: when it would act. The last one of a step counts. */

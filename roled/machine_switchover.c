@@ -177,7 +177,7 @@ handover_take_record(struct step *s, unsigned i, const struct status_record *r)
 	if (m->handover >= HANDOVER_STOPPING && r->role == ROLE_MAIN &&
 	    r->kind != RECORD_OBITUARY && r->epoch >= m->persisted.epoch) {
 		handover_end(s, i == m->handover_to ? CTL_OK : CTL_FAILED,
-		    i == m->handover_to ? RULE_DONE : RULE_FOLLOWS);
+		    i == m->handover_to ? RULE_HANDED_OVER : RULE_FOLLOWS);
 		role_follow(s, (uint8_t)i, r);
 		return;
 	}

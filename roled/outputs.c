@@ -174,11 +174,37 @@ outputs_second(int64_t now)
 	roled.second_ms = 0;
 }
 
+/*
+ * Number of the ledger entry that tells why there is output i: the nearest with this rule, later or
+ * earlier; none of this rule: the last one of the step. Entries before output i are written.
+ */
+static uint64_t
+entry_of(const struct machine_outputs *all, unsigned i, uint8_t rule)
+{
+	uint64_t n = roled.ledger.newest;
+
+	for (unsigned k = i + 1; k < all->n; k++) {
+		if (all->out[k].kind != OUT_LEDGER)
+			continue;
+		n++;
+		if (all->out[k].u.ledger.rule == rule)
+			return n;
+	}
+	for (unsigned k = i, back = 0; k-- > 0;) {
+		if (all->out[k].kind != OUT_LEDGER)
+			continue;
+		if (all->out[k].u.ledger.rule == rule)
+			return roled.ledger.newest - back;
+		back++;
+	}
+	return n;
+}
+
 static void
-run_hook(const struct machine_output *o)
+run_hook(const struct machine_output *o, uint64_t entry)
 {
 	ask_action(ACTION_HOOK, o->u.become.hook, o->u.become.rule, o->u.become.peer,
-	    o->u.become.epoch, o->u.become.event);
+	    o->u.become.epoch, o->u.become.event, entry);
 	if (o->kind != OUT_BECOME)
 		return;
 	roled.role_ms = now_ms();
@@ -226,17 +252,18 @@ next_alarm(void)
 		return;
 	roled.alarm_event = EVENT_OF_ROLED | ++roled.own_event;
 	ask_action(ACTION_HOOK, HOOK_ALARM, roled.alarm[0].rule, roled.alarm[0].peer,
-	    roled.machine.persisted.epoch, roled.alarm_event);
+	    roled.machine.persisted.epoch, roled.alarm_event, roled.alarm[0].entry);
 	roled.n_alarms--;
 	memmove(roled.alarm, roled.alarm + 1, roled.n_alarms * sizeof(roled.alarm[0]));
 }
 
 static void
-run_alarm(uint8_t rule, uint8_t peer)
+run_alarm(uint8_t rule, uint8_t peer, uint64_t entry)
 {
 	if (child_conf(&roled.child)->hook[HOOK_ALARM].command[0] == '\0' ||
 	    roled.n_alarms == ALARMS)
 		return;
+	roled.alarm[roled.n_alarms].entry = (uint32_t)entry;
 	roled.alarm[roled.n_alarms].rule = rule;
 	roled.alarm[roled.n_alarms++].peer = peer;
 }
@@ -251,15 +278,17 @@ outputs_alarm_ended(uint64_t event)
 }
 
 static void
-run_one(const struct machine_output *o, int64_t now)
+run_one(const struct machine_outputs *all, unsigned i, int64_t now)
 {
+	const struct machine_output *o = &all->out[i];
+
 	switch ((enum output_kind)o->kind) {
 	case OUT_PERSIST:
 		run_persist(o->u.persist.durable, now);
 		break;
 	case OUT_BECOME:
 	case OUT_HOOK:
-		run_hook(o);
+		run_hook(o, entry_of(all, i, o->u.become.rule));
 		break;
 	case OUT_SEND:
 		run_send(o, now);
@@ -275,7 +304,8 @@ run_one(const struct machine_output *o, int64_t now)
 		break;
 	case OUT_ALARM:
 		if (o->u.alarm.on)
-			run_alarm(o->u.alarm.rule, o->u.alarm.peer);
+			run_alarm(o->u.alarm.rule, o->u.alarm.peer,
+			    entry_of(all, i, o->u.alarm.rule));
 		break;
 	case OUT_STOPPED:
 		run_stopped(o->u.stopped.handed_over);
@@ -289,6 +319,6 @@ void
 outputs_run(const struct machine_outputs *o, int64_t now)
 {
 	for (unsigned i = 0; i < o->n; i++)
-		run_one(&o->out[i], now);
+		run_one(o, i, now);
 	next_alarm(); /* behind all others: nothing of a take-over waits for it */
 }

@@ -127,6 +127,7 @@ struct roled {
 	uint64_t alarm_event; /* that runs; 0: none */
 	unsigned n_alarms;
 	struct {
+		uint32_t entry;
 		uint8_t rule, peer;
 	} alarm[ALARMS];
 	int64_t role_ms; /* in this role since */
@@ -160,9 +161,9 @@ extern const struct links_ops ipc_links_ops;
  * to be called at the latest.
  */
 int64_t ipc_watch_netd(int64_t now);
-/* ACTION to the supervisor. */
-void ask_action(
-    enum action action, uint8_t index, uint8_t rule, uint8_t peer, uint64_t epoch, uint64_t event);
+/* ACTION to the supervisor; entry: of the ledger, for the one who reads what a hook has logged. */
+void ask_action(enum action action, uint8_t index, uint8_t rule, uint8_t peer, uint64_t epoch,
+    uint64_t event, uint64_t entry);
 
 /* ---- events into the machine: inputs.c */
 

@@ -220,6 +220,7 @@ run_hook(const struct hook_run *r)
 	msg_put_u8(&m, r->peer);
 	msg_put_u8(&m, r->test);
 	msg_put_u64(&m, r->epoch);
+	msg_put_u32(&m, r->entry);
 	if (send_runner(&m) != 0)
 		send_result(r->event, RESULT_FAILED, EPIPE, 0);
 	else
@@ -231,16 +232,15 @@ actions_request(struct proc *roled, struct msg *m)
 {
 	struct hook_run r = {0};
 	uint8_t action = msg_get_u8(m);
-	uint32_t zero;
 
 	(void)roled;
 	r.kind = msg_get_u8(m);
 	r.reason = msg_get_u8(m);
 	r.peer = msg_get_u8(m);
-	zero = msg_get_u32(m);
+	r.entry = msg_get_u32(m);
 	r.epoch = msg_get_u64(m);
 	r.event = msg_get_u64(m);
-	if (msg_end(m) != 0 || action >= ACTION_MAX || zero != 0 || !hook_reason_valid(r.reason) ||
+	if (msg_end(m) != 0 || action >= ACTION_MAX || !hook_reason_valid(r.reason) ||
 	    (r.peer != HOOK_NO_PEER && r.peer >= CONF_SERVERS))
 		return -1;
 	if (action == ACTION_RELOAD) {

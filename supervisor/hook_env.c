@@ -92,7 +92,7 @@ hook_environment(struct hook_env *e, const struct conf *c, const struct hook_run
 
 	begin(e, c);
 	add(e, "BULKHEAD_HOOK=%s", hook_name(r->kind));
-	add(e, "BULKHEAD_EVENT=%llu", (unsigned long long)r->event);
+	add(e, "BULKHEAD_EVENT=%u", r->entry);
 	add(e, "BULKHEAD_ROLE=%s", r->role < HOOK_ROLE_MAX ? roles[r->role] : "");
 	add(e, "BULKHEAD_EPOCH=%llu", (unsigned long long)r->epoch);
 	add(e, "BULKHEAD_REASON=%s", hook_reason(r->reason));

@@ -26,7 +26,9 @@ enum hook_role {
 };
 
 struct hook_run {
-	uint64_t event, epoch;
+	uint64_t event; /* of roled; comes back with the result */
+	uint64_t epoch;
+	uint32_t entry; /* in the ledger */
 	uint8_t kind;	/* enum hook_kind */
 	uint8_t role;	/* enum hook_role */
 	uint8_t reason; /* number of roled/rules.def */

@@ -376,8 +376,8 @@ hook_next(struct lane *l)
 
 		if (h->command[0] != '\0') {
 			snprintf(l->command.out.label, sizeof(l->command.out.label),
-			    "hook %s %llu%s", hook_name(r->kind), (unsigned long long)r->event,
-			    r->test ? " (test)" : "");
+			    "hook %s (%sevent %u)", hook_name(r->kind), r->test ? "test, " : "",
+			    r->entry);
 			if (hook_split(&args, h->command) == 0 &&
 			    hook_environment(&env, &conf, r) == 0)
 				error = command_start(&l->command, &hook_identity[r->kind], &args,
@@ -416,6 +416,7 @@ on_run_hook(struct msg *m)
 	r.peer = msg_get_u8(m);
 	r.test = msg_get_u8(m);
 	r.epoch = msg_get_u64(m);
+	r.entry = msg_get_u32(m);
 	l = &lanes[r.kind == HOOK_ALARM ? LANE_ALARM : LANE_ROLE];
 	if (msg_end(m) != 0 || r.kind >= HOOK_MAX || r.role >= HOOK_ROLE_MAX || r.test > 1 ||
 	    l->len == QUEUE)

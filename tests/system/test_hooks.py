@@ -34,7 +34,8 @@ def test_environment(pair):
                         ("BULKHEAD_REASON", "elected"), ("BULKHEAD_SELF", main.name),
                         ("BULKHEAD_GROUP", "test")):
         assert run.env.get(name) == value, (name, run.env)
-    assert int(run.env["BULKHEAD_EVENT"]) > 0
+    event = int(run.env["BULKHEAD_EVENT"])
+    assert [e["rule"] for e in main.events() if e["sequence"] == event] == ["elected"], event
     wait_for(lambda: hook_events(main, "hook-ended", "main"), "result in the ledger")
 
 
@@ -61,7 +62,7 @@ def test_hook_hangs(make_group):
         s.expect_log(r"hook")
     group.start()
     main, standby = group.wait_pair()
-    wait_for(lambda: hook_events(main, "hook-ended", "killed") and hook_events(main, "hook-failed"), lambda: str(main.events()))
+    wait_for(lambda: hook_events(main, "hook-failed", "killed"), lambda: str(main.events()))
     pids = [int(n[4:]) for n in os.listdir(main.folder) if n.startswith("pid.")]
     assert len(pids) == 2
     wait_for(lambda: not any(process.alive(p) for p in pids), "process group is gone", 5)
@@ -78,7 +79,7 @@ def test_hook_fails(make_group):
         s.expect_log(r"hook")
     group.start()
     main, standby = group.wait_pair()
-    wait_for(lambda: hook_events(main, "hook-ended", "exit code 7"), lambda: str(main.events()))
+    wait_for(lambda: hook_events(main, "hook-failed", "exit code 7"), lambda: str(main.events()))
     wait_for(lambda: "something is wrong" in main.log(), "output of the hook is in the log")
     wait_for(lambda: "alarm" in {h.env.get("BULKHEAD_HOOK") for h in main.hooks()}, "alarm hook")
     group.roles_hold({main: "main", standby: "standby"}, 0.5)

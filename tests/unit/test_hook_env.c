@@ -45,7 +45,8 @@ value(const struct hook_env *e, const char *name)
 static void
 test_hook(void **state)
 {
-	struct hook_run r = {.event = 12,
+	struct hook_run r = {.event = 7,
+	    .entry = 12,
 	    .epoch = 34,
 	    .kind = HOOK_MAIN,
 	    .role = HOOK_ROLE_MAIN,
