@@ -599,6 +599,20 @@ wrong_group_is_refused(void **state)
 	assert_int_equal(count(BETA, LINK_C_UP_IN), 0);
 }
 
+/* An answer to another hello than the last one. */
+static void
+answer_must_echo_the_counter(void **state)
+{
+	struct link *k = link_at(ALPHA, BETA, LINK_OUT);
+
+	(void)state;
+	one_way();
+	UNTIL(k->trying != NULL && k->trying->state == SESSION_REPLY);
+	k->trying->payload.counter++;
+	UNTIL(count(ALPHA, LINK_C_BAD_HANDSHAKE) == 1);
+	assert_int_equal(count(ALPHA, LINK_C_UP_OUT), 0);
+}
+
 static void
 own_key_is_refused(void **state)
 {
@@ -979,6 +993,7 @@ main(void)
 	    TEST(unknown_key_is_refused),
 	    TEST(wrong_responder_key_is_refused),
 	    TEST(wrong_group_is_refused),
+	    TEST(answer_must_echo_the_counter),
 	    TEST(own_key_is_refused),
 	    TEST(dmz_may_not_dial),
 	    TEST(dmz_does_not_dial),

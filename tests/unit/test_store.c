@@ -134,6 +134,30 @@ mirror_then_write(void **state)
 	close(fd);
 }
 
+/* After a restart the newest slot is the last one that may be written over. */
+static void
+restart_then_write(void **state)
+{
+	uint8_t content[STORE_CONTENT];
+	struct store s;
+	size_t len;
+
+	(void)state;
+	for (uint8_t writes = 1; writes < 4; writes++) {
+		int fd = temp_file();
+
+		assert_int_equal(store_open(&s, fd, content, &len), STORE_FRESH);
+		for (uint8_t n = 1; n <= writes; n++)
+			write_content(&s, n);
+		assert_int_equal(store_open(&s, fd, content, &len), STORE_OK);
+		write_content(&s, 9);
+		assert_content(fd, 9);
+		damage(fd, !s.next * STORE_SLOT + 40); /* the write was cut off */
+		assert_content(fd, writes);
+		close(fd);
+	}
+}
+
 static void
 both_damaged_is_told(void **state)
 {
@@ -247,6 +271,7 @@ main(void)
 	    cmocka_unit_test(state_survives),
 	    cmocka_unit_test(one_slot_is_enough),
 	    cmocka_unit_test(mirror_then_write),
+	    cmocka_unit_test(restart_then_write),
 	    cmocka_unit_test(both_damaged_is_told),
 	    cmocka_unit_test(ledger_is_a_ring),
 	    cmocka_unit_test(ledger_damage_is_one_record),
