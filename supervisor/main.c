@@ -18,6 +18,7 @@
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 struct supervisor sup = {
@@ -154,10 +155,14 @@ clean_process(void)
 			exit(EXIT_FATAL);
 	} while (fd <= STDERR_FILENO); /* 0, 1 and 2 exist from now on */
 	close(fd);
-	for (fd = STDERR_FILENO + 1; fd < 64; fd++)
-		close(fd);
+	if (syscall(SYS_close_range, STDERR_FILENO + 1U, ~0U, 0U) != 0)
+		exit(EXIT_FATAL);
 	umask(022);
 	signal(SIGPIPE, SIG_IGN);
+	/* until the loop has its handlers: one that comes during the start must not end it */
+	signal(SIGHUP, SIG_IGN);
+	signal(SIGUSR1, SIG_IGN);
+	signal(SIGUSR2, SIG_IGN);
 	if (chdir("/") != 0)
 		exit(EXIT_FATAL);
 }

@@ -346,10 +346,17 @@ on_stopped(struct proc *p, struct msg *m)
 	return 0;
 }
 
+/* How far a process is from outside bytes: one that is nearer to them is the likelier culprit. */
+static int
+distance(enum process process)
+{
+	return process == PROC_KEYD ? 2 : process == PROC_ROLED ? 1 : 0;
+}
+
 /*
  * A child refused what a peer sent and has cut it off. The peer is killed, as if it had sent that
  * to us. But a face that was taken over must not be able to have roled killed again and again: who
- * accuses more than once a minute is taken for the culprit itself.
+ * accuses one behind it more than once a minute is taken for the culprit itself.
  */
 static int
 on_peer_broken(struct proc *p, struct msg *m)
@@ -369,6 +376,10 @@ on_peer_broken(struct proc *p, struct msg *m)
 	log_error("%s broke the protocol towards %s with %s (%s): %s",
 	    process_name((enum process)accused), process_name(p->process), first_type(bytes, n),
 	    violation_name((enum channel_violation)violation), hex_text(hex, bytes, n));
+	if (distance(p->process) > distance((enum process)accused)) {
+		proc_kill(proc_of((enum process)accused), "it broke the protocol");
+		return 0;
+	}
 	if (p->accused_ms != 0 && now - p->accused_ms < ACCUSE_MS)
 		proc_kill(p, "it accuses others too often");
 	else
@@ -790,6 +801,7 @@ processes_stop(int exit_code)
 		return;
 	sup.exit_code = exit_code;
 	sup.stopping = 1;
+	reload_cancel(); /* before STOP: behind it a child takes no decision on a config */
 	stop_phase = STOP_ROLED;
 	for (int i = 0; i < N_CHILDREN; i++)
 		uv_timer_stop(&procs[i].retry);

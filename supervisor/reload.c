@@ -82,7 +82,7 @@ end(enum reload_result result, enum process process, const char *text)
 		log_error("reload refused, the old config stays in force: %s", last.text);
 	reload_report_last(proc_of(PROC_ROLED));
 	processes_release_held();
-	if (next == NEXT_PARSE)
+	if (next == NEXT_PARSE && !sup.stopping)
 		begin_parse();
 }
 
@@ -106,6 +106,13 @@ refuse(enum reload_result result, enum process process, const char *text)
 	decide(MSG_ABORT);
 	sockets_decide(0);
 	end(result, process, text);
+}
+
+void
+reload_cancel(void)
+{
+	if (reload_preparing())
+		refuse(RELOAD_REFUSED, PROC_SUPERVISOR, "the daemon is being stopped");
 }
 
 static void

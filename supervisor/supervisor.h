@@ -141,7 +141,7 @@ struct proc {
 	int64_t cpu_us, cpu_at_us; /* at the last tick, of cpu_pid */
 	pid_t cpu_pid;
 	uint8_t ever_up;
-	int64_t accused_ms;	/* when it last reported a peer; 0: never */
+	int64_t accused_ms;	/* when it last reported a peer behind it; 0: never */
 	const char *killed_for; /* why we killed it, for the log */
 	struct backoff backoff;
 	struct bucket messages; /* that it may send us */
@@ -228,6 +228,8 @@ void reload_child_died(enum process process);
 /* A child's start has come to an end: a reload may have waited for it. */
 void reload_poke(void);
 int reload_preparing(void);
+/* The daemon is about to stop: the old config stays, and those that were asked are told so. */
+void reload_cancel(void);
 void reload_report_last(struct proc *roled);
 uint64_t reload_serial(void);
 

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from bulkhead import DAEMON, LIBEXEC, wait_for
+from bulkhead import DAEMON, LIBEXEC, holds, wait_for
 
 # name: (what is replaced, by what, what the message must name); {line} is found in the file
 BROKEN = {
@@ -215,3 +215,22 @@ def test_child_dies_in_the_middle(pair, child):
     main.tool("reload")
     group.wait_pair()
     group.roles_hold({main: "main", standby: "standby"}, 0.5)
+
+
+def test_stop_while_a_config_is_pending(pair):
+    """The reload is given up before the stop begins: the role is handed over all the same."""
+    group, main, standby = pair
+    main.expect_log(r"reload refused")
+    main.write_config(group.config_text(main).replace("misses = 6", "misses = 7", 1))
+    keyd = main.child("keyd")
+    os.kill(keyd, signal.SIGSTOP)
+    main.signal(signal.SIGHUP)
+    wait_for(lambda: "reload: reading" in main.log(), "the reload begins")
+    holds(lambda: "reload refused" not in main.log(), "keyd is waited for", 0.5)
+    main.signal(signal.SIGTERM)
+    wait_for(lambda: "SIGTERM: stopping" in main.log(), "SIGTERM is seen")
+    os.kill(keyd, signal.SIGCONT)  # its answer comes while roled hands over
+    assert main.wait_exit() == 0
+    assert "roled has left the group, another server is main" in main.log(), main.log()[-2000:]
+    assert "broke the protocol" not in main.log() and "was refused (" not in main.log()
+    group.wait_role(standby, "main")
