@@ -558,6 +558,17 @@ operator_names_another(void)
 	server_admin(1, ADMIN_PROMOTE, 2, 0);
 }
 
+/* Nobody is main in a paused group, and the operator names a server that is well. */
+static void
+operator_names_a_live_one(void)
+{
+	server_admin(0, ADMIN_PAUSE, NOBODY, 600000);
+	server_admin(1, ADMIN_PAUSE, NOBODY, 600000);
+	both_power_cycle();
+	run_until(w.now_us + 15 * SEC, NULL);
+	server_admin(1, ADMIN_PROMOTE, 0, 0);
+}
+
 /* The only voter that main has restarts, and hears somebody else first. */
 static void
 voter_restarts(void)
@@ -751,6 +762,8 @@ static const struct scenario scenarios[] = {
 	RULE_MAIN_HEALTHY, 40000, 3},
     {"main dead, operator names a live standby", MANUAL, 3, SLOW, 1, operator_names_another,
 	NO_CHANGE, 1, RULE_WAIT_OPERATOR, 30000, 0},
+    {"nobody is main, operator names a live server", MANUAL, 2, SLOW, 1,
+	operator_names_a_live_one, NOBODY, RULE_NONE, 0, 0, 1, RULE_WAIT_PAUSED, 30000, 2},
     {"main's last voter restarts", VOTERS, 3, SLOW, 1, voter_restarts, 1, RULE_ELECTED,
 	40000, 50000, NO_REASON, 30000, 2},
     {"voters: the newest data only observes", VOTERS, 3, SLOW, 1, newest_data_observes, NO_CHANGE,
