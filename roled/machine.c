@@ -117,7 +117,7 @@ int
 server_is_partner(const struct machine *m, unsigned i, enum server_kind kind)
 {
 	return i < m->config.n_servers && i != m->config.self &&
-	    (kind == KIND_MAX || m->config.server[i].kind == kind);
+	       (kind == KIND_MAX || m->config.server[i].kind == kind);
 }
 
 /* The role of a server that is not main. */
@@ -165,7 +165,7 @@ machine_in_sync(const struct machine *m)
 	if (!m->has_position)
 		return 1;
 	return p->in_sync && p->behind_ms <= m->config.sync_bound_ms &&
-	    p->behind_items <= m->config.sync_bound_items;
+	       p->behind_items <= m->config.sync_bound_items;
 }
 
 int
@@ -199,7 +199,7 @@ judge_condition(struct step *s)
 	if (m->isolated)
 		return CONDITION_ISOLATED;
 	return m->role == ROLE_MAIN || machine_in_sync(m) ? CONDITION_READY
-							   : CONDITION_SYNCHRONISING;
+							  : CONDITION_SYNCHRONISING;
 }
 
 static void
@@ -224,8 +224,7 @@ take_record(struct step *s, const struct machine_input *in)
 	unsigned i = in->u.status.partner;
 	const struct status_record *r = &in->u.status.record;
 
-	if (evidence_take_record(
-		s, i, in->u.status.path, in->u.status.direction, r) == -1)
+	if (evidence_take_record(s, i, in->u.status.path, in->u.status.direction, r) == -1)
 		return;
 	/* what only a standard server can be: the word of any other proves nothing */
 	if (r->role == ROLE_MAIN && !server_is_partner(s->m, i, KIND_STANDARD))
@@ -248,8 +247,7 @@ take_check(struct step *s, const struct machine_check *c)
 		return;
 	m->healthy = healthy;
 	s->announce = s->changed = 1;
-	ledger_add(
-	    s, LEDGER_EVENT, healthy ? RULE_CHECK_RECOVERED : RULE_CHECK_FAILED, NOBODY, 0);
+	ledger_add(s, LEDGER_EVENT, healthy ? RULE_CHECK_RECOVERED : RULE_CHECK_FAILED, NOBODY, 0);
 }
 
 static void
@@ -307,8 +305,8 @@ map_partners(struct machine *m, const struct machine_config *to)
 	static const struct machine_partner empty;
 	const struct machine_config *from = &m->config;
 	struct machine_partner old[MACHINE_SERVERS];
-	uint8_t *indexes[] = {&m->main, &m->elect, &m->heir, &m->why_peer, &m->handover_to, &m->offer_from,
-	    &m->persisted.voted_for};
+	uint8_t *indexes[] = {&m->main, &m->elect, &m->heir, &m->why_peer, &m->handover_to,
+	    &m->offer_from, &m->persisted.voted_for};
 
 	memcpy(old, m->partner, sizeof(old));
 	for (unsigned i = 0; i < MACHINE_SERVERS; i++)
@@ -515,8 +513,8 @@ finish(struct step *s)
 void
 machine_step(struct machine *m, const struct machine_input *in, struct machine_outputs *out)
 {
-	struct step s = {.m = m, .out = out, .why = RULE_NONE, .why_peer = NOBODY,
-	    .why_due_ms = MACHINE_NEVER};
+	struct step s = {
+	    .m = m, .out = out, .why = RULE_NONE, .why_peer = NOBODY, .why_due_ms = MACHINE_NEVER};
 
 	s.now = in->now_ms > m->now_ms ? in->now_ms : m->now_ms;
 	m->now_ms = s.now;
@@ -616,8 +614,7 @@ machine_persisted_now(const struct machine *m, int64_t now_ms, struct machine_pe
 {
 	*p = m->persisted;
 	p->role = m->role;
-	p->pause_left_ms =
-	    m->pause_until_ms > now_ms ? (uint64_t)(m->pause_until_ms - now_ms) : 0;
+	p->pause_left_ms = m->pause_until_ms > now_ms ? (uint64_t)(m->pause_until_ms - now_ms) : 0;
 	p->n_takeovers = 0;
 	for (unsigned i = 0; i < MACHINE_TAKEOVERS; i++) {
 		if (m->takeover_ms[i] == 0)
@@ -695,15 +692,14 @@ machine_record(struct machine *m, int64_t now_ms, uint8_t partner, enum record_k
 	r->position_epoch = m->has_position ? m->position.epoch : m->persisted.epoch;
 	r->position_index = m->persisted.position_index;
 	r->in_sync_age_ms = machine_in_sync(m) ? 0 : -1;
-	r->heard_age_ms = partner < MACHINE_SERVERS ?
-	    record_age(now_ms, m->partner[partner].heard_ms) : -1;
+	r->heard_age_ms =
+	    partner < MACHINE_SERVERS ? record_age(now_ms, m->partner[partner].heard_ms) : -1;
 	record_fill_main(m, now_ms, r);
 	if (kind != RECORD_GOODBYE)
 		successor = m->role == ROLE_MAIN ? m->heir : NOBODY;
 	if (successor < c->n_servers)
 		r->successor_id = c->server[successor].id;
-	r->pause_left_ms =
-	    m->pause_until_ms > now_ms ? (uint64_t)(m->pause_until_ms - now_ms) : 0;
+	r->pause_left_ms = m->pause_until_ms > now_ms ? (uint64_t)(m->pause_until_ms - now_ms) : 0;
 	memcpy(r->digest, c->digest, sizeof(r->digest));
 	if (partner < MACHINE_SERVERS)
 		lease_fill(m, now_ms, partner, r);

@@ -7,11 +7,11 @@
  * How roled uses it:
  *   machine_config_make()   from the committed struct conf
  *   machine_init()          with the persisted state, once
- *   machine_step()          for every event, with the time of *now*; first an IN_TICK. Do the outputs
- *                           in order; an OUT_PERSIST with durable set is on disk before the next one
- *   outputs.next_ms         at the latest then, an IN_TICK (an earlier one does no harm)
- *   machine_record()        makes the record of an OUT_SEND for one partner
- * Events that wait together are best given before the IN_TICK that is due at the same time.
+ *   machine_step()          for every event, with the time of *now*; first an IN_TICK. Do the
+ * outputs in order; an OUT_PERSIST with durable set is on disk before the next one outputs.next_ms
+ * at the latest then, an IN_TICK (an earlier one does no harm) machine_record()        makes the
+ * record of an OUT_SEND for one partner Events that wait together are best given before the IN_TICK
+ * that is due at the same time.
  *
  * Times are milliseconds of CLOCK_BOOTTIME, ages are milliseconds, MACHINE_NEVER is "never".
  */
@@ -58,7 +58,7 @@ enum condition {
 
 /* What the evidence about one partner says: the rows of the table in doc/roles.md. */
 enum verdict {
-	VERDICT_UNKNOWN,      /* not heard since we started */
+	VERDICT_UNKNOWN, /* not heard since we started */
 	VERDICT_HEALTHY,
 	VERDICT_ICMP_BLOCKED, /* link up, no echo reply */
 	VERDICT_STOPPED,      /* signed goodbye */
@@ -99,18 +99,18 @@ struct machine_config {
 
 /* ---- what survives a restart: plain data, written and read by roled field by field */
 struct machine_persisted {
-	uint64_t instance; /* of the supervisor, that wrote it */
-	uint64_t epoch;	   /* of the main we are, or followed last */
+	uint64_t instance;   /* of the supervisor, that wrote it */
+	uint64_t epoch;	     /* of the main we are, or followed last */
 	uint64_t epoch_seen; /* highest ever seen or voted for; the next promotion is above it */
 	uint64_t position_index; /* of our data, in epoch */
-	uint64_t event;	   /* last event number given out */
-	uint8_t role;	   /* enum machine_role */
-	uint8_t last_main; /* 1: we were the last main that we know of */
-	uint8_t clean;	   /* 1: stopped in order as main, and nobody took over */
-	uint8_t stale;	   /* 1: known to be behind; never main before it has synchronised */
-	uint8_t initialised; /* 1: the group has had a main */
-	uint32_t left;	   /* mask of partners that said goodbye and were not heard since */
-	uint32_t outvoted; /* mask of partners declared dead by the operator or by the voters */
+	uint64_t event;		 /* last event number given out */
+	uint8_t role;		 /* enum machine_role */
+	uint8_t last_main;	 /* 1: we were the last main that we know of */
+	uint8_t clean;		 /* 1: stopped in order as main, and nobody took over */
+	uint8_t stale;		 /* 1: known to be behind; never main before it has synchronised */
+	uint8_t initialised;	 /* 1: the group has had a main */
+	uint32_t left;		 /* mask of partners that said goodbye and were not heard since */
+	uint32_t outvoted;    /* mask of partners declared dead by the operator or by the voters */
 	uint64_t voted_epoch; /* voters: highest epoch we voted in ... */
 	uint8_t voted_for;    /* ... and for whom, or NOBODY */
 	int64_t lease_until_ms; /* voters, while main: end of the lease on the clock of this boot */
@@ -157,24 +157,25 @@ struct status_record {
 	uint16_t flags;	   /* enum record_flag */
 	uint8_t reason;	   /* enum rule: REFUSE and GOODBYE: why; else the present reason */
 	int32_t priority;
-	uint64_t epoch;		 /* of the main that the sender is or follows */
+	uint64_t epoch; /* of the main that the sender is or follows */
 	uint64_t epoch_seen;
 	uint64_t position_epoch, position_index;
-	int64_t main_age_ms;	 /* main: since when, -1 when not main */
-	int64_t in_sync_age_ms;	 /* since it was last known to be in sync, -1 never */
-	int64_t heard_age_ms;	 /* since it last heard the server this is sent to, -1 never */
-	uint32_t main_id;	 /* whom it takes for main, 0 nobody ... */
+	int64_t main_age_ms;	   /* main: since when, -1 when not main */
+	int64_t in_sync_age_ms;	   /* since it was last known to be in sync, -1 never */
+	int64_t heard_age_ms;	   /* since it last heard the server this is sent to, -1 never */
+	uint32_t main_id;	   /* whom it takes for main, 0 nobody ... */
 	int64_t main_heard_age_ms; /* ... and when it last heard that one, -1 never */
-	uint32_t elect_id;	 /* nobody is main: who should be, 0 no opinion */
-	uint32_t successor_id;	 /* GOODBYE: who may take the role, 0 any ready standby; else, from
-				  * main: its heir, the standby that takes over when it dies, 0 none */
+	uint32_t elect_id;	   /* nobody is main: who should be, 0 no opinion */
+	uint32_t
+	    successor_id; /* GOODBYE: who may take the role, 0 any ready standby; else, from
+			   * main: its heir, the standby that takes over when it dies, 0 none */
 	uint64_t pause_left_ms;
 	uint8_t digest[16];
 	/* voters */
-	uint64_t lease_epoch;	 /* asks for a lease of this epoch, 0 not ... */
-	int64_t lease_sent_ms;	 /* ... when, on the sender's clock */
-	uint64_t grant_epoch;	 /* grants the receiver's request of this epoch, 0 not ... */
-	int64_t grant_echo_ms;	 /* ... which was sent then, on the receiver's clock */
+	uint64_t lease_epoch;  /* asks for a lease of this epoch, 0 not ... */
+	int64_t lease_sent_ms; /* ... when, on the sender's clock */
+	uint64_t grant_epoch;  /* grants the receiver's request of this epoch, 0 not ... */
+	int64_t grant_echo_ms; /* ... which was sent then, on the receiver's clock */
 };
 
 /* ---- inputs */
@@ -211,7 +212,7 @@ struct machine_link {
 struct machine_icmp {
 	uint8_t kind; /* enum target_kind */
 	uint8_t index, path;
-	uint8_t state; /* enum probe_state */
+	uint8_t state;	    /* enum probe_state */
 	int64_t last_ok_ms; /* 0 never */
 	int64_t rtt_us;
 	uint16_t loss_permille;
@@ -241,7 +242,14 @@ struct machine_action_result {
 	int64_t duration_ms;
 };
 
-enum admin_command { ADMIN_SWITCHOVER, ADMIN_PROMOTE, ADMIN_PAUSE, ADMIN_RESUME, ADMIN_STOP, ADMIN_MAX };
+enum admin_command {
+	ADMIN_SWITCHOVER,
+	ADMIN_PROMOTE,
+	ADMIN_PAUSE,
+	ADMIN_RESUME,
+	ADMIN_STOP,
+	ADMIN_MAX
+};
 struct machine_admin {
 	uint64_t id;	 /* comes back in OUT_REPLY; 0 when nobody waits */
 	uint8_t command; /* enum admin_command */
@@ -275,8 +283,8 @@ enum output_kind {
 	OUT_PERSIST, /* write machine.persisted (machine_persisted_now) */
 	OUT_BECOME,  /* a role begins: run the hook, tell everybody */
 	OUT_HOOK,    /* run a hook without a change of role (stop) */
-	OUT_SEND,    /* machine_record() to each partner of the mask, on all its links that are up */
-	OUT_REDIAL,  /* partner: close silent outbound links, forget the back-off, dial now */
+	OUT_SEND,   /* machine_record() to each partner of the mask, on all its links that are up */
+	OUT_REDIAL, /* partner: close silent outbound links, forget the back-off, dial now */
 	OUT_LEDGER,
 	OUT_REPLY,   /* answer of an admin command */
 	OUT_ALARM,   /* on or off */
@@ -296,12 +304,13 @@ struct ledger_entry {
 	uint8_t role, condition;
 	uint8_t refs_seen, refs_total;
 	uint8_t n_partners; /* servers of the group; entry [self] is zero */
-	int64_t margin_ms; /* DECISION: past the limit by; NO_DECISION: left until it acts, or MACHINE_NEVER */
+	int64_t margin_ms;  /* DECISION: past the limit by; NO_DECISION: left until it acts, or
+			       MACHINE_NEVER */
 	struct {
-		uint8_t verdict;  /* enum verdict */
-		uint8_t links_up; /* both directions, all paths */
-		uint8_t icmp;	  /* enum probe_state */
-		uint8_t role;	  /* as it said last */
+		uint8_t verdict;      /* enum verdict */
+		uint8_t links_up;     /* both directions, all paths */
+		uint8_t icmp;	      /* enum probe_state */
+		uint8_t role;	      /* as it said last */
 		int32_t heard_age_ms; /* status record; -1 never */
 		int32_t icmp_age_ms;  /* -1 never */
 	} partner[MACHINE_SERVERS];
@@ -318,10 +327,10 @@ struct machine_output {
 			uint8_t hook; /* enum hook_kind */
 			uint8_t rule, peer;
 			uint64_t epoch, event; /* event comes back in IN_ACTION_RESULT */
-		} become; /* OUT_BECOME and OUT_HOOK */
+		} become;		       /* OUT_BECOME and OUT_HOOK */
 		struct {
-			uint32_t mask; /* of server indexes */
-			uint8_t kind;  /* enum record_kind */
+			uint32_t mask;	   /* of server indexes */
+			uint8_t kind;	   /* enum record_kind */
 			uint8_t successor; /* GOODBYE: index or NOBODY */
 			uint8_t reason;	   /* enum rule */
 		} send;
@@ -351,17 +360,24 @@ struct machine_outputs {
 };
 
 /* ---- state */
-enum dial_state { DIAL_NONE, DIAL_PENDING, DIAL_OPEN, DIAL_REFUSED, DIAL_UNANSWERED, DIAL_HANDSHAKE_SILENT };
+enum dial_state {
+	DIAL_NONE,
+	DIAL_PENDING,
+	DIAL_OPEN,
+	DIAL_REFUSED,
+	DIAL_UNANSWERED,
+	DIAL_HANDSHAKE_SILENT
+};
 
 struct machine_path {
 	uint8_t up[LINK_DIRECTION_MAX];
-	uint8_t dial;	      /* enum dial_state: outcome of the newest dial */
-	int64_t dial_ms;      /* when that was known */
-	int64_t fin_ms;	      /* a link that was up ended by FIN; 0 not since the last link */
-	int64_t reset_ms;     /* ... by RST or otherwise */
-	int64_t out_lost_ms;  /* the outbound one ended: a refusal afterwards means something */
-	uint8_t icmp;	      /* enum probe_state as icmpd said; decisions are from the age */
-	int64_t icmp_ok_ms;   /* last echo reply; 0 never */
+	uint8_t dial;	     /* enum dial_state: outcome of the newest dial */
+	int64_t dial_ms;     /* when that was known */
+	int64_t fin_ms;	     /* a link that was up ended by FIN; 0 not since the last link */
+	int64_t reset_ms;    /* ... by RST or otherwise */
+	int64_t out_lost_ms; /* the outbound one ended: a refusal afterwards means something */
+	uint8_t icmp;	     /* enum probe_state as icmpd said; decisions are from the age */
+	int64_t icmp_ok_ms;  /* last echo reply; 0 never */
 	int64_t icmp_rtt_us;
 	uint16_t icmp_loss_permille;
 };
@@ -369,24 +385,25 @@ struct machine_path {
 struct machine_partner {
 	struct status_record last; /* newest record; valid when heard_ms > 0 */
 	int64_t heard_ms;	   /* newest record of this boot of it; 0 never */
-	int64_t silent_from_ms;	   /* silence is counted from here: heard, or later when we could not hear */
-	int64_t contact_ms;	   /* it and we heard each other then; 0 never */
-	int64_t redial_ms;	   /* we asked for a redial; 0 not since it was heard */
-	int64_t pause_until_ms;	   /* it said that the group is paused; 0 not */
-	uint64_t old_boot_id;	   /* records of it are late ones */
-	uint8_t verdict;	   /* enum verdict */
-	int64_t verdict_ms;	   /* since */
-	uint8_t verdict_logged;	   /* last one in the ledger */
-	uint8_t icmp;		   /* enum probe_state, over its paths */
-	uint8_t gone;		   /* 0, or enum rule of the goodbye or obituary ... */
-	int64_t gone_ms;	   /* ... and when it came */
-	uint8_t successor;	   /* of its goodbye: index or NOBODY */
-	uint8_t abdicated;	   /* its goodbye gave up the role of main */
-	int64_t grant_s_ms;	   /* voters: send time of our request that it granted last; 0 none */
+	int64_t silent_from_ms; /* silence is counted from here: heard, or later when we could not
+				   hear */
+	int64_t contact_ms;	/* it and we heard each other then; 0 never */
+	int64_t redial_ms;	/* we asked for a redial; 0 not since it was heard */
+	int64_t pause_until_ms; /* it said that the group is paused; 0 not */
+	uint64_t old_boot_id;	/* records of it are late ones */
+	uint8_t verdict;	/* enum verdict */
+	int64_t verdict_ms;	/* since */
+	uint8_t verdict_logged; /* last one in the ledger */
+	uint8_t icmp;		/* enum probe_state, over its paths */
+	uint8_t gone;		/* 0, or enum rule of the goodbye or obituary ... */
+	int64_t gone_ms;	/* ... and when it came */
+	uint8_t successor;	/* of its goodbye: index or NOBODY */
+	uint8_t abdicated;	/* its goodbye gave up the role of main */
+	int64_t grant_s_ms;	/* voters: send time of our request that it granted last; 0 none */
 	uint64_t grant_epoch;
-	uint64_t ask_epoch;	   /* voters: its newest request ... */
+	uint64_t ask_epoch; /* voters: its newest request ... */
 	int64_t ask_sent_ms;
-	uint8_t ask_granted;	   /* ... and that we granted it */
+	uint8_t ask_granted; /* ... and that we granted it */
 	struct machine_path path[MACHINE_PATHS];
 };
 
@@ -397,7 +414,13 @@ struct machine_reference {
 	uint16_t loss_permille;
 };
 
-enum handover { HANDOVER_NONE, HANDOVER_OFFERED, HANDOVER_STOPPING, HANDOVER_ABDICATED, HANDOVER_MAX };
+enum handover {
+	HANDOVER_NONE,
+	HANDOVER_OFFERED,
+	HANDOVER_STOPPING,
+	HANDOVER_ABDICATED,
+	HANDOVER_MAX
+};
 
 enum stop_step { STOP_BEGIN, STOP_HANDOVER, STOP_SERVICE, STOP_HOOK, STOP_DONE };
 
@@ -418,22 +441,23 @@ struct machine {
 	uint8_t healthy;   /* no health check fails */
 	uint8_t refs_seen;
 	uint8_t references_kept; /* since we are main */
-	uint8_t stalled;   /* we were frozen and nobody was heard since */
+	uint8_t stalled;	 /* we were frozen and nobody was heard since */
 	uint8_t isolated;
-	uint8_t may_resume; /* stepped down isolated: 1 a partner may be main, 2 they were gone before */
+	uint8_t may_resume; /* stepped down isolated: 1 a partner may be main, 2 they were gone
+			       before */
 	uint8_t orphaned;
 	uint8_t abdicated; /* our goodbye gives up the role of main */
 	int64_t started_ms, main_since_ms;
-	int64_t now_ms;	    /* of the last input */
-	int64_t promised_ms; /* next_ms of the last step */
-	int64_t look_again_ms; /* woke up late: no decision from silence before */
-	int64_t stall_ms;   /* end of the last stall */
-	int64_t floor_ms;   /* what was not heard before then proves nothing about us */
-	int64_t isolated_ms; /* since, or end of the last */
-	int64_t refs_from_ms; /* a majority of the references is seen since, 0 not */
-	int64_t send_ms;    /* next status record */
-	int64_t icmp_from_ms; /* icmpd works since; 0: it does not */
-	int64_t netd_from_ms; /* netd works since; 0: it does not */
+	int64_t now_ms;		/* of the last input */
+	int64_t promised_ms;	/* next_ms of the last step */
+	int64_t look_again_ms;	/* woke up late: no decision from silence before */
+	int64_t stall_ms;	/* end of the last stall */
+	int64_t floor_ms;	/* what was not heard before then proves nothing about us */
+	int64_t isolated_ms;	/* since, or end of the last */
+	int64_t refs_from_ms;	/* a majority of the references is seen since, 0 not */
+	int64_t send_ms;	/* next status record */
+	int64_t icmp_from_ms;	/* icmpd works since; 0: it does not */
+	int64_t netd_from_ms;	/* netd works since; 0: it does not */
 	int64_t pause_until_ms; /* 0 not paused */
 	int64_t takeover_ms[MACHINE_TAKEOVERS]; /* newest first */
 	struct machine_position position;
@@ -442,10 +466,10 @@ struct machine {
 	struct machine_partner partner[MACHINE_SERVERS];
 	struct machine_reference reference[MACHINE_REFERENCES];
 	/* planned hand-over, as main */
-	uint8_t handover;	 /* enum handover */
-	uint8_t handover_rule;	 /* why: switchover, stop, health */
+	uint8_t handover;      /* enum handover */
+	uint8_t handover_rule; /* why: switchover, stop, health */
 	uint8_t handover_to;
-	uint8_t handover_tried; /* health: one try per failure */
+	uint8_t handover_tried;	 /* health: one try per failure */
 	int64_t handover_ms;	 /* the present step began */
 	int64_t handover_try_ms; /* the last one was begun */
 	int64_t ready_ms;	 /* main: a standby was ready then */
@@ -462,20 +486,20 @@ struct machine {
 	uint64_t hook_event; /* the last one started */
 	uint8_t hook_kind, hook_failed;
 	/* ordered stop */
-	uint8_t stopping; /* 0, 1 handing over or hook, 2 stopped */
+	uint8_t stopping;  /* 0, 1 handing over or hook, 2 stopped */
 	uint8_t stop_step; /* enum stop_step */
 	uint8_t stop_handed_over;
 	int64_t stop_until_ms;
 	uint64_t stop_event; /* stop hook that we wait for */
 	/* voters */
-	uint64_t lease_epoch;	 /* we ask for, or hold, a lease of this epoch; 0 not */
-	int64_t lease_ask_ms;	 /* next request */
-	int64_t lease_sent_ms;	 /* the present request was first sent */
-	int64_t lease_want_ms;	 /* main was lost then, 0 not */
-	int64_t lease_retry_ms;	 /* no new candidacy before */
-	int64_t lease_until_ms;	 /* D of the lease we hold; 0 none */
-	int64_t candidate_ms;	 /* this candidacy began */
-	uint8_t lease_rule;	 /* why we are a candidate */
+	uint64_t lease_epoch;	  /* we ask for, or hold, a lease of this epoch; 0 not */
+	int64_t lease_ask_ms;	  /* next request */
+	int64_t lease_sent_ms;	  /* the present request was first sent */
+	int64_t lease_want_ms;	  /* main was lost then, 0 not */
+	int64_t lease_retry_ms;	  /* no new candidacy before */
+	int64_t lease_until_ms;	  /* D of the lease we hold; 0 none */
+	int64_t candidate_ms;	  /* this candidacy began */
+	uint8_t lease_rule;	  /* why we are a candidate */
 	int64_t promise_until_ms; /* as voter: we support nobody else before */
 	/* shown */
 	uint32_t alarms[RULE_MAX / 32];
@@ -516,8 +540,8 @@ void machine_record(struct machine *m, int64_t now_ms, uint8_t partner, enum rec
 int machine_record_check(const struct status_record *r);
 
 /* Names for people; never NULL. */
-const char *rule_name(unsigned rule);	  /* "takeover-program-dead" */
-const char *rule_text(unsigned rule);	  /* the sentence; %P stands for the name of the peer */
+const char *rule_name(unsigned rule); /* "takeover-program-dead" */
+const char *rule_text(unsigned rule); /* the sentence; %P stands for the name of the peer */
 enum severity rule_severity(unsigned rule);
 const char *role_name(unsigned role);
 const char *condition_name(unsigned condition);

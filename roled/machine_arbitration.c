@@ -95,7 +95,8 @@ role_demote(struct step *s, enum rule rule, uint8_t peer, uint8_t new_main)
 	s->changed = s->announce = 1;
 }
 
-/* A main whose epoch is not the highest any more takes a higher one; no hook, it stays what it is. */
+/* A main whose epoch is not the highest any more takes a higher one; no hook, it stays what it is.
+ */
 void
 role_raise_epoch(struct step *s, uint8_t peer)
 {
@@ -212,8 +213,8 @@ resolve_two_mains(struct step *s, uint8_t i, const struct status_record *r)
 }
 
 /*
- * A partner knows a newer epoch. When it hears a main of that epoch, which we do not hear, there are
- * two mains and we are the older one. When its main is gone, ours goes on above it.
+ * A partner knows a newer epoch. When it hears a main of that epoch, which we do not hear, there
+ * are two mains and we are the older one. When its main is gone, ours goes on above it.
  */
 static void
 main_is_outdated(struct step *s, uint8_t i, const struct status_record *r)
@@ -278,12 +279,12 @@ role_track_main(struct step *s, unsigned i, const struct status_record *r)
 		step_alarm(s, RULE_TWO_MAINS, peer, 0);
 		step_alarm(s, RULE_STEP_DOWN_TWO_MAINS, peer, 0);
 	} else if (m->main == peer && m->partner[i].gone == 0 &&
-	    (r->flags & RECORD_HANDOVER) == 0) {
+		   (r->flags & RECORD_HANDOVER) == 0) {
 		m->main = NOBODY;
 		s->changed = s->announce = 1;
 	} else if (m->main == NOBODY && r->kind == RECORD_GOODBYE &&
-	    (r->flags & RECORD_WAS_MAIN) != 0 && r->epoch >= m->persisted.epoch &&
-	    m->handover == HANDOVER_NONE) {
+		   (r->flags & RECORD_WAS_MAIN) != 0 && r->epoch >= m->persisted.epoch &&
+		   m->handover == HANDOVER_NONE) {
 		m->main = peer; /* it was, and now offers the role */
 		s->changed = 1;
 	}
@@ -360,15 +361,15 @@ standby_willing(struct step *s, unsigned i)
 	uint16_t not = RECORD_OBSERVING | RECORD_STOPPING | RECORD_STALLED | RECORD_PAUSED;
 
 	return evidence_heard(s, i) && r->condition != CONDITION_STALE &&
-	    (r->flags & RECORD_IN_SYNC) != 0 && (r->flags & not) == 0 &&
-	    r->reason != RULE_WAIT_OPERATOR && r->reason != RULE_WAIT_CONFIRM_NEVER &&
-	    r->reason != RULE_WAIT_REFERENCES;
+	       (r->flags & RECORD_IN_SYNC) != 0 && (r->flags & not ) == 0 &&
+	       r->reason != RULE_WAIT_OPERATOR && r->reason != RULE_WAIT_CONFIRM_NEVER &&
+	       r->reason != RULE_WAIT_REFERENCES;
 }
 
 /*
- * One standby acts, the others wait. The heir that main named last goes first; without it, who comes
- * first of those who hear each other. A standby that is not the heir and does not hear all others
- * cannot know: with proof of death alone it needs the operator (manual) or the references.
+ * One standby acts, the others wait. The heir that main named last goes first; without it, who
+ * comes first of those who hear each other. A standby that is not the heir and does not hear all
+ * others cannot know: with proof of death alone it needs the operator (manual) or the references.
  */
 static int
 standby_waits_for_other(struct step *s, uint8_t lost)
@@ -430,8 +431,7 @@ standby_act(struct step *s, enum rule rule, uint8_t lost, int proven, int64_t du
 
 /* Silence that becomes a reason at due. */
 static void
-standby_wait(
-    struct step *s, enum rule wait, enum rule act, uint8_t lost, int64_t base_ms)
+standby_wait(struct step *s, enum rule wait, enum rule act, uint8_t lost, int64_t base_ms)
 {
 	struct machine *m = s->m;
 	int64_t due_ms = ms_add(m->partner[lost].silent_from_ms, base_ms);
@@ -508,8 +508,8 @@ standby_loses_main(struct step *s, uint8_t lost)
 		else if (c->confirm_ms == MACHINE_NEVER)
 			step_why(s, RULE_WAIT_CONFIRM_NEVER, lost, MACHINE_NEVER);
 		else
-			standby_wait(s, RULE_WAIT_CONFIRM, RULE_TAKEOVER_OFFLINE, lost,
-			    c->confirm_ms);
+			standby_wait(
+			    s, RULE_WAIT_CONFIRM, RULE_TAKEOVER_OFFLINE, lost, c->confirm_ms);
 		break;
 	case VERDICT_UNREACHABLE:
 		if (manual)
@@ -559,10 +559,10 @@ standby_decide(struct step *s)
 		break;
 	case VERDICT_SUSPECT:
 		step_why(s,
-		    m->netd_from_ms == 0		     ? RULE_WAIT_NETD
-			: m->icmp_from_ms == 0		     ? RULE_WAIT_ICMPD
-			: m->stalled			     ? RULE_WAIT_STALLED
-							     : RULE_WAIT_EVIDENCE,
+		    m->netd_from_ms == 0   ? RULE_WAIT_NETD
+		    : m->icmp_from_ms == 0 ? RULE_WAIT_ICMPD
+		    : m->stalled	   ? RULE_WAIT_STALLED
+					   : RULE_WAIT_EVIDENCE,
 		    main, MACHINE_NEVER);
 		break;
 	default:
@@ -585,7 +585,7 @@ may_take_over(struct step *s, unsigned i)
 	if (((m->persisted.left | m->persisted.outvoted) & 1U << i) != 0)
 		return 0;
 	return p->verdict != VERDICT_STOPPED && p->verdict != VERDICT_GUARD_DEAD &&
-	    p->verdict != VERDICT_PROGRAM_DEAD;
+	       p->verdict != VERDICT_PROGRAM_DEAD;
 }
 
 /* When the partner and we last knew of each other: on a link both ways, or on ping. */

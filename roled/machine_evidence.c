@@ -3,9 +3,9 @@
  * What is known about the partners and the reference hosts, and what it amounts to. The verdict of
  * a partner is the row of the evidence table (doc/roles.md) that fits; nothing here acts.
  *
- * Silence is counted from silent_from_ms: when the partner was heard last, or later when this server
- * could not listen (it was frozen, its netd restarted, it was cut off itself). What was not listened
- * for proves nothing.
+ * Silence is counted from silent_from_ms: when the partner was heard last, or later when this
+ * server could not listen (it was frozen, its netd restarted, it was cut off itself). What was not
+ * listened for proves nothing.
  */
 #include "machine_internal.h"
 
@@ -176,7 +176,7 @@ evidence_take_icmp(struct step *s, const struct machine_icmp *ic)
 		if (ok_ms > r->ok_ms)
 			r->ok_ms = ok_ms;
 	} else if (ic->kind == TARGET_PARTNER && ic->path < MACHINE_PATHS &&
-	    server_is_partner(m, ic->index, KIND_MAX)) {
+		   server_is_partner(m, ic->index, KIND_MAX)) {
 		struct machine_path *path = &m->partner[ic->index].path[ic->path];
 
 		path->icmp = ic->state;
@@ -281,8 +281,8 @@ compare_configs(struct step *s, unsigned i)
 }
 
 int
-evidence_take_record(struct step *s, unsigned i, unsigned path, unsigned direction,
-    const struct status_record *r)
+evidence_take_record(
+    struct step *s, unsigned i, unsigned path, unsigned direction, const struct status_record *r)
 {
 	struct machine_partner *p;
 
@@ -320,7 +320,7 @@ evidence_fresh(struct step *s, unsigned i)
 	const struct machine_partner *p = &s->m->partner[i];
 
 	return p->heard_ms != 0 && p->gone == 0 && evidence_links(p) > 0 &&
-	    !step_reached(s, p->silent_from_ms + evidence_silence_ms(&s->m->config));
+	       !step_reached(s, p->silent_from_ms + evidence_silence_ms(&s->m->config));
 }
 
 int
@@ -357,10 +357,10 @@ judge_icmp(struct step *s, const struct machine_partner *p, unsigned n_paths)
 }
 
 /*
- * The whole guard over there is gone: a link that was up ended by FIN (a firewall cannot forge that)
- * and the redial of an outbound link that had worked until then was refused (its supervisor holds the
- * listener). "Until then": a partner that is heard for another interval after a link ended is alive,
- * and a port that was refused before says nothing about now.
+ * The whole guard over there is gone: a link that was up ended by FIN (a firewall cannot forge
+ * that) and the redial of an outbound link that had worked until then was refused (its supervisor
+ * holds the listener). "Until then": a partner that is heard for another interval after a link
+ * ended is alive, and a port that was refused before says nothing about now.
  */
 static int
 program_dead(const struct machine *m, const struct machine_partner *p)
@@ -416,7 +416,7 @@ unanswered(struct step *s, const struct machine_partner *p)
 			return 1;
 	}
 	return p->redial_ms != 0 &&
-	    step_reached(s, p->redial_ms + evidence_silence_ms(&s->m->config));
+	       step_reached(s, p->redial_ms + evidence_silence_ms(&s->m->config));
 }
 
 /* The row of the evidence table for a partner. */
@@ -534,7 +534,7 @@ unsigned
 evidence_references_since(const struct machine *m, unsigned i)
 {
 	int64_t since_ms = m->partner[i].silent_from_ms + evidence_silence_ms(&m->config) -
-	    m->config.status_interval_ms;
+			   m->config.status_interval_ms;
 	unsigned n = 0;
 
 	for (unsigned k = 0; k < m->config.n_references; k++)
@@ -637,8 +637,8 @@ evidence_ready(struct step *s, unsigned i, int healthy)
 	uint16_t not = RECORD_OBSERVING | RECORD_STOPPING | RECORD_STALLED;
 
 	return server_is_partner(m, i, KIND_STANDARD) && evidence_heard(s, i) &&
-	    r->role == ROLE_STANDBY && (r->flags & want) == want && (r->flags & not) == 0 &&
-	    r->condition != CONDITION_STALE && r->main_id == m->config.server[m->config.self].id;
+	       r->role == ROLE_STANDBY && (r->flags & want) == want && (r->flags & not ) == 0 &&
+	       r->condition != CONDITION_STALE && r->main_id == m->config.server[m->config.self].id;
 }
 
 /* What evidence_before compares. */
@@ -652,8 +652,8 @@ static struct standing
 standing_of(const struct machine *m, unsigned i)
 {
 	const struct status_record *r = &m->partner[i].last;
-	struct standing st = {r->position_epoch, r->position_index, r->priority,
-	    m->config.server[i].name_rank};
+	struct standing st = {
+	    r->position_epoch, r->position_index, r->priority, m->config.server[i].name_rank};
 
 	if (i == m->config.self) {
 		st.epoch = m->has_position ? m->position.epoch : m->persisted.epoch;

@@ -20,9 +20,9 @@ struct step {
 	struct machine *m;
 	struct machine_outputs *out;
 	int64_t now;
-	int changed;	  /* something that other rules look at: evaluate again */
-	int announce;	  /* tell all partners at once */
-	uint32_t answer;  /* tell these partners at once */
+	int changed;	       /* something that other rules look at: evaluate again */
+	int announce;	       /* tell all partners at once */
+	uint32_t answer;       /* tell these partners at once */
 	uint8_t why, why_peer; /* reason of this evaluation */
 	int64_t why_due_ms;    /* when it would act, or MACHINE_NEVER */
 };
@@ -33,7 +33,7 @@ struct step {
  * deadline goes through here, so that no decision is later than the moment that proves it.
  */
 int step_reached(struct step *s, int64_t at_ms);
-int64_t ms_add(int64_t at_ms, int64_t span_ms); /* MACHINE_NEVER stays never */
+int64_t ms_add(int64_t at_ms, int64_t span_ms);			   /* MACHINE_NEVER stays never */
 uint8_t server_of_id(const struct machine_config *c, uint32_t id); /* index or NOBODY */
 int server_is_partner(const struct machine *m, unsigned i, enum server_kind kind);
 int machine_observing(const struct machine *m);
@@ -49,9 +49,9 @@ void evidence_take_link(struct step *s, const struct machine_link *l);
 void evidence_take_icmp(struct step *s, const struct machine_icmp *ic);
 void evidence_take_local(struct step *s, const struct machine_local *l);
 /* The common part of every record; 0 when it is news, -1 when it is to be ignored. */
-int evidence_take_record(struct step *s, unsigned i, unsigned path, unsigned direction,
-    const struct status_record *r);
-void evidence_update(struct step *s); /* verdicts, references, isolation */
+int evidence_take_record(
+    struct step *s, unsigned i, unsigned path, unsigned direction, const struct status_record *r);
+void evidence_update(struct step *s);		/* verdicts, references, isolation */
 int evidence_fresh(struct step *s, unsigned i); /* on a link, within the silence time */
 int evidence_heard(struct step *s, unsigned i); /* ... and since we were last frozen */
 int evidence_majority(const struct machine *m);
@@ -100,16 +100,16 @@ void admin_take(struct step *s, const struct machine_admin *a);
 /* ---- machine_ledger.c */
 struct machine_output *step_emit(struct step *s, enum output_kind kind);
 void step_persist(struct step *s, int durable);
-void step_send(struct step *s, uint32_t mask, enum record_kind kind, uint8_t successor,
-    enum rule reason);
+void step_send(
+    struct step *s, uint32_t mask, enum record_kind kind, uint8_t successor, enum rule reason);
 void step_reply(struct step *s, uint64_t *id, enum ctl_result result, enum rule rule, uint8_t peer);
 int step_alarm(struct step *s, enum rule rule, uint8_t peer, int on);
 void step_why(struct step *s, enum rule rule, uint8_t peer, int64_t due_ms);
-void ledger_add(struct step *s, enum ledger_kind kind, enum rule rule, uint8_t peer,
-    int64_t margin_ms);
+void ledger_add(
+    struct step *s, enum ledger_kind kind, enum rule rule, uint8_t peer, int64_t margin_ms);
 void ledger_finish(struct step *s); /* the reason of the step, when it changed */
-uint64_t step_hook(struct step *s, enum output_kind kind, enum hook_kind hook, enum rule rule,
-    uint8_t peer);
+uint64_t step_hook(
+    struct step *s, enum output_kind kind, enum hook_kind hook, enum rule rule, uint8_t peer);
 uint32_t partner_mask(const struct machine *m);
 
 #endif

@@ -7,11 +7,11 @@
 
 /* What the join phase found out about the standard servers. */
 struct roll_call {
-	uint8_t missing;  /* must be heard and was not, or NOBODY */
-	uint8_t excluded; /* had left or was declared dead, and is not heard */
-	uint8_t handing;  /* is in the middle of a hand-over */
-	uint8_t main;	  /* says that it is main (with an epoch that we cannot follow yet) */
-	uint8_t starting; /* n of partners heard */
+	uint8_t missing;     /* must be heard and was not, or NOBODY */
+	uint8_t excluded;    /* had left or was declared dead, and is not heard */
+	uint8_t handing;     /* is in the middle of a hand-over */
+	uint8_t main;	     /* says that it is main (with an epoch that we cannot follow yet) */
+	uint8_t starting;    /* n of partners heard */
 	uint8_t initialised; /* somebody has had a main */
 };
 
@@ -53,11 +53,12 @@ electable(struct step *s, unsigned i, const struct roll_call *c)
 
 	if (i == m->config.self)
 		return m->config.server[i].kind == KIND_STANDARD && !m->persisted.stale &&
-		    !machine_observing(m) && !m->stopping && !(machine_blank(m) && c->initialised);
+		       !machine_observing(m) && !m->stopping &&
+		       !(machine_blank(m) && c->initialised);
 	return server_is_partner(m, i, KIND_STANDARD) && evidence_heard(s, i) &&
-	    (r->flags & (RECORD_OBSERVING | RECORD_STOPPING)) == 0 &&
-	    r->condition != CONDITION_STALE &&
-	    !((r->flags & RECORD_BLANK) != 0 && c->initialised);
+	       (r->flags & (RECORD_OBSERVING | RECORD_STOPPING)) == 0 &&
+	       r->condition != CONDITION_STALE &&
+	       !((r->flags & RECORD_BLANK) != 0 && c->initialised);
 }
 
 static uint8_t
@@ -128,7 +129,8 @@ static void
 join_after_isolation(struct step *s, uint8_t missing)
 {
 	struct machine *m = s->m;
-	int64_t wait_ms = m->config.hold_ms > m->config.join_ms ? m->config.hold_ms : m->config.join_ms;
+	int64_t wait_ms =
+	    m->config.hold_ms > m->config.join_ms ? m->config.hold_ms : m->config.join_ms;
 	int64_t due_ms = m->refs_from_ms == 0 ? MACHINE_NEVER : m->refs_from_ms + wait_ms;
 
 	if (standby_held(s, missing))

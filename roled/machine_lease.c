@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Mode voters: main holds a lease that a majority of the voters (standard and permanent servers)
- * renews. A lease runs from when its request was *sent*: the holder acts until D = s + L(1 - rho) on
- * its clock and begins to stop at D - 2W - M; a voter supports nobody else for L(1 + rho) on its own
- * clock after it has granted. As long as clocks run at the right rate within rho, the holder has
- * stopped before any other can have a majority. Votes are on disk before they are sent; a voter that
- * restarts waits out the promise that it may have given.
+ * renews. A lease runs from when its request was *sent*: the holder acts until D = s + L(1 - rho)
+ * on its clock and begins to stop at D - 2W - M; a voter supports nobody else for L(1 + rho) on its
+ * own clock after it has granted. As long as clocks run at the right rate within rho, the holder
+ * has stopped before any other can have a majority. Votes are on disk before they are sent; a voter
+ * that restarts waits out the promise that it may have given.
  */
 #include "machine_internal.h"
 
@@ -201,8 +201,7 @@ lease_candidate(struct step *s, enum rule rule, uint8_t peer)
 		role_promote(s, rule, peer, 0);
 	} else if (step_reached(s, m->candidate_ms + c->renew_ms)) {
 		lease_drop(s);
-		m->lease_retry_ms =
-		    s->now + c->renew_ms * (1 + c->server[c->self].name_rank) / 2;
+		m->lease_retry_ms = s->now + c->renew_ms * (1 + c->server[c->self].name_rank) / 2;
 	}
 }
 
@@ -221,7 +220,8 @@ may_grant(const struct machine *m, unsigned i, const struct status_record *r)
 		return ps->voted_for == i;
 	if (m->role == ROLE_MAIN || m->lease_epoch != 0 || m->now_ms < m->promise_until_ms)
 		return 0;
-	return r->position_epoch > epoch || (r->position_epoch == epoch && r->position_index >= index);
+	return r->position_epoch > epoch ||
+	       (r->position_epoch == epoch && r->position_index >= index);
 }
 
 static void
@@ -256,8 +256,9 @@ is_released(const struct machine *m, const struct status_record *r)
 	if (r->kind == RECORD_GOODBYE && (r->flags & RECORD_WAS_MAIN) != 0)
 		return 1;
 	return r->kind != RECORD_GOODBYE && r->role != ROLE_MAIN && r->lease_epoch == 0 &&
-	    r->epoch < m->persisted.voted_epoch && m->partner[m->persisted.voted_for].ask_granted &&
-	    m->persisted.epoch < m->persisted.voted_epoch;
+	       r->epoch < m->persisted.voted_epoch &&
+	       m->partner[m->persisted.voted_for].ask_granted &&
+	       m->persisted.epoch < m->persisted.voted_epoch;
 }
 
 /* Requests and grants in a record. */
@@ -295,7 +296,8 @@ lease_fill(const struct machine *m, int64_t now_ms, unsigned i, struct status_re
 		r->lease_epoch = m->lease_epoch;
 		r->lease_sent_ms = m->lease_sent_ms;
 	}
-	if (p->ask_granted && m->persisted.voted_for == i && m->persisted.voted_epoch == p->ask_epoch) {
+	if (p->ask_granted && m->persisted.voted_for == i &&
+	    m->persisted.voted_epoch == p->ask_epoch) {
 		r->grant_epoch = p->ask_epoch;
 		r->grant_echo_ms = p->ask_sent_ms;
 	}

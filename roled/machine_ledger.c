@@ -71,8 +71,7 @@ partner_mask(const struct machine *m)
 
 /* A record to every partner of the mask. */
 void
-step_send(
-    struct step *s, uint32_t mask, enum record_kind kind, uint8_t successor, enum rule reason)
+step_send(struct step *s, uint32_t mask, enum record_kind kind, uint8_t successor, enum rule reason)
 {
 	struct machine_output *o;
 
@@ -161,8 +160,7 @@ ledger_fill_partner(const struct machine *m, struct ledger_entry *e, unsigned i)
 
 /* An entry with the evidence of this moment. */
 void
-ledger_add(
-    struct step *s, enum ledger_kind kind, enum rule rule, uint8_t peer, int64_t margin_ms)
+ledger_add(struct step *s, enum ledger_kind kind, enum rule rule, uint8_t peer, int64_t margin_ms)
 {
 	struct machine *m = s->m;
 	struct ledger_entry *e = &step_emit(s, OUT_LEDGER)->u.ledger;

@@ -13,7 +13,8 @@
 
 #define PAUSE_MAX_MS (INT64_C(7) * 24 * 3600 * 1000)
 
-/* How long a consent is good: for the standby, and for main, whose clock may run at another rate. */
+/* How long a consent is good: for the standby, and for main, whose clock may run at another rate.
+ */
 static int64_t
 consent_ms(const struct machine_config *c, int as_main)
 {
@@ -469,8 +470,8 @@ admin_promote(struct step *s, const struct machine_admin *a)
 	enum rule refusal = promote_refusal(s, a->server, &peer);
 
 	if (refusal != RULE_NONE) {
-		step_reply(s, &id, refusal == RULE_BAD_COMMAND ? CTL_BAD : CTL_REFUSED, refusal,
-		    peer);
+		step_reply(
+		    s, &id, refusal == RULE_BAD_COMMAND ? CTL_BAD : CTL_REFUSED, refusal, peer);
 		return;
 	}
 	other = unconfirmed(s, a->server);

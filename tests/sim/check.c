@@ -176,7 +176,7 @@ static int
 commanded(enum rule rule)
 {
 	return rule == RULE_TAKEOVER_SWITCHOVER || rule == RULE_TAKE_BACK ||
-	    rule == RULE_TAKEOVER_CONFIRMED;
+	       rule == RULE_TAKEOVER_CONFIRMED;
 }
 
 /* A take-over because of silence needs references that could really be reached. */
@@ -235,7 +235,8 @@ check_promotion(unsigned i, uint64_t epoch, enum rule rule, uint8_t peer)
 		fail("%u was promoted in a paused group by %s", i, rule_name(rule));
 	if (rule == RULE_TAKEOVER_UNREACHABLE && w.mode == ARB_REFERENCES)
 		check_references(i);
-	if (w.mode == ARB_MANUAL && (rule == RULE_TAKEOVER_UNREACHABLE || rule == RULE_TAKEOVER_OFFLINE))
+	if (w.mode == ARB_MANUAL &&
+	    (rule == RULE_TAKEOVER_UNREACHABLE || rule == RULE_TAKEOVER_OFFLINE))
 		fail("manual: %u took over because of silence", i);
 	for (unsigned k = 0; k < w.n_promotions; k++) {
 		const struct promotion *p = &w.promotion[k];
@@ -273,8 +274,8 @@ note_links(void)
 			for (unsigned p = 0; p < w.n_paths && a != b; p++) {
 				const struct tcp *t = &w.tcp[a][b][p];
 
-				note("link %u to %u path %u: state %u, open %u %u, dialing %u", a, b,
-				    p, t->state, t->open[0], t->open[1], t->dialing);
+				note("link %u to %u path %u: state %u, open %u %u, dialing %u", a,
+				    b, p, t->state, t->open[0], t->open[1], t->dialing);
 			}
 }
 

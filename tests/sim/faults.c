@@ -362,8 +362,8 @@ fault_reload(void)
 }
 
 /*
- * The operator, when nothing goes by itself: looks whether anybody acts as main, and if not, and the
- * server that is not there is really dead, confirms it to a server that is.
+ * The operator, when nothing goes by itself: looks whether anybody acts as main, and if not, and
+ * the server that is not there is really dead, confirms it to a server that is.
  */
 void
 operator_look(void)

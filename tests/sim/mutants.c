@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Does the simulator find bugs? Each bug of mutants.txt is switched on in a copy of the role machine;
- * scenarios and seeds run until one of them fails. A bug that lives through all of them fails the
- * test. usage: mutants [NAME]
+ * Does the simulator find bugs? Each bug of mutants.txt is switched on in a copy of the role
+ * machine; scenarios and seeds run until one of them fails. A bug that lives through all of them
+ * fails the test. usage: mutants [NAME]
  */
 #include "sim.h"
 

@@ -89,8 +89,8 @@ choose_group(uint64_t seed)
 	w.n = w.mode == ARB_VOTERS ? 3 + (unsigned)(rnd() % 3) : rnd_chance(60) ? 2 : 3 + rnd() % 2;
 	for (unsigned i = 2; i < w.n; i++)
 		w.kind[i] = w.mode == ARB_VOTERS || rnd_chance(50) ? KIND_STANDARD
-		    : rnd_chance(60)				     ? KIND_PERMANENT
-								     : KIND_DMZ;
+			    : rnd_chance(60)			   ? KIND_PERMANENT
+								   : KIND_DMZ;
 	if (w.mode == ARB_VOTERS && w.n > 3)
 		w.kind[w.n - 1] = rnd_chance(50) ? KIND_DMZ : KIND_PERMANENT;
 	w.n_refs = w.mode == ARB_REFERENCES ? 1 + (unsigned)(rnd() % REFS) : (unsigned)(rnd() % 2);
@@ -157,15 +157,21 @@ queue_us(int64_t now_us)
 	return (now_us / (20 * MS) + 1) * 20 * MS;
 }
 
-/* Whether the event is for a process that is frozen, and waits in its queue; nothing overtakes it. */
+/* Whether the event is for a process that is frozen, and waits in its queue; nothing overtakes it.
+ */
 static int
 must_wait(const struct event *e)
 {
-	static const uint8_t waits[EV_MAX] = {[EV_TICK] = 1, [EV_RECORD] = 1, [EV_LINK] = 1,
-	    [EV_FIN] = 1, [EV_DIAL] = 1, [EV_SYN] = 1, [EV_SHAKE] = 1, [EV_RESULT] = 1};
+	static const uint8_t waits[EV_MAX] = {[EV_TICK] = 1,
+	    [EV_RECORD] = 1,
+	    [EV_LINK] = 1,
+	    [EV_FIN] = 1,
+	    [EV_DIAL] = 1,
+	    [EV_SYN] = 1,
+	    [EV_SHAKE] = 1,
+	    [EV_RESULT] = 1};
 
-	return waits[e->kind] &&
-	    (w.server[e->a].frozen || w.now_us < w.server[e->a].drain_us);
+	return waits[e->kind] && (w.server[e->a].frozen || w.now_us < w.server[e->a].drain_us);
 }
 
 /* In the first half minute nothing goes wrong: one main, once. */
@@ -200,8 +206,7 @@ run_until(int64_t until_us, void (*before)(void))
 		watchdogs();
 		if (must_wait(&e))
 			/* as roled: what waits is read before a timer is looked at */
-			event_again(&e,
-			    queue_us(w.now_us) + (e.kind == EV_TICK));
+			event_again(&e, queue_us(w.now_us) + (e.kind == EV_TICK));
 		else
 			dispatch(&e);
 	}

@@ -17,8 +17,8 @@ struct scenario {
 	int64_t min_ms, max_ms; /* after the fault */
 	uint8_t why_server;	/* whose reason is looked at in the end, or NOBODY */
 	enum rule why;
-	int64_t run_ms;	  /* looked at for so long */
-	uint8_t changes;  /* of roles altogether; 0: do not care */
+	int64_t run_ms;	 /* looked at for so long */
+	uint8_t changes; /* of roles altogether; 0: do not care */
 };
 
 static const struct scenario *now_running;
@@ -140,7 +140,8 @@ isolate_standby(void)
 	isolate(1);
 }
 
-/* The cable of the standby is out, and is put back: the references answer before main is dialled. */
+/* The cable of the standby is out, and is put back: the references answer before main is dialled.
+ */
 static void
 isolate_standby_and_heal(void)
 {
@@ -240,7 +241,8 @@ restart_children(void)
 	}
 }
 
-/* A port that was rejected from here, and then a child that restarts over there: FIN and a refusal. */
+/* A port that was rejected from here, and then a child that restarts over there: FIN and a refusal.
+ */
 static void
 reject_one_way_and_restart(void)
 {
@@ -620,8 +622,8 @@ minority_is_cut(void)
 
 static const struct scenario scenarios[] = {
     {"nothing at all", REFERENCES, 2, SLOW, 1, nothing, NO_CHANGE, 1, RULE_MAIN_HEALTHY, 60000, 0},
-    {"main's guard SIGKILLed", REFERENCES, 2, SLOW, 1, kill_guard, 1, RULE_TAKEOVER_PROGRAM_DEAD,
-	0, 5, NO_REASON, 30000, 1},
+    {"main's guard SIGKILLed", REFERENCES, 2, SLOW, 1, kill_guard, 1, RULE_TAKEOVER_PROGRAM_DEAD, 0,
+	5, NO_REASON, 30000, 1},
     {"main's guard SIGKILLed, two paths", REFERENCES, 2, SLOW, 2, kill_guard, 1,
 	RULE_TAKEOVER_PROGRAM_DEAD, 0, 5, NO_REASON, 30000, 1},
     {"main's guard SIGKILLed, manual", MANUAL, 2, SLOW, 1, kill_guard, 1,
@@ -630,8 +632,8 @@ static const struct scenario scenarios[] = {
 	RULE_TAKEOVER_GUARD_DEAD, 0, 3, NO_REASON, 30000, 1},
     {"main stopped in order", REFERENCES, 2, SLOW, 1, stop_main, 1, RULE_TAKEOVER_SWITCHOVER, 0,
 	100, NO_REASON, 800, 2},
-    {"main stopped in order, manual", MANUAL, 2, SLOW, 1, stop_main, 1, RULE_TAKEOVER_SWITCHOVER,
-	0, 100, NO_REASON, 800, 2},
+    {"main stopped in order, manual", MANUAL, 2, SLOW, 1, stop_main, 1, RULE_TAKEOVER_SWITCHOVER, 0,
+	100, NO_REASON, 800, 2},
     {"standby stopped in order", REFERENCES, 2, SLOW, 1, stop_standby, NO_CHANGE, 0,
 	RULE_MAIN_ALONE, 800, 0},
     {"switchover", REFERENCES, 2, SLOW, 1, switchover, 1, RULE_TAKEOVER_SWITCHOVER, 0, 100, 0,
@@ -646,12 +648,12 @@ static const struct scenario scenarios[] = {
 	RULE_TAKE_BACK, 5900, 6400, 1, RULE_WAIT_OPERATOR, 20000, 2},
     {"main's power off", REFERENCES, 2, SLOW, 1, power_off, 1, RULE_TAKEOVER_UNREACHABLE, 5400,
 	7100, NO_REASON, 30000, 1},
-    {"main's power off, 20 ms x 3", REFERENCES, 2, FAST, 1, power_off, 1,
-	RULE_TAKEOVER_UNREACHABLE, 79, 125, NO_REASON, 5000, 1},
+    {"main's power off, 20 ms x 3", REFERENCES, 2, FAST, 1, power_off, 1, RULE_TAKEOVER_UNREACHABLE,
+	79, 125, NO_REASON, 5000, 1},
     {"main's power off, manual", MANUAL, 2, SLOW, 1, power_off, NO_CHANGE, 1, RULE_WAIT_OPERATOR,
 	60000, 0},
-    {"main's power off, voters", VOTERS, 3, SLOW, 1, power_off, 1, RULE_TAKEOVER_LEASE, 9000,
-	14500, NO_REASON, 30000, 1},
+    {"main's power off, voters", VOTERS, 3, SLOW, 1, power_off, 1, RULE_TAKEOVER_LEASE, 9000, 14500,
+	NO_REASON, 30000, 1},
     {"main's power off, triple", REFERENCES, 3, SLOW, 1, power_off, 1, RULE_TAKEOVER_UNREACHABLE,
 	5400, 7100, 2, RULE_MAIN_HEALTHY, 30000, 1},
     {"main's guard SIGKILLed, triple", MANUAL, 3, SLOW, 1, kill_guard, 1,
@@ -674,43 +676,42 @@ static const struct scenario scenarios[] = {
 	7100, 0, RULE_WAIT_PARTNER_MAY_BE_MAIN, 60000, 2},
     {"main's cable out and in again", REFERENCES, 2, SLOW, 1, isolate_main_and_heal, 1,
 	RULE_TAKEOVER_UNREACHABLE, 5400, 7100, 0, RULE_MAIN_HEALTHY, 40000, 2},
-    {"main's cable out, manual", MANUAL, 2, SLOW, 1, isolate_main, NO_CHANGE, 1,
-	RULE_WAIT_OPERATOR, 60000, 0},
+    {"main's cable out, manual", MANUAL, 2, SLOW, 1, isolate_main, NO_CHANGE, 1, RULE_WAIT_OPERATOR,
+	60000, 0},
     {"path between both dead, references seen", REFERENCES, 2, SLOW, 1, cut_pair, 1,
 	RULE_TAKEOVER_UNREACHABLE, 5400, 7100, NO_REASON, 30000, 1},
     {"path between both dead for 20 s", REFERENCES, 2, SLOW, 1, cut_pair_and_heal, 1,
 	RULE_TAKEOVER_UNREACHABLE, 5400, 7100, 0, RULE_MAIN_HEALTHY, 40000, 2},
-    {"one of two paths dead", REFERENCES, 2, SLOW, 2, cut_one_path, NO_CHANGE, 1,
-	RULE_MAIN_HEALTHY, 60000, 0},
+    {"one of two paths dead", REFERENCES, 2, SLOW, 2, cut_one_path, NO_CHANGE, 1, RULE_MAIN_HEALTHY,
+	60000, 0},
     {"path between two of three dead", REFERENCES, 3, SLOW, 1, main_path_dies, NO_CHANGE, 1,
 	RULE_WAIT_WITNESS, 60000, 0},
-    {"ICMP blocked", REFERENCES, 2, SLOW, 1, block_icmp, NO_CHANGE, 1, RULE_MAIN_HEALTHY, 60000,
-	0},
+    {"ICMP blocked", REFERENCES, 2, SLOW, 1, block_icmp, NO_CHANGE, 1, RULE_MAIN_HEALTHY, 60000, 0},
     {"5481 dropped both ways", REFERENCES, 2, SLOW, 1, drop_port, 1, RULE_TAKEOVER_OFFLINE, 4400,
 	5700, NO_REASON, 30000, 1},
-    {"5481 rejected both ways", REFERENCES, 2, SLOW, 1, reject_port, 1, RULE_TAKEOVER_OFFLINE,
-	4400, 5700, NO_REASON, 30000, 1},
+    {"5481 rejected both ways", REFERENCES, 2, SLOW, 1, reject_port, 1, RULE_TAKEOVER_OFFLINE, 4400,
+	5700, NO_REASON, 30000, 1},
     {"5481 rejected both ways, manual", MANUAL, 2, SLOW, 1, reject_port, NO_CHANGE, 1,
 	RULE_WAIT_OPERATOR, 60000, 0},
-    {"5481 dropped one way", REFERENCES, 2, SLOW, 1, drop_one_way, NO_CHANGE, 1,
-	RULE_MAIN_HEALTHY, 60000, 0},
+    {"5481 dropped one way", REFERENCES, 2, SLOW, 1, drop_one_way, NO_CHANGE, 1, RULE_MAIN_HEALTHY,
+	60000, 0},
     {"5481 rejected one way, then netd of main restarts", REFERENCES, 2, SLOW, 1,
 	reject_one_way_and_restart, NO_CHANGE, 1, RULE_MAIN_HEALTHY, 30000, 0},
-    {"references down", REFERENCES, 2, SLOW, 1, references_down, NO_CHANGE, 0, RULE_MAIN_OK,
-	60000, 0},
+    {"references down", REFERENCES, 2, SLOW, 1, references_down, NO_CHANGE, 0, RULE_MAIN_OK, 60000,
+	0},
     {"standby dead, then references down and back", REFERENCES, 2, SLOW, 1,
 	standby_dead_then_references, 0, RULE_RESUMED_CONNECTED, 60000, 70000, 0, RULE_MAIN_ALONE,
 	90000, 2},
     {"each child of both killed alone", REFERENCES, 2, SLOW, 1, restart_children, NO_CHANGE, 1,
 	RULE_MAIN_HEALTHY, 60000, 0},
-    {"power cut of both", REFERENCES, 2, SLOW, 1, both_power_cycle, 0, RULE_ELECTED, 5000, 6000,
+    {"power cut of both", REFERENCES, 2, SLOW, 1, both_power_cycle, 0, RULE_ELECTED, 5000, 6000, 1,
+	RULE_MAIN_HEALTHY, 30000, 3},
+    {"power cut of both, manual", MANUAL, 2, SLOW, 1, both_power_cycle, 0, RULE_ELECTED, 5000, 6000,
 	1, RULE_MAIN_HEALTHY, 30000, 3},
-    {"power cut of both, manual", MANUAL, 2, SLOW, 1, both_power_cycle, 0, RULE_ELECTED, 5000,
-	6000, 1, RULE_MAIN_HEALTHY, 30000, 3},
     {"power cut of both, main returns alone", REFERENCES, 2, SLOW, 1, both_crash_main_returns,
 	NOBODY, RULE_NONE, 0, 0, 0, RULE_JOIN_WAIT_PARTNER, 60000, 1},
-    {"orderly stop of both, main returns alone", REFERENCES, 2, SLOW, 1,
-	orderly_stop_main_returns, 0, RULE_LONE_START, 5000, 11000, 0, RULE_MAIN_ALONE, 30000, 2},
+    {"orderly stop of both, main returns alone", REFERENCES, 2, SLOW, 1, orderly_stop_main_returns,
+	0, RULE_LONE_START, 5000, 11000, 0, RULE_MAIN_ALONE, 30000, 2},
     {"main dead, operator confirms", MANUAL, 2, SLOW, 1, operator_promotes, 1,
 	RULE_TAKEOVER_CONFIRMED, 10000, 10001, 1, RULE_MAIN_ALONE, 30000, 1},
     {"main alive, operator is wrong", MANUAL, 2, SLOW, 1, operator_is_wrong, NO_CHANGE, 1,
@@ -733,8 +734,8 @@ static const struct scenario scenarios[] = {
 	17400, 19100, NO_REASON, 30000, 1},
     {"triple, standbys do not hear each other, main killed", MANUAL, 3, SLOW, 1, heir_is_deaf, 1,
 	RULE_TAKEOVER_PROGRAM_DEAD, 10000, 10005, 2, RULE_WAIT_RIVAL, 30000, 1},
-    {"main reconfigured as permanent", REFERENCES, 3, SLOW, 1, become_permanent, 1, RULE_ELECTED,
-	0, 100, 0, RULE_FOLLOWER, 30000, 2},
+    {"main reconfigured as permanent", REFERENCES, 3, SLOW, 1, become_permanent, 1, RULE_ELECTED, 0,
+	100, 0, RULE_FOLLOWER, 30000, 2},
     {"one path rejected, netd of main restarts", REFERENCES, 2, SLOW, 2,
 	reject_one_path_and_restart, NO_CHANGE, 1, RULE_MAIN_HEALTHY, 30000, 0},
     {"netd of main away for 5.5 s (grace 6 s)", REFERENCES, 2, SLOW, 1, slow_restart, NO_CHANGE, 1,
@@ -747,10 +748,10 @@ static const struct scenario scenarios[] = {
 	NO_CHANGE, 1, RULE_WAIT_REFERENCES, 5000, 0},
     {"records from before a switchover come late", REFERENCES, 2, SLOW, 2, late_path, 1,
 	RULE_TAKEOVER_SWITCHOVER, 900, 1000, 0, RULE_MAIN_HEALTHY, 20000, 2},
-    {"heir of an ordered stop crashes, returns alone", REFERENCES, 2, SLOW, 1,
-	crashed_heir_returns, NOBODY, RULE_NONE, 0, 0, 1, RULE_JOIN_WAIT_PARTNER, 60000, 1},
-    {"power cut of both, the first one only observes", REFERENCES, 2, SLOW, 1,
-	observer_comes_first, 1, RULE_ELECTED, 5000, 6000, 0, RULE_MAIN_HEALTHY, 30000, 3},
+    {"heir of an ordered stop crashes, returns alone", REFERENCES, 2, SLOW, 1, crashed_heir_returns,
+	NOBODY, RULE_NONE, 0, 0, 1, RULE_JOIN_WAIT_PARTNER, 60000, 1},
+    {"power cut of both, the first one only observes", REFERENCES, 2, SLOW, 1, observer_comes_first,
+	1, RULE_ELECTED, 5000, 6000, 0, RULE_MAIN_HEALTHY, 30000, 3},
     {"switchover, the target's roled restarts in it", REFERENCES, 2, SLOW, 1,
 	switchover_target_restarts, 0, RULE_TAKE_BACK, 200, 1000, 1, RULE_MAIN_HEALTHY, 20000, 2},
     {"switchover, the goodbye comes too late", MANUAL, 2, SLOW, 1, switchover_goodbye_is_late, 0,
@@ -762,10 +763,10 @@ static const struct scenario scenarios[] = {
 	RULE_MAIN_HEALTHY, 40000, 3},
     {"main dead, operator names a live standby", MANUAL, 3, SLOW, 1, operator_names_another,
 	NO_CHANGE, 1, RULE_WAIT_OPERATOR, 30000, 0},
-    {"nobody is main, operator names a live server", MANUAL, 2, SLOW, 1,
-	operator_names_a_live_one, NOBODY, RULE_NONE, 0, 0, 1, RULE_WAIT_PAUSED, 30000, 2},
-    {"main's last voter restarts", VOTERS, 3, SLOW, 1, voter_restarts, 1, RULE_ELECTED,
-	40000, 50000, NO_REASON, 30000, 2},
+    {"nobody is main, operator names a live server", MANUAL, 2, SLOW, 1, operator_names_a_live_one,
+	NOBODY, RULE_NONE, 0, 0, 1, RULE_WAIT_PAUSED, 30000, 2},
+    {"main's last voter restarts", VOTERS, 3, SLOW, 1, voter_restarts, 1, RULE_ELECTED, 40000,
+	50000, NO_REASON, 30000, 2},
     {"voters: the newest data only observes", VOTERS, 3, SLOW, 1, newest_data_observes, NO_CHANGE,
 	1, RULE_WAIT_VOTERS, 60000, 0},
     {"main cut off from two voters", VOTERS, 3, SLOW, 1, minority_is_cut, 1, RULE_TAKEOVER_LEASE,
@@ -807,8 +808,9 @@ expect(const struct scenario *s, int64_t from_us)
 	else if (s->who != NOBODY && (c->server != s->who || c->rule != s->rule))
 		fail("%u became main by %s", c->server, rule_name(c->rule));
 	else if (s->who != NOBODY &&
-	    ((c->at_us - from_us) / MS < s->min_ms || (c->at_us - from_us) / MS > s->max_ms))
-		fail("%u became main after %lld ms", c->server, (long long)(c->at_us - from_us) / 1000);
+		 ((c->at_us - from_us) / MS < s->min_ms || (c->at_us - from_us) / MS > s->max_ms))
+		fail("%u became main after %lld ms", c->server,
+		    (long long)(c->at_us - from_us) / 1000);
 	else if (s->changes != 0 && changes != s->changes)
 		fail("%u changes of role", changes);
 	else if (s->why_server != NOBODY && w.server[s->why_server].machine.why != s->why)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * One server around its role machine: clock, supervisor, netd, icmpd, roled, hooks, state file. Does
- * with the outputs what roled does with them.
+ * One server around its role machine: clock, supervisor, netd, icmpd, roled, hooks, state file.
+ * Does with the outputs what roled does with them.
  */
 #include "sim.h"
 
@@ -51,8 +51,8 @@ become(unsigned i, const struct machine_output *o)
 	    (unsigned long long)o->u.become.epoch, rule_name(o->u.become.rule), o->u.become.peer);
 	w.n_becomes++;
 	if (w.n_changes < CHANGES)
-		w.change[w.n_changes++] = (struct change){
-		    (uint8_t)i, o->u.become.role, o->u.become.rule, w.now_us};
+		w.change[w.n_changes++] =
+		    (struct change){(uint8_t)i, o->u.become.role, o->u.become.rule, w.now_us};
 	if (o->u.become.role == ROLE_MAIN)
 		check_promotion(
 		    i, o->u.become.epoch, (enum rule)o->u.become.rule, o->u.become.peer);
@@ -105,8 +105,8 @@ ledger(unsigned i, const struct ledger_entry *e)
 	if (trace)
 		note("%u %s: %s (%d) %s/%s refs %u/%u margin %lld", i,
 		    e->kind == LEDGER_DECISION	    ? "DECIDES"
-			: e->kind == LEDGER_NO_DECISION ? "waits"
-							: "sees",
+		    : e->kind == LEDGER_NO_DECISION ? "waits"
+						    : "sees",
 		    rule_name(e->rule), e->peer, role_name(e->role), condition_name(e->condition),
 		    e->refs_seen, e->refs_total,
 		    e->margin_ms == MACHINE_NEVER ? -1LL : (long long)e->margin_ms);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * The simulator: sim [--scenarios] [--seed N] [--seeds FIRST COUNT] [--trace]
- * [--mode references|manual|voters] [--rules]. Without options, as in "make check": all scenarios and
- * some hundred seeds. A failed seed is printed with the command that tells its story.
+ * [--mode references|manual|voters] [--rules]. Without options, as in "make check": all scenarios
+ * and some hundred seeds. A failed seed is printed with the command that tells its story.
  */
 #include "sim.h"
 
@@ -51,8 +51,9 @@ main(int argc, char **argv)
 			scenarios = 1;
 			count = 0;
 		} else {
-			fprintf(stderr, "usage: sim [--scenarios] [--seed N | --seeds FIRST COUNT] [--trace] "
-					"[--mode references|manual|voters] [--rules]\n");
+			fprintf(stderr,
+			    "usage: sim [--scenarios] [--seed N | --seeds FIRST COUNT] [--trace] "
+			    "[--mode references|manual|voters] [--rules]\n");
 			return 2;
 		}
 	}
@@ -72,6 +73,7 @@ main(int argc, char **argv)
 	}
 	if (rules)
 		print_rules(reached);
-	printf("%llu seeds, %llu failures\n", (unsigned long long)count, (unsigned long long)failed);
+	printf(
+	    "%llu seeds, %llu failures\n", (unsigned long long)count, (unsigned long long)failed);
 	return failed != 0;
 }

@@ -23,7 +23,7 @@ enum {
 	SERVERS = 5,
 	PATHS = MACHINE_PATHS,
 	REFS = 3,
-	HELD = 40,	 /* records that wait for a cut path, per side of a link */
+	HELD = 40, /* records that wait for a cut path, per side of a link */
 	EVENTS = 32768,
 	PROMOTIONS = 4096,
 	CHANGES = 64,
@@ -39,20 +39,20 @@ int rnd_chance(unsigned percent);
 
 /* ---- events */
 enum event_kind {
-	EV_TICK,     /* server a: a timer; gen */
-	EV_RECORD,   /* to server a from b over a link */
-	EV_RETRY,    /* records held back on a link side are sent again */
-	EV_LINK,     /* link event for server a about partner b */
-	EV_FIN,	     /* the other end of a link closed it */
-	EV_DIAL,     /* server a dials b */
-	EV_SYN,	     /* outcome of a dial */
-	EV_SHAKE,    /* outcome of a handshake */
-	EV_PING,     /* server a pings everybody */
-	EV_PONG,     /* an answer */
-	EV_RESULT,   /* a hook of server a ended */
-	EV_LIFE,     /* something starts again on server a: what */
-	EV_FAULT,    /* the next thing goes wrong */
-	EV_HEAL,     /* a fault of the network ends: what */
+	EV_TICK,   /* server a: a timer; gen */
+	EV_RECORD, /* to server a from b over a link */
+	EV_RETRY,  /* records held back on a link side are sent again */
+	EV_LINK,   /* link event for server a about partner b */
+	EV_FIN,	   /* the other end of a link closed it */
+	EV_DIAL,   /* server a dials b */
+	EV_SYN,	   /* outcome of a dial */
+	EV_SHAKE,  /* outcome of a handshake */
+	EV_PING,   /* server a pings everybody */
+	EV_PONG,   /* an answer */
+	EV_RESULT, /* a hook of server a ended */
+	EV_LIFE,   /* something starts again on server a: what */
+	EV_FAULT,  /* the next thing goes wrong */
+	EV_HEAL,   /* a fault of the network ends: what */
 	EV_MAX
 };
 
@@ -72,9 +72,9 @@ enum link_state { L_DOWN, L_SYN, L_SHAKE, L_UP };
 /* One TCP connection: a dials b over a path. */
 struct tcp {
 	uint8_t state;
-	uint32_t gen;	     /* a new connection has another one: what belonged to the old is lost */
-	uint8_t open[2];     /* this side thinks that it is there */
-	uint8_t told[2];     /* ... and its machine was told LINK_UP */
+	uint32_t gen;	 /* a new connection has another one: what belonged to the old is lost */
+	uint8_t open[2]; /* this side thinks that it is there */
+	uint8_t told[2]; /* ... and its machine was told LINK_UP */
 	int64_t ready_us[2]; /* records to that side arrive in order */
 	int64_t heard_us[2]; /* last record on that side */
 	uint8_t retrying[2];
@@ -91,18 +91,18 @@ struct server {
 	struct machine_persisted disk;
 	struct machine_config config;
 	uint8_t host, guard, roled, netd, icmpd; /* what is alive */
-	uint8_t frozen;	     /* 1 the guard (SIGSTOP), 2 the whole host */
-	uint8_t acting;	     /* its service works as main */
+	uint8_t frozen;				 /* 1 the guard (SIGSTOP), 2 the whole host */
+	uint8_t acting;				 /* its service works as main */
 	uint8_t hook_fails, hook_hangs;
 	uint8_t operator_epoch;
-	int64_t drain_us;    /* after a freeze: what waited is read first */
+	int64_t drain_us; /* after a freeze: what waited is read first */
 	int64_t acting_us;
 	int64_t offset_ms, ppm; /* of its clock */
 	uint64_t instance;
 	uint32_t tick_gen;
-	int64_t upset_us;    /* last time it was not all there */
-	int64_t lonely_us;   /* sees neither references nor partners since; 0 it does */
-	int64_t paused_us;   /* end of a pause known here */
+	int64_t upset_us;     /* last time it was not all there */
+	int64_t lonely_us;    /* sees neither references nor partners since; 0 it does */
+	int64_t paused_us;    /* end of a pause known here */
 	int64_t ref_us[REFS]; /* a reference could be reached last */
 	uint64_t disk_epoch;
 };
@@ -125,20 +125,20 @@ struct world {
 	uint8_t fast, quiet_run, observing, stale;
 	struct server server[SERVERS];
 	struct tcp tcp[SERVERS][SERVERS][PATHS];
-	uint8_t cut[SERVERS][SERVERS][PATHS]; /* packets from a to b are lost */
+	uint8_t cut[SERVERS][SERVERS][PATHS];  /* packets from a to b are lost */
 	uint8_t port[SERVERS][SERVERS][PATHS]; /* enum block: 5481 from a to b */
 	uint8_t ref_cut[SERVERS][REFS];
 	uint8_t icmp_cut[SERVERS][SERVERS];
-	unsigned loss;	  /* percent */
-	int64_t delay_us; /* one way */
+	unsigned loss;			     /* percent */
+	int64_t delay_us;		     /* one way */
 	int64_t excuse_us[SERVERS][SERVERS]; /* two mains had an excuse last */
-	int64_t reject_us, fin_us; /* a firewall began to refuse, a process ended */
+	int64_t reject_us, fin_us;	     /* a firewall began to refuse, a process ended */
 	unsigned n_faults, n_becomes;
 	unsigned n_promotions;
 	struct promotion promotion[PROMOTIONS];
 	uint32_t reached[RULE_MAX]; /* rules seen: coverage */
 	unsigned n_changes;
-	struct change change[CHANGES]; /* of roles, the first ones */
+	struct change change[CHANGES];	 /* of roles, the first ones */
 	int64_t ok_us[SERVERS][SERVERS]; /* all is well between two since; 0 it is not */
 	uint8_t scripted;
 	char failure[256];
@@ -194,8 +194,19 @@ int run_seed(uint64_t seed); /* 0, or -1 and w.failure */
 unsigned run_scenarios(int quiet); /* 0 a table, 1 failures, 2 up to the first; how many failed */
 
 /* ---- faults.c */
-enum life { LIFE_HOST, LIFE_GUARD, LIFE_ROLED, LIFE_NETD, LIFE_ICMPD, LIFE_THAW, LIFE_HEALTHY, LIFE_HOOK,
-	LIFE_STOPPED, LIFE_DEAD, LIFE_RESUME };
+enum life {
+	LIFE_HOST,
+	LIFE_GUARD,
+	LIFE_ROLED,
+	LIFE_NETD,
+	LIFE_ICMPD,
+	LIFE_THAW,
+	LIFE_HEALTHY,
+	LIFE_HOOK,
+	LIFE_STOPPED,
+	LIFE_DEAD,
+	LIFE_RESUME
+};
 void fault_event(void);
 void life_event(struct event *e);
 void heal_event(struct event *e);

@@ -258,9 +258,9 @@ link_ends(unsigned a, unsigned b, unsigned path, unsigned side, enum link_close 
 }
 
 /*
- * The dialer closes: the slot is free for its next dial at once. The other side is told in order when
- * packets get there; else it stays half-open until something new comes. said: a last record says that
- * it is on purpose.
+ * The dialer closes: the slot is free for its next dial at once. The other side is told in order
+ * when packets get there; else it stays half-open until something new comes. said: a last record
+ * says that it is on purpose.
  */
 static void
 dialer_closes(unsigned a, unsigned b, unsigned path, int fin, int said)
@@ -411,7 +411,8 @@ syn_outcome(struct event *e)
 	o->gen = e->gen;
 }
 
-/* The handshake needs netd and roled over there; without them it is silent, without a guard it ends. */
+/* The handshake needs netd and roled over there; without them it is silent, without a guard it
+ * ends. */
 static void
 shake_outcome(struct event *e)
 {
