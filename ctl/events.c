@@ -28,7 +28,7 @@ print_line(const struct ctl_event *e)
 {
 	char when[32];
 
-	printf("%" PRIu64 "  %s.%03d  %s  %s\n", e->sequence,
+	printf("%4" PRIu64 "  %s.%03d  %s  %s\n", e->sequence,
 	    wall_text(e->wall_ms, when, sizeof(when)), (int)(e->wall_ms % 1000), e->rule, e->text);
 }
 
@@ -159,7 +159,7 @@ print_event(const struct ctl_event *e)
 	if (e->references_total > 0)
 		printf(
 		    "  reference hosts seen: %u of %u\n", e->references_seen, e->references_total);
-	if (e->margin_ms != INT64_MIN)
+	if (e->margin_ms != INT64_MIN && e->margin_ms != 0)
 		printf("  margin: %s%s\n", e->margin_ms < 0 ? "-" : "",
 		    units_format_age(e->margin_ms < 0 ? -e->margin_ms : e->margin_ms, margin));
 	if (e->n_evidence > 0)
@@ -184,10 +184,11 @@ print_now(const struct answer *status)
 {
 	char age[UNITS_TEXT], boot[17];
 
-	printf("%s is %s, %s, epoch %" PRIu64 ", for %s%s%s\n", status->self.name,
-	    status->self.role, status->self.condition, status->self.epoch,
-	    age_text(status->self.role_age_ms, age), status->self.note[0] != '\0' ? ": " : "",
-	    status->self.note);
+	printf("%s is %s, %s, epoch %" PRIu64, status->self.name, status->self.role,
+	    status->self.condition, status->self.epoch);
+	if (status->self.role_age_ms >= 0)
+		printf(", for %s", age_text(status->self.role_age_ms, age));
+	printf("%s%s\n", status->self.note[0] != '\0' ? ": " : "", status->self.note);
 	printf("answer: %s old, boot id %s\n", age_text(answer_age_ms(status), age),
 	    hex_u64(status->self.boot_id, boot));
 }

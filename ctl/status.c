@@ -37,7 +37,7 @@ print_notes(const struct ctl_self *s)
 		printf("  DEGRADED: started with --allow-degraded, a layer of the sandbox is "
 		       "missing\n");
 	if (s->hold_left_ms >= 0)
-		printf("  takes over in %s if nothing changes\n", age_text(s->hold_left_ms, age));
+		printf("  decides again in %s if nothing changes\n", age_text(s->hold_left_ms, age));
 	if (s->reload_age_ms >= 0 && s->reload_result != RELOAD_DONE &&
 	    s->reload_result != RELOAD_UNCHANGED)
 		printf("  LAST RELOAD (%s ago): %s: %s\n", age_text(s->reload_age_ms, age),
@@ -50,8 +50,9 @@ print_head(const struct answer *a)
 	const struct ctl_self *s = &a->self;
 	char age[UNITS_TEXT], hex[33];
 
-	printf("%s in group %s: %s, %s, epoch %" PRIu64 ", for %s\n", s->name, s->group, s->role,
-	    s->condition, s->epoch, age_text(s->role_age_ms, age));
+	printf("%s in group %s: %s, %s, epoch %" PRIu64 "%s%s\n", s->name, s->group, s->role,
+	    s->condition, s->epoch, s->role_age_ms >= 0 ? ", for " : "",
+	    s->role_age_ms >= 0 ? age_text(s->role_age_ms, age) : "");
 	printf("main: %s · arbitration: %s · config: serial %" PRIu64 ", digest %.8s\n",
 	    s->main_server == CTL_NO_SERVER ? "nobody" : server_name(a, s->main_server),
 	    arbitration_name(s->mode), s->conf_serial,
@@ -73,6 +74,18 @@ set_loss(struct table *t, size_t column, uint16_t per_mille)
 	table_set(t, column, "%u.%u%%", per_mille / 10U, per_mille % 10U);
 }
 
+/* What a partner says about itself that is not usual, with commas. */
+static void
+set_remark(struct table *t, size_t column, const struct ctl_server *s)
+{
+	char text[TABLE_CELL];
+
+	snprintf(text, sizeof(text), "%s%s%s%s", s->paused ? ", paused" : "",
+	    s->observe ? ", observes" : "", s->checks_failing ? ", unhealthy" : "",
+	    s->digest_differs ? ", config differs" : "");
+	table_set(t, column, "%s", text[0] != '\0' ? text + 2 : "");
+}
+
 static void
 print_servers(const struct answer *a)
 {
@@ -88,19 +101,24 @@ print_servers(const struct answer *a)
 		table_row(&t);
 		table_set(&t, 0, "%s%s", s->name, s->self ? "*" : "");
 		table_set(&t, 1, "%s", server_kind_name(s->kind));
-		table_set(&t, 2, "%s", s->self ? a->self.role : s->role);
-		table_set(&t, 3, "%s", s->self ? a->self.condition : s->condition);
-		if (s->self)
+		if (s->self) {
+			table_set(&t, 2, "%s", a->self.role);
+			table_set(&t, 3, "%s", a->self.condition);
 			continue;
+		}
+		if (s->links_up > 0) {
+			table_set(&t, 2, "%s", s->role);
+			table_set(&t, 3, "%s", s->condition);
+		} else if (s->status_age_ms >= 0) {
+			table_set(&t, 2, "was %s", s->role);
+		}
 		table_set(&t, 4, "%s", s->verdict);
 		table_set(&t, 5, "%s", s->link);
 		table_set(&t, 6, "%s", s->icmp);
 		table_set(&t, 7, "%s", age_text(s->status_age_ms, age));
 		set_rtt(&t, 8, s->rtt_us);
 		set_loss(&t, 9, s->loss_per_mille);
-		table_set(&t, 10, "%s%s%s%s", s->paused ? "paused " : "",
-		    s->observe ? "observes " : "", s->checks_failing ? "unhealthy " : "",
-		    s->digest_differs ? "config differs" : "");
+		set_remark(&t, 10, s);
 	}
 	putchar('\n');
 	table_print(&t, stdout);

@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/units.h"
+
 void
 explain_rule(char *out, size_t size, uint8_t rule, const char *peer)
 {
@@ -61,6 +63,22 @@ index_of(const struct machine_config *mc, uint32_t id)
 	return CTL_NO_SERVER;
 }
 
+/* A link that has not ended says little when the partner is silent on it. */
+static const char *
+link_word(unsigned links_up, unsigned verdict)
+{
+	if (links_up == 0)
+		return "down";
+	switch (verdict) {
+	case VERDICT_OFFLINE:
+	case VERDICT_UNREACHABLE:
+	case VERDICT_ISOLATED:
+		return "silent";
+	default:
+		return "up";
+	}
+}
+
 static void
 explain_evidence(const struct entry *e, const struct conf *c, const struct machine_config *mc,
     struct ctl_event *out)
@@ -74,12 +92,13 @@ explain_evidence(const struct entry *e, const struct conf *c, const struct machi
 		v->server = now != CTL_NO_SERVER ? now : i;
 		snprintf(v->name, sizeof(v->name), "%s",
 		    now != CTL_NO_SERVER ? c->server[now].name : "(removed)");
-		snprintf(
-		    v->link, sizeof(v->link), "%s", e->e.partner[i].links_up > 0 ? "up" : "down");
+		snprintf(v->link, sizeof(v->link), "%s",
+		    link_word(e->e.partner[i].links_up, e->e.partner[i].verdict));
 		snprintf(v->icmp, sizeof(v->icmp), "%s", icmp_word(e->e.partner[i].icmp));
 		snprintf(
 		    v->verdict, sizeof(v->verdict), "%s", verdict_name(e->e.partner[i].verdict));
-		snprintf(v->role, sizeof(v->role), "%s", role_name(e->e.partner[i].role));
+		snprintf(v->role, sizeof(v->role), "%s",
+		    e->e.partner[i].heard_age_ms < 0 ? "" : role_name(e->e.partner[i].role));
 		v->epoch = 0;
 		v->status_age_ms =
 		    e->e.partner[i].heard_age_ms < 0 ? -1 : e->e.partner[i].heard_age_ms;
@@ -92,17 +111,19 @@ explain_evidence(const struct entry *e, const struct conf *c, const struct machi
 static void
 explain_text(const struct entry *e, struct ctl_event *out)
 {
+	char margin[UNITS_TEXT];
+
 	explain_rule(out->text, sizeof(out->text), e->e.rule, out->peer_name);
 	if (e->note[0] != '\0')
 		add(out->text, sizeof(out->text), " %s", e->note);
 	if (out->margin_ms == INT64_MIN)
 		return;
 	if (e->e.kind == LEDGER_DECISION && e->e.margin_ms > 0)
-		add(out->text, sizeof(out->text), " (%lld ms past the limit)",
-		    (long long)e->e.margin_ms);
+		add(out->text, sizeof(out->text), " (%s past the limit)",
+		    units_format_age(e->e.margin_ms, margin));
 	else if (e->e.kind == LEDGER_NO_DECISION)
-		add(out->text, sizeof(out->text), " (acts in %lld ms if nothing changes)",
-		    (long long)e->e.margin_ms);
+		add(out->text, sizeof(out->text), " (decides again in %s if nothing changes)",
+		    units_format_age(e->e.margin_ms, margin));
 }
 
 int

@@ -960,6 +960,9 @@ links_describe(const struct links *l, unsigned nth, int64_t now, struct ctl_link
 	snprintf(out->state, sizeof(out->state), "%s", state_word(k));
 	if (s != NULL && s->inbound)
 		describe_end(&s->address, s->port, out->address);
+	else if (out->inbound)
+		conf_addr_text(&l->conf->server[k->server].path[k->path], out->address,
+		    sizeof(out->address)); /* it chooses its port when it comes */
 	else
 		describe_end(&l->conf->server[k->server].path[k->path],
 		    l->conf->server[k->server].port, out->address);

@@ -78,8 +78,12 @@ report_level(struct ctl_self *s)
 	for (uint8_t i = 0; i < m->config.n_servers; i++) {
 		if (i == m->config.self || m->partner[i].verdict == VERDICT_HEALTHY)
 			continue;
-		snprintf(text, sizeof(text), "Partner %s is %s.", name_of(i),
-		    verdict_name(m->partner[i].verdict));
+		if (m->partner[i].verdict == VERDICT_UNKNOWN)
+			snprintf(
+			    text, sizeof(text), "Partner %s has not been heard yet.", name_of(i));
+		else
+			snprintf(text, sizeof(text), "Partner %s is %s.", name_of(i),
+			    verdict_name(m->partner[i].verdict));
 		raise_level(s, CTL_LEVEL_WARNING, text);
 	}
 	if (roled.degraded)
