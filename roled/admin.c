@@ -17,6 +17,7 @@
 #include "lib/loop.h"
 
 enum {
+	DRAIN_PACKETS = 8,
 	SCAN_STEP = 32, /* ledger records looked at in one turn of the loop for one client */
 };
 
@@ -56,6 +57,18 @@ client_end(struct admin_client *k, enum ctl_result result, const char *text)
 	client_send(k, &m);
 }
 
+/* Take in what a client asked, and forget it: a close before that would take the answer away again. */
+static void
+drain(int fd)
+{
+	static uint8_t byte;
+	struct iovec iov = {.iov_base = &byte, .iov_len = 1};
+	struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1};
+
+	for (int i = 0; i < DRAIN_PACKETS && recvmsg(fd, &mh, MSG_DONTWAIT) > 0; i++)
+		;
+}
+
 /* No slot is free: say so and close. */
 static void
 refuse_client(int fd)
@@ -67,27 +80,56 @@ refuse_client(int fd)
 	msg_begin(&m, MSG_CTL_END);
 	ctl_put_end(&m, CTL_REFUSED, "too many admin connections are open; try again");
 	(void)channel_send(&c, &m);
+	drain(fd);
 	channel_close(&c);
+}
+
+/*
+ * A slot for a client that comes while all are in use: root's commands must get through whoever
+ * watches. Root takes the place of somebody else, else of who follows the events; others find none.
+ */
+static struct admin_client *
+make_room(uid_t uid)
+{
+	struct admin_client *oldest = NULL;
+
+	for (size_t i = 0; i < ADMIN_CLIENTS && uid == 0; i++) {
+		struct admin_client *k = &roled.client[i];
+
+		if (k->all && !k->follow)
+			continue;
+		if (oldest == NULL || k->all < oldest->all ||
+		    (k->all == oldest->all && k->generation < oldest->generation))
+			oldest = k;
+	}
+	if (oldest == NULL)
+		return NULL;
+	client_end(oldest, CTL_REFUSED, "ended: an administrator needed the connection");
+	drain(oldest->channel.fd);
+	client_close(oldest);
+	return oldest;
 }
 
 void
 admin_add_client(int fd, uint32_t uid)
 {
-	for (size_t i = 0; i < ADMIN_CLIENTS; i++) {
-		struct admin_client *k = &roled.client[i];
+	struct admin_client *k = NULL;
 
-		if (k->used)
-			continue;
-		memset(k, 0, sizeof(*k));
-		k->used = 1;
-		k->uid = uid;
-		k->all = uid == 0;
-		k->generation = ++roled.client_generation;
-		channel_init(&k->channel, fd, PROC_ROLED, PROC_CTL, from_ctl, k);
-		loop_attach_channel(&roled.loop, &k->channel, on_client_closed);
+	for (size_t i = 0; i < ADMIN_CLIENTS && k == NULL; i++)
+		k = roled.client[i].used ? NULL : &roled.client[i];
+	if (k == NULL)
+		k = make_room(uid);
+	if (k == NULL) {
+		refuse_client(fd);
 		return;
 	}
-	refuse_client(fd);
+	memset(k, 0, sizeof(*k));
+	k->used = 1;
+	k->uid = uid;
+	k->all = uid == 0;
+	k->generation = ++roled.client_generation;
+	channel_init(&k->channel, fd, PROC_ROLED, PROC_CTL, from_ctl, k);
+	loop_attach_channel(&roled.loop, &k->channel, on_client_closed);
 }
 
 void

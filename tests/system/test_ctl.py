@@ -213,3 +213,24 @@ def test_many_clients(pair):
     assert good >= 8, "refused: %d of 40" % (40 - good)
     assert main.tool("status").returncode == 0
     group.roles_hold({main: "main", standby: "standby"}, 0.5)
+
+
+def test_followers_do_not_lock_out_an_administrator(pair):
+    """All connections are taken by programs that follow the events: a command still gets through."""
+    group, main, standby = pair
+    followers = [subprocess.Popen([CTL, "-f", main.config, "events", "--follow"], stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.PIPE, text=True) for _ in range(20)]
+    try:
+        wait_for(lambda: sum(f.poll() is None for f in followers) <= 8, "some are turned away")
+        for _ in range(10):
+            main.tool("status", check=True)
+        main.tool("pause", "--reason", "test", check=True)
+        main.tool("resume", check=True)
+        gone = [f.stderr.read() for f in followers if f.poll() is not None]
+        assert gone and all("an administrator needed the connection" in g for g in gone), gone
+    finally:
+        for f in followers:
+            f.kill()
+            f.wait()
+            f.stderr.close()
+    group.roles_hold({main: "main", standby: "standby"}, 0.5)
