@@ -13,17 +13,24 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "hook_env.h"
 
-enum { OUTSTANDING_MAX = 32 };
+enum {
+	OUTSTANDING_MAX = 32,
+	RUNNER_SILENT_MS = 5000, /* its end is that of the guard: more patience than with a child */
+	RUNNER_END_MS = 1000,
+	RUNNER_STEP_MS = 10,
+};
 
 struct channel runner_channel = {.fd = -1};
 pid_t runner_pid = -1;
 
 static struct log_pipe runner_log = {.fd = -1};
 static int runner_log_fd = -1;
+static int64_t heard_ms;		 /* last RUN_PONG */
 static unsigned outstanding;		 /* RUN_HOOK without its RUN_RESULT */
 static uint8_t role = HOOK_ROLE_STANDBY; /* of the last hook that stands for one */
 /* What the runner last said of each check, for a roled that starts later. */
@@ -140,6 +147,9 @@ on_message(struct channel *c, struct msg *m)
 		return on_result(m);
 	case MSG_RUN_CHECK:
 		return on_check(m);
+	case MSG_RUN_PONG:
+		heard_ms = now_ms();
+		return msg_end(m);
 	default:
 		return -1;
 	}
@@ -255,6 +265,25 @@ actions_request(struct proc *roled, struct msg *m)
 	return 0;
 }
 
+void
+actions_watch_runner(int64_t now, int stalled)
+{
+	static struct msg m;
+
+	if (runner_pid <= 0)
+		return;
+	if (stalled || heard_ms == 0) /* we did not read: its silence is ours */
+		heard_ms = now;
+	if (now - heard_ms >= RUNNER_SILENT_MS) {
+		log_error("the runner was silent for %d s and is killed", RUNNER_SILENT_MS / 1000);
+		kill(runner_pid, SIGKILL);
+		heard_ms = now;
+		return;
+	}
+	msg_begin(&m, MSG_RUN_PING);
+	(void)send_runner(&m);
+}
+
 int
 actions_busy(void)
 {
@@ -289,9 +318,12 @@ actions_stop_runner(void)
 	loop_detach_channel(&runner_channel);
 	channel_close(&runner_channel); /* it ends by itself, and what it runs with it */
 	runner_pid = -1;
-	if (pid > 0) {
-		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-			;
+	for (int ms = 0; pid > 0 && waitpid(pid, NULL, WNOHANG) == 0; ms += RUNNER_STEP_MS) {
+		struct timespec step = {.tv_nsec = RUNNER_STEP_MS * 1000000L};
+
+		if (ms == RUNNER_END_MS)
+			kill(pid, SIGKILL);
+		nanosleep(&step, NULL);
 	}
 	log_pipe_close(&runner_log);
 }

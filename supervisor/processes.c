@@ -694,6 +694,7 @@ on_tick(uv_timer_t *timer)
 	last_tick_ms = now;
 	for (int i = 0; i < N_CHILDREN; i++)
 		watch(&procs[i], now, stalled);
+	actions_watch_runner(now, stalled);
 	if (stop_phase == STOP_NONE)
 		sockets_retry_targets();
 }

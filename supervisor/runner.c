@@ -542,6 +542,17 @@ take_config(void)
 }
 
 static int
+on_ping(struct msg *m)
+{
+	static struct msg answer;
+
+	if (msg_end(m) != 0)
+		return -1;
+	msg_begin(&answer, MSG_RUN_PONG);
+	return channel_send(&channel, &answer);
+}
+
+static int
 on_message(struct channel *c, struct msg *m)
 {
 	(void)c;
@@ -561,6 +572,8 @@ on_message(struct channel *c, struct msg *m)
 		return 0;
 	case MSG_RUN_HOOK:
 		return on_run_hook(m);
+	case MSG_RUN_PING:
+		return on_ping(m);
 	default:
 		return -1;
 	}

@@ -241,6 +241,8 @@ void actions_send_config(const struct conf *c);
 int actions_request(struct proc *roled, struct msg *m);
 void actions_runner_ended(int status);
 void actions_stop_runner(void);
+/* Every tick: ask the runner whether it lives; one that hangs runs no hook, and is killed. */
+void actions_watch_runner(int64_t now, int stalled);
 int actions_busy(void); /* hooks run or wait */
 /* A new roled gets the state of all health checks. */
 void actions_report_checks(void);

@@ -120,3 +120,33 @@ def test_powers_of_root(pair):
     assert fields["Seccomp"].strip() == "2"
     for number, name in ((19, "SYS_PTRACE"), (16, "SYS_MODULE"), (17, "SYS_RAWIO"), (25, "SYS_TIME"), (22, "SYS_BOOT")):
         assert not capabilities & 1 << number, name
+
+
+def runner_of(server):
+    """Pid of the process that runs the hooks: a child of the supervisor that is no program of its own."""
+    children = [server.child(name) for name in CHILDREN]
+    return [p for p in process.children(server.pid) if p not in children][0]
+
+
+def test_runner_hangs(pair):
+    """A main that can run no hook any more gives the role away and ends, instead of waiting for ever."""
+    group, main, standby = pair
+    main.expect_log("runner")
+    runner = runner_of(main)
+    os.kill(runner, signal.SIGSTOP)
+    group.wait_main_hook(standby)
+    assert main.wait_exit(15) == 1
+    assert not process.alive(runner)
+    assert "the runner was silent" in main.log()
+
+
+def test_stop_while_the_runner_hangs(pair):
+    """SIGTERM with a runner that hangs: the stop hook is given up, the end comes."""
+    group, main, standby = pair
+    main.expect_log("runner")
+    pids = main.pids()
+    os.kill(runner_of(main), signal.SIGSTOP)
+    main.signal(signal.SIGTERM)
+    main.wait_exit(30)
+    wait_for(lambda: not [p for p in pids if process.alive(p)], "nothing is left", 1)
+    group.wait_role(standby, "main")
