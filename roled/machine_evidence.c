@@ -241,7 +241,8 @@ note_last_words(struct step *s, unsigned i, const struct status_record *r)
 	}
 }
 
-/* The epochs that a partner knows. A DMZ server has no say in who is main, nor in how it is numbered. */
+/* The epochs that a partner knows. A DMZ server has no say in who is main, nor in how it is
+ * numbered. */
 static void
 note_epochs(struct step *s, unsigned i, const struct status_record *r)
 {
@@ -377,9 +378,11 @@ program_dead(const struct machine *m, const struct machine_partner *p)
 			return 0;
 		if (path->fin_ms != 0 && path->fin_ms >= since_ms)
 			fin = 1;
-		if (path->dial == DIAL_REFUSED && path->out_lost_ms != 0 &&
-		    path->out_lost_ms >= since_ms && path->dial_ms >= path->out_lost_ms)
-			refused = 1;
+		if (path->out_lost_ms == 0 || path->out_lost_ms < since_ms)
+			continue; /* it did not work until then */
+		if (path->dial != DIAL_REFUSED || path->dial_ms < path->out_lost_ms)
+			return 0; /* its answer is still to come, or was none */
+		refused = 1;
 	}
 	return fin && refused;
 }

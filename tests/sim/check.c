@@ -94,6 +94,8 @@ check_two_mains(void)
 		for (unsigned b = a + 1; b < w.n; b++) {
 			if (!w.server[a].acting || !w.server[b].acting)
 				continue;
+			if (w.exclusive)
+				fail("%u and %u act as main", a, b);
 			if (w.mode == ARB_VOTERS)
 				fail("voters: %u and %u act as main", a, b);
 			if (w.mode == ARB_MANUAL)

@@ -73,7 +73,8 @@ main(int argc, char **argv)
 	}
 	if (rules)
 		print_rules(reached);
-	printf(
-	    "%llu seeds, %llu failures\n", (unsigned long long)count, (unsigned long long)failed);
+	if (count > 0 || failed > 0)
+		printf("%llu seeds, %llu failures\n", (unsigned long long)count,
+		    (unsigned long long)failed);
 	return failed != 0;
 }

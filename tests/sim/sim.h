@@ -141,6 +141,7 @@ struct world {
 	struct change change[CHANGES];	 /* of roles, the first ones */
 	int64_t ok_us[SERVERS][SERVERS]; /* all is well between two since; 0 it is not */
 	uint8_t scripted;
+	uint8_t exclusive; /* no two mains, whatever the mode allows */
 	char failure[256];
 };
 
