@@ -46,7 +46,6 @@ handover_begin(struct step *s, enum rule rule, uint8_t to, uint64_t command_id)
 	m->handover_ms = m->handover_try_ms = s->now;
 	m->handover_accept_ms = 0;
 	m->command_id = command_id;
-	ledger_add(s, LEDGER_EVENT, RULE_MAIN_HANDING_OVER, to, 0);
 	s->changed = s->announce = 1;
 }
 

@@ -2,10 +2,12 @@
 # SPDX-License-Identifier: ISC
 """The pair of ./quickstart: live status until Ctrl-C, or (--once) one takeover with its timings."""
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import textwrap
+import time
 
 import bulkhead
 import net
@@ -21,7 +23,11 @@ RESTART_S = 10
 
 
 def say(text=""):
-    print(text, flush=True)
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:  # nobody reads any more; what runs is taken down all the same
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        interrupted()
 
 
 def step(text):
@@ -83,48 +89,116 @@ def once(group):
     say("all of it worked")
 
 
+# The ways to break the pair, as a script beside its files: short to type, and it shows what it does.
+SCRIPT = """#!/bin/sh
+# Break the pair of quickstart: do kill|cut|heal|block SERVER, do SERVER COMMAND... (bulkheadctl)
+cd "$(dirname "$0")" || exit 1
+usage() { sed -n 's/^# Break/Break/p' "$0" >&2; exit 2; }
+run() { echo "+ $*"; "$@"; }
+of() { case $1 in
+%(servers)s
+*) usage ;;
+esac; }
+case ${1:-} in
+kill)
+	of "${2:-}"
+	pid=$(cat "$2/run/bulkhead.pid") || exit 1
+	run kill -9 $pid $(cat /proc/$pid/task/$pid/children) ;;
+cut)
+	of "${2:-}"
+	run ip -n %(switch)s link set $port nomaster ;;
+heal)
+	of "${2:-}"
+	run ip -n %(switch)s link set $port master br0
+	ip netns exec $ns nft delete table inet quickstart 2>/dev/null ;;
+block)
+	of "${2:-}"
+	run ip netns exec $ns nft \
+		"table inet quickstart { chain in { type filter hook input priority -10; tcp dport 5481 drop; tcp sport 5481 drop; }; }" ;;
+*)
+	of "${1:-}"
+	server=$1
+	shift
+	exec %(ctl)s -f "$server/bulkhead.conf" "$@" ;;
+esac
+"""
+
+
+def write_script(group):
+    network = group.network
+    path = os.path.join(group.folder, "do")
+    rows = "\n".join("%s) ns=%s port=%s ;;" % (s.name, s.namespace, network.port(s.name)) for s in group)
+    with open(path, "w") as f:
+        f.write(SCRIPT % {"servers": rows, "switch": network.switch, "ctl": bulkhead.CTL})
+    os.chmod(path, 0o755)
+
+
 def guide(group):
     """What to look at and how to break it, with commands to paste."""
-    lines = ["In another terminal (root):"]
-    for s in group:
-        lines.append("  export BH_%s='%s -f %s'" % (s.name.upper(), bulkhead.CTL, s.config))
-    lines += [
-        "  $BH_ALPHA status; $BH_BETA explain; $BH_ALPHA events; $BH_ALPHA ports; $BH_BETA --json status",
-        "  $BH_ALPHA switchover            hand over in order (say it to the main)",
-        "Break it:",
+    return [
+        "Break it, as root in another terminal:  cd %s" % group.folder,
+        "  ./do kill alpha          SIGKILL to all its processes (back after %d s)" % RESTART_S,
+        "  ./do cut alpha           take its cable out",
+        "  ./do block alpha         a firewall there drops TCP 5481: two mains, by the time confirm",
+        "  ./do heal alpha          cable in, firewall away",
+        "  ./do alpha switchover    hand over in order (say it to the main)",
+        "  ./do beta explain        why? Also: status, events, check, --help",
     ]
-    for s in group:
-        lines.append("  kill -9 %s   # the whole guard of %s; it is started again after %d s"
-                     % (" ".join(map(str, s.pids())), s.name, RESTART_S))
-    for s in group:
-        lines.append("  ip -n %s link set %s nomaster   # cut off %s; heal: ... master br0"
-                     % (group.network.switch, group.network.port(s.name), s.name))
-    lines.append("  ip netns exec %s nft add table inet t   # and any firewall rule you like" % group["alpha"].namespace)
-    lines.append("Ctrl-C here takes all of it down.")
-    return "\n".join(lines)
 
 
-def screen(group, down, tty):
-    parts = ["\033[H\033[2J"] if tty else []
+def age(ms):
+    s = (ms or 0) // 1000
+    return "%d s" % s if s < 120 else "%d min" % (s // 60)
+
+
+def summary(server, status):
+    """Two lines about a server that answers."""
+    own, lines = status["self"], []
+    lines.append("%s is %s, %s, epoch %d, for %s%s" % (
+        server.name, own["role"].upper() if own["role"] == "main" else own["role"], own["condition"], own["epoch"],
+        age(own["role_age_ms"]), ": " + own["note"] if own["note"] else ""))
+    seen = ["%s %s (link %s, ping %s)" % (s["name"], s["verdict"], s["link"], s["icmp"])
+            for s in status["servers"] if not s["self"]]
+    references = [r["state"] == "ok" for r in status["references"]]
+    lines.append("   sees %s, %d of %d reference hosts" % (", ".join(seen), sum(references), len(references)))
+    return lines
+
+
+def happened(group, seen):
+    """What the servers have decided and found, oldest first; what a dead one said is kept."""
+    for s in group.running():
+        for e in (s.json("events", "-n", "40") or {}).get("events", ()):
+            text = e["text"] if e["rule"] != "command" else e["text"].partition(". ")[2]
+            seen[s.name, e["sequence"]] = (e["wall_ms"], s.name, e["sequence"], e["rule"], text)
+    return [e for e in sorted(seen.values()) if e[3] != "hook-ended"]
+
+
+def screen(group, down, seen, tty):
+    width, height = shutil.get_terminal_size((100, 40)) if tty else (1000, 40)
+    top = ["A hot-standby pair on this machine. Ctrl-C takes all of it down.", ""]
     for s in group:
-        if s in group.running():
-            text = s.tool("status", timeout=5).stdout.rstrip()
+        status = s.status() if s in group.running() else None
+        if status:
+            top += summary(s, status)
         else:
-            left = max(0, down[s] + RESTART_S - bulkhead.now_s())
-            text = "%s: dead (started again in %.0f s)" % (s.name, left)
-        parts.append(text + "\n")
-        runs = s.hooks()[-1:]
-        if runs:
-            parts.append("last hook of %s: %s\n" % (s.name, " ".join(
-                "%s=%s" % (k, v) for k, v in sorted(runs[0].env.items()) if k.startswith("BULKHEAD_"))))
-    parts.append(guide(group))
-    return "\n".join(parts)
+            left = max(0, down.get(s, bulkhead.now_s()) + RESTART_S - bulkhead.now_s())
+            top += ["%s is dead; it is started again in %.0f s" % (s.name, left), ""]
+    bottom = [""] + guide(group)
+    room = max(1, height - len(top) - len(bottom) - 3)
+    events = ["%s  %-5s  %-*s  %s" % (time.strftime("%H:%M:%S", time.localtime(e[0] / 1000)), e[1],
+                                      25, e[3], e[4]) for e in happened(group, seen)[-room:]]
+    lines = top + ["", "What happened:"] + events + bottom
+    return ("\033[H" if tty else "") + "\n".join(
+        line[:width - 1] + ("\033[K" if tty else "") for line in lines) + ("\033[J" if tty else "")
 
 
 def live(group):
     group.start()
     group.wait_pair()
-    tty, down, last = sys.stdout.isatty(), {}, None
+    write_script(group)
+    tty, down, seen, last = sys.stdout.isatty(), {}, {}, None
+    if tty:
+        say("\033[2J")
     while True:
         for s in group:
             if s in group.running():
@@ -137,7 +211,7 @@ def live(group):
         process.reap()
         roles = [(s.name, s.role() if s in group.running() else "dead") for s in group]
         if tty or roles != last:
-            say(screen(group, down, tty))
+            say(screen(group, down, seen, tty))
             last = roles
         bulkhead.pause(0.5)
 
