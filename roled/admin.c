@@ -235,8 +235,11 @@ admin_action_result(uint64_t event, enum action_result result, uint32_t code, ui
 			snprintf(text, sizeof(text), "No such hook is configured.");
 			break;
 		default:
-			snprintf(
-			    text, sizeof(text), "The hook could not be started (error %u).", code);
+			if (code == EBUSY)
+				snprintf(text, sizeof(text), "Another test of a hook is under way.");
+			else
+				snprintf(text, sizeof(text),
+				    "The hook could not be started (error %u).", code);
 			break;
 		}
 		client_end(k,

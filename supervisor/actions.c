@@ -32,6 +32,7 @@ static struct log_pipe runner_log = {.fd = -1};
 static int runner_log_fd = -1;
 static int64_t heard_ms;		 /* last RUN_PONG */
 static unsigned outstanding;		 /* RUN_HOOK without its RUN_RESULT */
+static uint64_t test_event;		 /* of the test among them, or 0 */
 static uint8_t role = HOOK_ROLE_STANDBY; /* of the last hook that stands for one */
 /* What the runner last said of each check, for a roled that starts later. */
 static struct {
@@ -90,6 +91,8 @@ on_result(struct msg *m)
 	if (msg_end(m) != 0 || result >= RESULT_MAX || outstanding == 0)
 		return -1;
 	outstanding--;
+	if (event == test_event)
+		test_event = 0;
 	send_result(event, (enum action_result)result, code, duration_ms);
 	if (outstanding == 0 && sup.stopping)
 		processes_stop_continue();
@@ -215,6 +218,10 @@ run_hook(const struct hook_run *r)
 {
 	static struct msg m;
 
+	if (r->test && test_event != 0) { /* a role must not wait behind a row of tests */
+		send_result(r->event, RESULT_FAILED, EBUSY, 0);
+		return;
+	}
 	if (outstanding >= OUTSTANDING_MAX) {
 		log_error("hook %s: too many hooks wait already", hook_name(r->kind));
 		send_result(r->event, RESULT_FAILED, EAGAIN, 0);
@@ -231,10 +238,13 @@ run_hook(const struct hook_run *r)
 	msg_put_u8(&m, r->test);
 	msg_put_u64(&m, r->epoch);
 	msg_put_u32(&m, r->entry);
-	if (send_runner(&m) != 0)
+	if (send_runner(&m) != 0) {
 		send_result(r->event, RESULT_FAILED, EPIPE, 0);
-	else
-		outstanding++;
+		return;
+	}
+	outstanding++;
+	if (r->test)
+		test_event = r->event;
 }
 
 int
@@ -300,6 +310,7 @@ actions_runner_ended(int status)
 	channel_close(&runner_channel);
 	runner_pid = -1;
 	outstanding = 0;
+	test_event = 0;
 	if (sup.stopping) {
 		processes_stop_continue();
 		return;

@@ -2,9 +2,10 @@
 """Hooks and health checks: environment, order, hanging, failing, forking."""
 import os
 import pwd
+import subprocess
 
 import process
-from bulkhead import CHILDREN, now_s, wait_for
+from bulkhead import CHILDREN, CTL, now_s, wait_for
 
 
 def script(server, name, body):
@@ -181,3 +182,18 @@ def test_check_fails_hands_over(make_group):
     wait_for(lambda: check(standby).get("healthy") in (False, 0), "the check fails there too")
     assert now_s() - began < 10
     group.roles_hold({standby: "main", main: "standby"}, 1)
+
+
+def test_roles_do_not_wait_for_a_row_of_tests(make_group):
+    """Tests of a slow hook one over the other: one runs, the others are refused, a role comes next."""
+    group = make_group(options={"hook.timeout": "3s"})
+    for s in group:
+        s.options = {"hook": {"alarm": script(s, "slow", "sleep 2\n")}}
+        s.write_config()
+    group.start()
+    main, standby = group.wait_pair()
+    tests = [subprocess.Popen([CTL, "-f", main.config, "hook", "test", "alarm"], stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True) for _ in range(5)]
+    refused = [t for t in tests if "under way" in t.communicate()[0]]
+    assert len(refused) == 4 and all(t.returncode == 1 for t in refused)
+    main.tool("hook", "test", "alarm", check=True)  # the next one may
