@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -161,6 +162,8 @@ on_message(struct channel *channel, struct msg *m)
 static int
 connect_to(const char *path, char *error, size_t size)
 {
+	/* a daemon that hangs takes no connections, and connect(2) waits for room */
+	static const struct timeval limit = {.tv_sec = ANSWER_TIMEOUT_MS / 1000};
 	struct sockaddr_un un = {.sun_family = AF_UNIX};
 	int fd;
 
@@ -170,11 +173,14 @@ connect_to(const char *path, char *error, size_t size)
 	}
 	memcpy(un.sun_path, path, strlen(path));
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	if (fd == -1 || connect(fd, (struct sockaddr *)&un, sizeof(un)) == -1) {
+	if (fd == -1 || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) == -1 ||
+	    connect(fd, (struct sockaddr *)&un, sizeof(un)) == -1) {
 		const char *what = strerror(errno);
 
 		if (errno == ENOENT || errno == ECONNREFUSED)
 			what = "the daemon is not running";
+		else if (errno == EAGAIN)
+			what = "the daemon does not answer";
 		else if (errno == EACCES)
 			what = "only root and the admin-group of bulkhead.conf may use it";
 		snprintf(error, size, "%s: %s", path, what);

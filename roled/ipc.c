@@ -350,6 +350,8 @@ on_self_info(struct msg *m)
 		return -1;
 	roled.instance = instance;
 	roled.generation = generation;
+	/* apart from those of the roled before, whose hooks may still run */
+	roled.own_event = (uint64_t)(generation & 0xfffff) << 20;
 	roled.degraded = degraded != 0;
 	roled.obituary_allowed = obituary != 0;
 	roled.introduced = 1;
@@ -656,6 +658,9 @@ on_peer_up(struct child *ch, struct channel *c)
 		roled_wake_at(now_ms());
 	} else if (c->peer == PROC_ICMPD) {
 		input_local(PROC_ICMPD, 1);
+	} else if (c->peer == PROC_KEYD) { /* what was asked while it was away went nowhere */
+		links_key_down(&roled.links);
+		roled_wake_at(now_ms());
 	}
 }
 

@@ -81,7 +81,7 @@ session_is_pending(const struct session *s)
 	return session_is_open(s) && s->inbound && s->state != SESSION_UP;
 }
 
-/* How the last session or dial ended; what was known first is the more precise. */
+/* How the last session or dial ended. */
 static void
 set_cause(struct link *k, unsigned cause)
 {
@@ -475,6 +475,13 @@ dial_failed(struct links *l, struct link *k, struct session *s, enum link_close 
 	tell(l, k, event, cause);
 }
 
+/* What its end is for one that is not up: without a connection the partner's port said nothing. */
+static enum link_event
+failure_of(const struct session *s)
+{
+	return s->connected ? LINK_HANDSHAKE_FAILED : LINK_DIAL_FAILED;
+}
+
 /* The end of a session whose cause is known: bookkeeping, then the slot is given back. */
 static void
 finish(struct links *l, struct session *s, enum link_close cause, enum link_event failure)
@@ -498,18 +505,18 @@ static void
 session_ended(struct session *s, int cause)
 {
 	struct links *l = s->user;
+	struct link *k = s->identified ? link_of(l, s) : NULL;
 	const char *name = s->identified ? l->conf->server[s->server].name : NULL;
 
 	if (cause == SESSION_EOF)
 		return; /* netd has said why before it closed: its message is on the way */
 	count_refusal(l, cause, s->inbound, &s->address, s->port, name);
-	if (s->identified)
-		set_cause(link_of(l, s), CLOSE_MAX + (unsigned)cause);
 	if (cause == LINK_C_HELLO_TIMEOUT && !s->inbound)
 		finish(l, s, CLOSE_TIMEOUT, LINK_HANDSHAKE_TIMEOUT);
 	else
-		finish(l, s, cause == LINK_C_KEY_REFUSED ? CLOSE_LOCAL : CLOSE_ERROR,
-		    LINK_HANDSHAKE_FAILED);
+		finish(l, s, cause == LINK_C_KEY_REFUSED ? CLOSE_LOCAL : CLOSE_ERROR, failure_of(s));
+	if (k != NULL) /* more precise than what finish() knows */
+		set_cause(k, CLOSE_MAX + (unsigned)cause);
 }
 
 /* ---- messages of netd and keyd */
@@ -539,7 +546,7 @@ links_closed(struct links *l, uint32_t token, enum link_close cause)
 	session_drain(s); /* the last words are before the end */
 	if (!session_is_open(s) || s->token != token)
 		return;
-	finish(l, s, cause, s->connected ? LINK_HANDSHAKE_FAILED : LINK_DIAL_FAILED);
+	finish(l, s, cause, failure_of(s));
 }
 
 static unsigned
@@ -601,8 +608,7 @@ links_net_down(struct links *l)
 		struct session *s = &l->session[i];
 
 		if (session_is_open(s))
-			finish(l, s, CLOSE_LOCAL,
-			    s->connected ? LINK_HANDSHAKE_FAILED : LINK_DIAL_FAILED);
+			finish(l, s, CLOSE_LOCAL, failure_of(s));
 	}
 }
 
@@ -651,7 +657,7 @@ static void
 session_late(struct links *l, struct session *s)
 {
 	if (s->eof) {
-		finish(l, s, CLOSE_LOCAL, s->connected ? LINK_HANDSHAKE_FAILED : LINK_DIAL_FAILED);
+		finish(l, s, CLOSE_LOCAL, failure_of(s));
 		return;
 	}
 	if (s->state == SESSION_UP) {

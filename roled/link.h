@@ -84,7 +84,7 @@ int64_t links_tick(struct links *l, int64_t now);
 /* netd went (its end of every stream with it) or is there again. */
 void links_net_down(struct links *l);
 void links_net_up(struct links *l);
-/* keyd went: its answers will not come. */
+/* keyd went or is there again: what it was asked before will not be answered. */
 void links_key_down(struct links *l);
 
 /* Messages of netd and keyd, already decoded; unknown tokens and cookies are late ones: ignored. */

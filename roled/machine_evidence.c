@@ -121,6 +121,21 @@ dial_result(struct step *s, struct machine_path *path, enum dial_state state)
 	path->dial_ms = s->now;
 }
 
+/* What a dial that failed says of the partner: nothing when it failed for reasons of this server. */
+static enum dial_state
+dial_failure(unsigned cause)
+{
+	switch (cause) {
+	case CLOSE_LOCAL:
+	case CLOSE_ERROR:
+		return DIAL_PENDING;
+	case CLOSE_REFUSED:
+		return DIAL_REFUSED;
+	default:
+		return DIAL_UNANSWERED;
+	}
+}
+
 /* What netd and the handshake said about one link. */
 void
 evidence_take_link(struct step *s, const struct machine_link *l)
@@ -150,7 +165,7 @@ evidence_take_link(struct step *s, const struct machine_link *l)
 		dial_result(s, path, DIAL_OPEN);
 		break;
 	case LINK_DIAL_FAILED:
-		dial_result(s, path, l->cause == CLOSE_REFUSED ? DIAL_REFUSED : DIAL_UNANSWERED);
+		dial_result(s, path, dial_failure(l->cause));
 		break;
 	case LINK_HANDSHAKE_TIMEOUT:
 		dial_result(s, path, DIAL_HANDSHAKE_SILENT);

@@ -20,7 +20,7 @@
 
 enum {
 	ADMIN_CLIENTS = 8,
-	WAITING_EVENTS = 64, /* link events that came while the machine was at work */
+	WAITING_EVENTS = 256, /* link events that came while the machine was at work */
 	ASKED_HOOKS = 16,
 	ALARMS = 32,   /* that wait for their hook; what does not fit is in the ledger only */
 	FLUSH_MS = 20, /* last words are given this long to leave */

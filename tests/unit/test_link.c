@@ -604,6 +604,7 @@ static void
 answer_must_echo_the_counter(void **state)
 {
 	struct link *k = link_at(ALPHA, BETA, LINK_OUT);
+	struct ctl_link shown;
 
 	(void)state;
 	one_way();
@@ -611,6 +612,8 @@ answer_must_echo_the_counter(void **state)
 	k->trying->payload.counter++;
 	UNTIL(count(ALPHA, LINK_C_BAD_HANDSHAKE) == 1);
 	assert_int_equal(count(ALPHA, LINK_C_UP_OUT), 0);
+	assert_int_equal(links_describe(&peer[ALPHA].links, 0, now_ms(), &shown), 1);
+	assert_string_equal(shown.last_end, "bad-handshake");
 }
 
 static void
@@ -796,6 +799,19 @@ silent_keyd_is_not_the_partner(void **state)
 	assert_int_equal(saw(ALPHA, LINK_OUT, LINK_HANDSHAKE_TIMEOUT, CLOSE_TIMEOUT), 0);
 	assert_int_equal(count(ALPHA, LINK_C_KEY_REFUSED), 1);
 	links_key_down(&peer[ALPHA].links);
+}
+
+/* Nobody has answered our SYN yet: that keyd was started again is no sign of life of the partner. */
+static void
+keyd_restart_is_no_sign_of_life(void **state)
+{
+	(void)state;
+	deliver = keys_answer = 0;
+	one_way();
+	UNTIL(peer[ALPHA].n_opens == 1);
+	links_key_down(&peer[ALPHA].links);
+	assert_int_equal(saw(ALPHA, LINK_OUT, LINK_DIAL_FAILED, CLOSE_LOCAL), 1);
+	assert_int_equal(saw(ALPHA, LINK_OUT, LINK_HANDSHAKE_FAILED, CLOSE_LOCAL), 0);
 }
 
 static void
@@ -1006,6 +1022,7 @@ main(void)
 	    TEST(refused_dials_back_off),
 	    TEST(silent_handshake_is_a_timeout),
 	    TEST(silent_keyd_is_not_the_partner),
+	    TEST(keyd_restart_is_no_sign_of_life),
 	    TEST(netd_restart_is_local),
 	    TEST(newer_session_replaces_the_older),
 	    TEST(too_many_handshakes_are_refused),

@@ -158,6 +158,32 @@ test_marks_follow_servers(void **state)
 	assert_int_equal(machine.persisted.voted_for, NOBODY);
 }
 
+/* A dial that this server could not make is no sign that the partner does not answer. */
+static void
+test_own_failure_is_no_evidence(void **state)
+{
+	static const uint8_t says[CLOSE_MAX] = {[CLOSE_LOCAL] = DIAL_PENDING,
+	    [CLOSE_ERROR] = DIAL_PENDING,
+	    [CLOSE_REFUSED] = DIAL_REFUSED,
+	    [CLOSE_TIMEOUT] = DIAL_UNANSWERED,
+	    [CLOSE_UNREACHABLE] = DIAL_UNANSWERED};
+	struct machine_input in = {.kind = IN_LINK};
+
+	(void)state;
+	start(ROLE_STANDBY);
+	for (uint8_t cause = 0; cause < CLOSE_MAX; cause++) {
+		if (cause == CLOSE_FIN || cause == CLOSE_RESET)
+			continue; /* of connections only */
+		in.now_ms = machine.now_ms + 1;
+		in.u.link = (struct machine_link){.partner = PARTNER,
+		    .direction = LINK_OUT,
+		    .event = LINK_DIAL_FAILED,
+		    .cause = cause};
+		machine_step(&machine, &in, &out);
+		assert_int_equal(machine.partner[PARTNER].path[0].dial, says[cause]);
+	}
+}
+
 /* What does not fit is counted, and leaves what is there alone. */
 static void
 test_full_list_of_outputs(void **state)
@@ -182,6 +208,7 @@ main(void)
 	    cmocka_unit_test(test_main_gives_way_to_better_main),
 	    cmocka_unit_test(test_standby_does_not_follow_dmz),
 	    cmocka_unit_test(test_marks_follow_servers),
+	    cmocka_unit_test(test_own_failure_is_no_evidence),
 	    cmocka_unit_test(test_full_list_of_outputs),
 	};
 
