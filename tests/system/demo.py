@@ -25,9 +25,12 @@ RESTART_S = 10
 def say(text=""):
     try:
         print(text, flush=True)
-    except BrokenPipeError:  # nobody reads any more; what runs is taken down all the same
+    except BrokenPipeError:  # the live status ends then, and all of it is taken down
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        interrupted()
+        say.unread = True
+
+
+say.unread = False
 
 
 def step(text):
@@ -199,7 +202,7 @@ def live(group):
     tty, down, seen, last = sys.stdout.isatty(), {}, {}, None
     if tty:
         say("\033[2J")
-    while True:
+    while not say.unread:
         for s in group:
             if s in group.running():
                 down.pop(s, None)
