@@ -644,9 +644,19 @@ main_steps_down_isolated(struct step *s)
 	return 1;
 }
 
-/* Name the heir, or find that there is none: the alarm waits out the restart of a child. */
+/* A group without another server that may be main lacks nothing when there is no standby. */
 static int
-main_has_standby(struct step *s)
+only_candidate(const struct machine *m)
+{
+	for (unsigned i = 0; i < m->config.n_servers; i++)
+		if (server_is_partner(m, i, KIND_STANDARD))
+			return 0;
+	return 1;
+}
+
+/* Name the heir, or find that there is none: the alarm waits out the restart of a child. */
+static enum rule
+main_name_heir(struct step *s)
 {
 	struct machine *m = s->m;
 	uint8_t heir = handover_best(s, 0);
@@ -658,10 +668,14 @@ main_has_standby(struct step *s)
 	}
 	if (ready)
 		m->ready_ms = s->now;
+	if (only_candidate(m)) {
+		step_alarm(s, RULE_NO_STANDBY, NOBODY, 0);
+		return RULE_MAIN_ONLY;
+	}
 	if ((ready || step_reached(s, m->ready_ms + m->config.restart_grace_ms)) &&
 	    step_alarm(s, RULE_NO_STANDBY, NOBODY, !ready) && !ready)
 		ledger_add(s, LEDGER_EVENT, RULE_NO_STANDBY, NOBODY, 0);
-	return ready;
+	return ready ? RULE_MAIN_OK : RULE_MAIN_ALONE;
 }
 
 /* A failing health check: hand over to somebody who is better off, once in a flap window. */
@@ -711,7 +725,7 @@ main_decide(struct step *s)
 		if (m->role != ROLE_MAIN)
 			return;
 	}
-	step_why(s, main_has_standby(s) ? RULE_MAIN_OK : RULE_MAIN_ALONE, NOBODY, MACHINE_NEVER);
+	step_why(s, main_name_heir(s), NOBODY, MACHINE_NEVER);
 	if (main_cut_off(s, &peer))
 		step_why(s, RULE_MAIN_CUT_OFF, peer, MACHINE_NEVER);
 	if (!m->healthy) {

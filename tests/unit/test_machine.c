@@ -1008,6 +1008,22 @@ test_order_of_outputs(void **state)
 	assert_true(become > 0 && become < persist);
 }
 
+/* A group in which only one server may be main misses no standby. */
+static void
+test_only_candidate(void **state)
+{
+	(void)state;
+	make_config(ARB_MANUAL, 1);
+	start();
+	tick(0);
+	assert_int_equal(t.m.role, ROLE_MAIN);
+	assert_waits(RULE_MAIN_ONLY);
+	for (unsigned i = 0; i < 100; i++)
+		pass(100);
+	assert_waits(RULE_MAIN_ONLY);
+	assert_int_equal(t.m.alarms[RULE_NO_STANDBY / 32] >> (RULE_NO_STANDBY % 32) & 1, 0);
+}
+
 /* The standby had been gone long before: main comes back when the references do. */
 static void
 test_resume_after_isolation(void **state)
@@ -1796,6 +1812,7 @@ main(void)
 	    cmocka_unit_test(test_resume),
 	    cmocka_unit_test(test_step_down_isolated),
 	    cmocka_unit_test(test_order_of_outputs),
+	    cmocka_unit_test(test_only_candidate),
 	    cmocka_unit_test(test_resume_after_isolation),
 	    cmocka_unit_test(test_main_cut_off_manual),
 	    cmocka_unit_test(test_two_mains),
