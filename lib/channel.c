@@ -362,6 +362,21 @@ handle_packet(struct channel *c, struct msg *m, const uint8_t header[MSG_HEADER]
 	return 0;
 }
 
+/* Nothing was read: was that a packet without a byte? Behind the end of file is the end of file. */
+static int
+is_empty_packet(int fd)
+{
+	char byte;
+	struct iovec iov = {.iov_base = &byte, .iov_len = 1};
+	struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1};
+	ssize_t n;
+
+	do {
+		n = recvmsg(fd, &mh, MSG_DONTWAIT | MSG_PEEK);
+	} while (n < 0 && errno == EINTR);
+	return n != 0 && (n > 0 || errno == EAGAIN || errno == EWOULDBLOCK);
+}
+
 int
 channel_read(struct channel *c)
 {
@@ -374,7 +389,7 @@ channel_read(struct channel *c)
 
 		if (n < 0)
 			return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : -1;
-		if (n == 0 && m.n_fds == 0)
+		if (n == 0 && m.n_fds == 0 && !is_empty_packet(c->fd))
 			return -1;
 		if (handle_packet(c, &m, header, (size_t)n, truncated) != 0)
 			return -1;

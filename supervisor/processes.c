@@ -433,7 +433,8 @@ on_closed(struct channel *c)
 		    hex_text(hex, c->violation_bytes, c->violation_len));
 		proc_kill(p, "it broke the protocol");
 	} else {
-		proc_kill(p, NULL); /* usually it is ending already, and its exit code stands */
+		/* usually it is ending already, and its exit code stands */
+		proc_kill(p, sup.stopping ? NULL : "it closed its channel");
 	}
 	channel_close(c);
 }

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: ISC
+"""One end of a channel in other hands: whatever it says that it must not say, it is cut off."""
+import os
+import re
+import subprocess
+
+import bulkhead
+from bulkhead import CHILDREN, SCALE, wait_for
+from test_breach import needs_filter
+
+EVIL_PEER = os.path.join(bulkhead.BUILD, "tests", "breach", "evil_peer")
+# Each cell at the supervisor costs it a child; BULKHEAD_EVIL_CELLS=600 tries all there are.
+CELLS = int(os.environ.get("BULKHEAD_EVIL_CELLS", "80"))
+
+
+def play(*args, limit_s=60):
+    """Lines of the program, split; it must have found nothing."""
+    p = subprocess.run([EVIL_PEER, *map(str, args)], capture_output=True, text=True, timeout=limit_s * SCALE)
+    assert p.returncode == 0, "exit %d\n%s%s" % (p.returncode, p.stdout, p.stderr)
+    return [line.split("\t") for line in p.stdout.splitlines()]
+
+
+def check_undisturbed(group, main, standby, hooks):
+    group.wait_pair()
+    assert main.role() == "main" and standby.role() == "standby", group.report()
+    assert (len(main.hooks()), len(standby.hooks())) == hooks, "a hook ran"
+
+
+@needs_filter
+def test_children_cut_off_evil_peers(pair):
+    """Every message of the table in every wrong form, at the running children and the admin socket."""
+    group, main, standby = pair
+    standby.expect_log(r".")
+    hooks, supervisor = (len(main.hooks()), len(standby.hooks())), standby.popen.pid
+    pids = {n: standby.child(n) for n in CHILDREN}
+    rows = play("children", supervisor, os.path.join(standby.run, "admin.sock"))
+    tried = {(r[0], r[1]): (int(r[2]), int(r[3])) for r in rows}
+    assert len(tried) == 7 and all(t == r and t > 100 for t, r in tried.values()), tried
+    assert {n: standby.child(n) for n in CHILDREN} == pids, "a child has ended"
+    check_undisturbed(group, main, standby, hooks)
+    refused = re.findall(r"(\w+)\[\d+\].* a message of (\w+) was refused \((.+?)\)", standby.log())
+    assert refused and {(a, b) for a, b, _ in refused} <= set(tried)  # the log is rate-limited
+
+
+@needs_filter
+def test_supervisor_kills_evil_children(pair):
+    """What a child must not say to its supervisor costs it its life, with type and reason in the log."""
+    group, main, standby = pair
+    standby.expect_log(r".")
+    hooks, supervisor = (len(main.hooks()), len(standby.hooks())), standby.popen.pid
+    rows = play("supervisor", supervisor, CELLS, limit_s=30 + CELLS)
+    tried = {r[1]: (int(r[2]), int(r[3])) for r in rows if r[0] == "supervisor"}
+    assert set(tried) == set(CHILDREN) and all(t == r and t >= 15 for t, r in tried.values()), tried
+    assert standby.popen.poll() is None and standby.popen.pid == supervisor
+    check_undisturbed(group, main, standby, hooks)
+    log = standby.log()
+    for _, child, name, reasons in (r for r in rows if r[0] == "log" and r[3]):
+        line = r"%s broke the protocol with %s \((%s)\)" % (child, re.escape(name), reasons.strip("|"))
+        assert re.search(line, log), "the log has no line %s" % line
+    # the end of a channel is not a violation, and told as what it is
+    wait_for(lambda: re.search(r"was killed because it closed its channel", standby.log()), "closed channels")
