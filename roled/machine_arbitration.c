@@ -108,6 +108,16 @@ role_raise_epoch(struct step *s, uint8_t peer)
 	s->changed = s->announce = 1;
 }
 
+/* A hook for a role failed: into the ledger, and an operator is needed unless the config says not. */
+void
+role_hook_failed(struct step *s, uint8_t kind, int64_t duration_ms)
+{
+	int wanted = s->m->config.hook_failure[kind] != HOOK_FAIL_CONTINUE;
+
+	step_alarm(s, RULE_HOOK_FAILED, NOBODY, wanted);
+	ledger_add(s, LEDGER_EVENT, RULE_HOOK_FAILED, NOBODY, duration_ms);
+}
+
 /* The result of a hook for a role. */
 void
 role_take_result(struct step *s, const struct machine_action_result *r)
@@ -119,9 +129,10 @@ role_take_result(struct step *s, const struct machine_action_result *r)
 	if (r->event == 0 || r->event != m->hook_event)
 		return;
 	m->hook_event = 0;
-	step_alarm(s, RULE_HOOK_FAILED, NOBODY, failed);
 	if (failed)
-		ledger_add(s, LEDGER_EVENT, RULE_HOOK_FAILED, NOBODY, r->duration_ms);
+		role_hook_failed(s, m->hook_kind, r->duration_ms);
+	else
+		step_alarm(s, RULE_HOOK_FAILED, NOBODY, 0);
 	if (m->hook_kind != HOOK_MAIN)
 		return;
 	if (m->config.hook_failure[HOOK_MAIN] != HOOK_FAIL_UNDO)

@@ -72,6 +72,7 @@ void role_raise_epoch(struct step *s, uint8_t peer);
 void role_follow(struct step *s, uint8_t i, const struct status_record *r);
 void role_track_main(struct step *s, unsigned i, const struct status_record *r);
 void role_take_result(struct step *s, const struct machine_action_result *r);
+void role_hook_failed(struct step *s, uint8_t kind, int64_t duration_ms);
 void standby_decide(struct step *s);
 void main_decide(struct step *s);
 /* 1 when a rule forbids any automatic promotion now; the reason is set. */

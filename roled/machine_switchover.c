@@ -253,8 +253,7 @@ handover_decide(struct step *s)
 		if (!step_reached(s, limit_ms))
 			break;
 		m->handover_event = 0;
-		ledger_add(s, LEDGER_EVENT, RULE_HOOK_FAILED, NOBODY, 0);
-		step_alarm(s, RULE_HOOK_FAILED, NOBODY, 1);
+		role_hook_failed(s, HOOK_STANDBY, 0);
 		if (m->config.hook_failure[HOOK_STANDBY] == HOOK_FAIL_UNDO)
 			handover_take_back(s, RULE_HOOK_FAILED);
 		else

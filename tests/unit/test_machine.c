@@ -1191,6 +1191,20 @@ test_hook_of_main_fails(void **state)
 	assert_becomes(ROLE_STANDBY, RULE_STEP_DOWN_HOOK);
 }
 
+/* "continue only logs": nobody is called, the ledger has it all the same. */
+static void
+test_hook_fails_and_nobody_minds(void **state)
+{
+	(void)state;
+	begin_main(ARB_REFERENCES, 2);
+	t.config.hook_failure[HOOK_MAIN] = HOOK_FAIL_CONTINUE;
+	reconfigure();
+	result(t.m.hook_event, RESULT_EXIT);
+	assert_true(seen[RULE_HOOK_FAILED]);
+	assert_false(alarm_is(RULE_HOOK_FAILED, 1));
+	assert_int_equal(t.m.handover, HANDOVER_NONE);
+}
+
 static void
 test_reconfigured(void **state)
 {
@@ -1822,6 +1836,7 @@ main(void)
 	    cmocka_unit_test(test_epochs_are_of_one_server),
 	    cmocka_unit_test(test_sick_main),
 	    cmocka_unit_test(test_hook_of_main_fails),
+	    cmocka_unit_test(test_hook_fails_and_nobody_minds),
 	    cmocka_unit_test(test_reconfigured),
 	    cmocka_unit_test(test_reordered),
 	    cmocka_unit_test(test_switchover),
