@@ -699,6 +699,8 @@ machine_record(struct machine *m, int64_t now_ms, uint8_t partner, enum record_k
 		successor = m->role == ROLE_MAIN ? m->heir : NOBODY;
 	if (successor < c->n_servers)
 		r->successor_id = c->server[successor].id;
+	else if (kind != RECORD_GOODBYE && server_is_partner(m, m->main, KIND_STANDARD))
+		r->successor_id = m->partner[m->main].last.successor_id;
 	r->pause_left_ms = m->pause_until_ms > now_ms ? (uint64_t)(m->pause_until_ms - now_ms) : 0;
 	memcpy(r->digest, c->digest, sizeof(r->digest));
 	if (partner < MACHINE_SERVERS)

@@ -166,9 +166,11 @@ struct status_record {
 	uint32_t main_id;	   /* whom it takes for main, 0 nobody ... */
 	int64_t main_heard_age_ms; /* ... and when it last heard that one, -1 never */
 	uint32_t elect_id;	   /* nobody is main: who should be, 0 no opinion */
-	uint32_t
-	    successor_id; /* GOODBYE: who may take the role, 0 any ready standby; else, from
-			   * main: its heir, the standby that takes over when it dies, 0 none */
+	/*
+	 * GOODBYE: who may take the role, 0 any ready standby. Else the heir, who takes over when
+	 * main dies, 0 none: from main as it says, from others as main said last.
+	 */
+	uint32_t successor_id;
 	uint64_t pause_left_ms;
 	uint8_t digest[16];
 	/* voters */
@@ -355,7 +357,7 @@ struct machine_output {
 struct machine_outputs {
 	int64_t next_ms; /* wake up then at the latest */
 	unsigned n;
-	unsigned dropped; /* did not fit: 0, the tests check */
+	unsigned dropped;				/* did not fit: 0, the tests check */
 	struct machine_output out[MACHINE_OUTPUTS + 1]; /* the last takes what does not fit */
 };
 

@@ -377,6 +377,29 @@ standby_willing(struct step *s, unsigned i)
 	       r->reason != RULE_WAIT_REFERENCES;
 }
 
+/* The heir that the lost main named last, as the one of us knows who heard it last. */
+static uint8_t
+last_heir(struct step *s, uint8_t lost)
+{
+	const struct machine *m = s->m;
+	const struct machine_partner *p = &m->partner[lost];
+	int64_t best_ms = p->heard_ms + m->config.status_interval_ms;
+	uint32_t id = p->last.successor_id;
+
+	for (unsigned i = 0; i < m->config.n_servers; i++) {
+		const struct status_record *r = &m->partner[i].last;
+		int64_t at_ms = m->partner[i].heard_ms - r->main_heard_age_ms;
+
+		if (i == lost || !server_is_partner(m, i, KIND_STANDARD) || !evidence_heard(s, i) ||
+		    r->main_id != m->config.server[lost].id || r->main_heard_age_ms < 0 ||
+		    at_ms <= best_ms)
+			continue;
+		best_ms = at_ms;
+		id = r->successor_id;
+	}
+	return server_of_id(&m->config, id);
+}
+
 /*
  * One standby acts, the others wait. The heir that main named last goes first; without it, who
  * comes first of those who hear each other. A standby that is not the heir and does not hear all
@@ -386,7 +409,7 @@ static int
 standby_waits_for_other(struct step *s, uint8_t lost)
 {
 	const struct machine *m = s->m;
-	uint8_t heir = server_of_id(&m->config, m->partner[lost].last.successor_id);
+	uint8_t heir = last_heir(s, lost);
 	uint32_t away = m->persisted.left | m->persisted.outvoted;
 	int blind = m->config.mode == ARB_MANUAL || !evidence_majority(m);
 

@@ -248,6 +248,8 @@ handover_decide(struct step *s)
 			handover_cancel(s, RULE_TARGET_SILENT);
 		else if (m->config.mode == ARB_VOTERS)
 			lease_main(s);
+		if (m->handover == HANDOVER_OFFERED && m->role != ROLE_MAIN)
+			handover_end(s, CTL_FAILED, RULE_STEP_DOWN_LEASE);
 		break;
 	case HANDOVER_STOPPING:
 		if (!step_reached(s, limit_ms))

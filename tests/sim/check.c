@@ -203,7 +203,7 @@ check_truth(unsigned i, enum rule rule, uint8_t peer)
 
 	if (peer >= w.n || peer == i)
 		return;
-	if (rule == RULE_TAKEOVER_PROGRAM_DEAD && w.server[peer].guard)
+	if (rule == RULE_TAKEOVER_PROGRAM_DEAD && w.server[peer].guard && w.server[peer].acting)
 		fail("%u found the guard of %u dead, but it lives", i, peer);
 	if ((rule == RULE_TAKEOVER_GUARD_DEAD || rule == RULE_TAKEOVER_STOPPED ||
 		rule == RULE_TAKEOVER_SWITCHOVER) &&

@@ -409,6 +409,16 @@ heir_is_deaf(void)
 	server_guard_kill(0);
 }
 
+/* 1 lost main long ago and believes to be its heir; main has named 2 since, and then dies. */
+static void
+heir_of_old(void)
+{
+	memset(w.port[0][1], BLOCK_REJECT, sizeof(w.port[0][1]));
+	memset(w.port[1][0], BLOCK_REJECT, sizeof(w.port[1][0]));
+	run_until(w.now_us + 20 * SEC, NULL);
+	server_host_crash(0);
+}
+
 static void
 become_permanent(void)
 {
@@ -746,6 +756,8 @@ static const struct scenario scenarios[] = {
 	17400, 19100, NO_REASON, 30000, 1},
     {"triple, standbys do not hear each other, main killed", MANUAL, 3, SLOW, 1, heir_is_deaf, 1,
 	RULE_TAKEOVER_PROGRAM_DEAD, 10000, 10005, 2, RULE_WAIT_RIVAL, 30000, 1},
+    {"triple, 1 lost main before, main's power off", REFERENCES, 3, SLOW, 1, heir_of_old, 2,
+	RULE_TAKEOVER_UNREACHABLE, 25400, 27100, 1, RULE_MAIN_HEALTHY, 40000, 1},
     {"main reconfigured as permanent", REFERENCES, 3, SLOW, 1, become_permanent, 1, RULE_ELECTED, 0,
 	100, 0, RULE_FOLLOWER, 30000, 2},
     {"one path rejected, netd of main restarts", REFERENCES, 2, SLOW, 2,
