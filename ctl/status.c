@@ -117,7 +117,8 @@ print_servers(const struct answer *a)
 		table_set(&t, 6, "%s", s->icmp);
 		table_set(&t, 7, "%s", age_text(s->status_age_ms, age));
 		set_rtt(&t, 8, s->rtt_us);
-		set_loss(&t, 9, s->loss_per_mille);
+		if (strcmp(s->icmp, "unknown") != 0)
+			set_loss(&t, 9, s->loss_per_mille);
 		set_remark(&t, 10, s);
 	}
 	putchar('\n');
@@ -217,7 +218,7 @@ print_references(const struct answer *a)
 	char age[UNITS_TEXT];
 
 	table_init(&t, 5, headings, 1 << 2 | 1 << 3 | 1 << 4);
-	for (size_t i = 0; i < a->n_references; i++) {
+	for (size_t i = 0; i < a->n_references && a->self.kind != KIND_DMZ; i++) {
 		const struct ctl_reference *r = &a->reference[i];
 
 		table_row(&t);
@@ -225,9 +226,10 @@ print_references(const struct answer *a)
 		table_set(&t, 1, "%s", r->state);
 		table_set(&t, 2, "%s", age_text(r->age_ms, age));
 		set_rtt(&t, 3, r->rtt_us);
-		set_loss(&t, 4, r->loss_per_mille);
+		if (strcmp(r->state, "unknown") != 0)
+			set_loss(&t, 4, r->loss_per_mille);
 	}
-	if (a->n_references > 0)
+	if (t.n_rows > 1)
 		putchar('\n');
 	table_print(&t, stdout);
 }

@@ -444,8 +444,12 @@ admit_drop(uint32_t token)
 {
 	struct hello *h = hello_waiting(token);
 
-	if (h != NULL)
-		hello_refuse(h, NET_OWNER_REFUSED, "refused by roled");
+	if (h == NULL)
+		return;
+	/* not a warning: roled starts or stops, or it tells itself why */
+	count(NET_OWNER_REFUSED);
+	log_debug("roled does not take the link of token %u now", token);
+	hello_free(h);
 }
 
 /* roled is gone: the hellos that it was told of mean nothing to the next one. */

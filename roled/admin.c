@@ -198,8 +198,11 @@ admin_reply(uint64_t id, enum ctl_result result, const char *text)
 	for (size_t i = 0; i < ADMIN_CLIENTS; i++) {
 		struct admin_client *k = &roled.client[i];
 
-		if (k->used && id != 0 && client_id(k) == id)
-			client_end(k, result, text);
+		if (!k->used || id == 0 || client_id(k) != id)
+			continue;
+		if (result != CTL_OK)
+			log_info("the command is refused: %s", text);
+		client_end(k, result, text);
 	}
 }
 

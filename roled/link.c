@@ -190,8 +190,8 @@ count_refusal(struct links *l, int cause, int inbound, const struct conf_addr *f
 static void
 log_end(struct links *l, struct link *k, const char *what, unsigned cause)
 {
-	static const char *const names[CLOSE_MAX] = {"closed by us or ours", "ended in order",
-	    "reset", "refused", "timed out", "unreachable", "failed here"};
+	static const char *const names[CLOSE_MAX] = {"closed on this side", "ended in order",
+	    "reset", "refused", "timed out", "unreachable", "an error on this side"};
 	uint64_t held;
 
 	if (log_limited(&k->end_limit, now_ms(), END_LOG_MS, &held))
