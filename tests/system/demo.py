@@ -113,7 +113,7 @@ cut)
 heal)
 	of "${2:-}"
 	run ip -n %(switch)s link set $port master br0
-	ip netns exec $ns nft delete table inet quickstart 2>/dev/null ;;
+	ip netns exec $ns nft delete table inet quickstart 2>/dev/null || : ;;
 block)
 	of "${2:-}"
 	run ip netns exec $ns nft \
