@@ -364,12 +364,6 @@ noise_dh(struct noise *n, const uint8_t *shared)
 }
 
 int
-noise_done(const struct noise *n)
-{
-	return n->state == DONE;
-}
-
-int
 noise_split(struct noise *n, struct noise_cipher *send, struct noise_cipher *receive)
 {
 	uint8_t one[NOISE_HASH], two[NOISE_HASH], hash[NOISE_HASH];

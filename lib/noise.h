@@ -74,9 +74,6 @@ enum noise_result noise_read(struct noise *n, const void *message, size_t len);
 /* Go on with the result of the DH asked for; NULL when it was refused (the handshake is over). */
 enum noise_result noise_dh(struct noise *n, const uint8_t *shared);
 
-/* 1 when both messages are through and noise_split may be called. */
-int noise_done(const struct noise *n);
-
 /*
  * The two transport keys, from our point of view. Wipes n (n->hash is kept until noise_wipe).
  * Returns 0, or -1 when the handshake is not done.

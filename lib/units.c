@@ -16,9 +16,6 @@ struct unit {
 /* From large to small: parts of a duration come in this order. */
 static const struct unit durations[] = {
     {"d", 86400000}, {"h", 3600000}, {"min", 60000}, {"s", 1000}, {"ms", 1}};
-static const struct unit sizes[] = {{"B", 1}, {"KiB", INT64_C(1) << 10}, {"MiB", INT64_C(1) << 20},
-    {"GiB", INT64_C(1) << 30}, {"TiB", INT64_C(1) << 40}, {"kB", 1000}, {"MB", 1000000},
-    {"GB", 1000000000}, {"TB", INT64_C(1000000000000)}};
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -104,26 +101,6 @@ units_parse_number(const char *text, int64_t *value)
 	if (r == UNITS_OK && negative)
 		*value = -*value;
 	return r;
-}
-
-enum units_result
-units_parse_size(const char *text, int64_t *bytes)
-{
-	const struct unit *unit;
-	int64_t n;
-	enum units_result r = take_digits(&text, &n);
-
-	if (r != UNITS_OK)
-		return r;
-	if (*text == '\0')
-		return UNITS_NO_UNIT;
-	unit = take_unit(&text, sizes, COUNT(sizes));
-	if (unit == NULL || *text != '\0')
-		return UNITS_BAD_UNIT;
-	if (n > INT64_MAX / unit->factor)
-		return UNITS_OVERFLOW;
-	*bytes = n * unit->factor;
-	return UNITS_OK;
 }
 
 char *

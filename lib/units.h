@@ -17,8 +17,6 @@ enum units_result { UNITS_OK, UNITS_MALFORMED, UNITS_NO_UNIT, UNITS_BAD_UNIT, UN
 enum units_result units_parse_duration(const char *text, int64_t *ms);
 /* Decimal digits only, an optional minus first. */
 enum units_result units_parse_number(const char *text, int64_t *value);
-/* "64B", "10KiB", "3MiB", "2GiB", "1TiB" (and k, M, G, T with B alone for powers of 1000). */
-enum units_result units_parse_size(const char *text, int64_t *bytes);
 
 enum { UNITS_TEXT = 48 };
 /* The shortest exact writing: "1500ms", "2s", "1min", "never" for INT64_MAX. Returns buf. */

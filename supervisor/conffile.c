@@ -281,8 +281,8 @@ same_message(const struct msg *a, const struct msg *b)
 	return a->len == b->len && memcmp(a->body, b->body, a->len) == 0;
 }
 
-int
-config_same_general(const struct conf *a, const struct conf *b)
+static int
+same_general(const struct conf *a, const struct conf *b)
 {
 	static struct msg x, y;
 
@@ -343,7 +343,7 @@ config_same(const struct conf *a, const struct conf *b)
 	const struct conf_general *g = &a->general;
 
 	/* the general part has the number of elements of each list */
-	return config_same_general(a, b) && same_list(a, b, put_server, g->n_servers) &&
+	return same_general(a, b) && same_list(a, b, put_server, g->n_servers) &&
 	       same_list(a, b, put_reference, g->n_references) &&
 	       same_list(a, b, put_hook, HOOK_MAX) && same_list(a, b, put_check, g->n_checks);
 }

@@ -96,8 +96,7 @@ void config_parse(uv_loop_t *loop, config_done *done);
 int config_parse_now(struct conf *c);
 /* A process was reaped: was it the parser? 1 or 0. */
 int config_reaped(pid_t pid, int status);
-/* Do two configs say the same in the parts that are compared? Compared as they are sent. */
-int config_same_general(const struct conf *a, const struct conf *b);
+/* Do two configs say the same? Compared as they are sent. */
 int config_same(const struct conf *a, const struct conf *b);
 /* Send the parts of c that this process gets. Returns 0 or -1 (channel broken). */
 int config_send(struct channel *to, const struct conf *c);

@@ -583,11 +583,6 @@ test_numbers(void **state)
 	assert_int_equal(units_parse_number("+1", &v), UNITS_MALFORMED);
 	assert_int_equal(units_parse_number("--1", &v), UNITS_MALFORMED);
 	assert_int_equal(units_parse_number("9223372036854775808", &v), UNITS_OVERFLOW);
-	assert_int_equal(units_parse_size("10KiB", &v), UNITS_OK);
-	assert_int_equal(v, 10240);
-	assert_int_equal(units_parse_size("10", &v), UNITS_NO_UNIT);
-	assert_int_equal(units_parse_size("10K", &v), UNITS_BAD_UNIT);
-	assert_int_equal(units_parse_size("9999999999TiB", &v), UNITS_OVERFLOW);
 }
 
 static void
