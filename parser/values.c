@@ -64,7 +64,8 @@ value_duration(const struct conf_option *o, const char *text, int64_t *v, char *
 		    text, SHOWN, text);
 	case UNITS_BAD_UNIT:
 		return bad(error, size,
-		    "'%.*s' has an unknown unit; the units are ms, s, min, h and d", SHOWN, text);
+		    "'%.*s' has an unknown unit; the units are ms, s, min, h and d, behind whole "
+		    "numbers", SHOWN, text);
 	case UNITS_OVERFLOW:
 		return out_of_range(o, text, error, size);
 	default:

@@ -386,7 +386,8 @@ hook_next(struct lane *l)
 				return;
 			o.result = RESULT_FAILED;
 			o.code = (uint32_t)error;
-			hook_log(l->command.out.label, &o);
+			log_error("%s: cannot be started: %s: %s", l->command.out.label,
+			    h->command, strerror(error));
 		}
 		hook_leave(l, &o);
 	}
