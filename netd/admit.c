@@ -32,6 +32,7 @@ enum {
 	HELLOS = HELLOS_OTHER + HELLOS_PARTNER,
 };
 _Static_assert(HELLOS <= 1 << SLOT_BITS, "a token holds the slot");
+_Static_assert(2 * CONF_PATHS * (CONF_SERVERS - 1) < LINKS, "every link of the largest group fits");
 
 enum hello_state {
 	HELLO_FREE,
@@ -347,6 +348,16 @@ hello_refuse(struct hello *h, enum net_counter counter, const char *why)
 	hello_free(h);
 }
 
+/* Links that addresses of no partner may have: what the partners, both ways on all paths, leave. */
+static unsigned
+links_for_others(void)
+{
+	unsigned partners = child_conf(&netd_child)->general.n_servers - 1U;
+	unsigned left = LINKS - 2 * CONF_PATHS * partners;
+
+	return left < LINKS_OTHER ? left : LINKS_OTHER;
+}
+
 /* All bytes are here: is it one for us, and who takes it? */
 static void
 hello_complete(struct hello *h)
@@ -368,7 +379,7 @@ hello_complete(struct hello *h)
 		hello_refuse(h, NET_OWNER_REFUSED, "nobody here takes this kind of link");
 		return;
 	}
-	if (h->source.partner < 0 && link_count_other() >= LINKS_OTHER) {
+	if (h->source.partner < 0 && link_count_other() >= links_for_others()) {
 		hello_refuse(
 		    h, NET_SLOTS_FULL, "too many links from addresses that are no partner's");
 		return;

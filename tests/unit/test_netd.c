@@ -997,6 +997,28 @@ test_links_of_others(void **state)
 	drop(&partner);
 }
 
+/* The largest group leaves fewer. */
+static void
+test_links_of_others_beside_a_large_group(void **state)
+{
+	struct carried c[4];
+	uint8_t hello[HELLO_SIZE];
+	char from[32];
+
+	(void)state;
+	fake_conf(&conf, CONF_SERVERS, port);
+	fake_configure(&netd, &conf);
+	hello_keys_init(&keys, conf.server[0].key_status, conf.server[0].key_data);
+	for (int i = 0; i < 4; i++) {
+		snprintf(from, sizeof(from), "127.0.1.%d", 1 + i);
+		c[i] = take_from(from);
+	}
+	make_hello(hello, LINK_STATUS);
+	assert_refused("127.0.2.1", hello, sizeof(hello));
+	for (int i = 0; i < 4; i++)
+		drop(&c[i]);
+}
+
 static void
 test_owner_drops_or_sleeps(void **state)
 {
@@ -1303,6 +1325,7 @@ main(void)
 	    NETD_TEST(test_slots),
 	    NETD_TEST(test_share_of_a_source),
 	    NETD_TEST(test_links_of_others),
+	    NETD_TEST(test_links_of_others_beside_a_large_group),
 	    NETD_TEST(test_owner_drops_or_sleeps),
 	    NETD_TEST(test_listeners),
 	    NETD_TEST(test_emfile),
