@@ -163,6 +163,7 @@ int cmd_hook(const struct options *o, int argc, char **argv);
 int cmd_ports(const struct options *o, int argc, char **argv);
 int cmd_firewall(const struct options *o, int argc, char **argv);
 int cmd_check(const struct options *o, int argc, char **argv);
+int cmd_drill(const struct options *o, int argc, char **argv);
 int cmd_key(const struct options *o, int argc, char **argv);
 int cmd_keygen(const struct options *o, int argc, char **argv);
 

@@ -37,6 +37,8 @@ static const struct command commands[] = {
     {"ports", cmd_ports, "", "who opens which port to whom"},
     {"firewall", cmd_firewall, "[--strict]", "nftables rules of this server"},
     {"check", cmd_check, "", "for monitoring: exit code 0 ok, 1 warning, 2 critical, 3 unknown"},
+    {"drill", cmd_drill, "[-x DIRECTORY]",
+	"try to break out of the sandboxes on this machine; 0 when everything was denied"},
     {"key", cmd_key, "", "the public identity of this server"},
     {"keygen", cmd_keygen, "[--force]", "make the keys of this server"},
     {"hook", cmd_hook, "test KIND",

@@ -5,7 +5,8 @@
  * and then tries it. The numbers are those of the list in doc/privsep.md.
  *
  *   drill            all attempts; exit 0 when every verdict is the expected one, 77 when it cannot run
- *   drill -t         the same, and the table of verdicts as it stands in doc/privsep.md
+ *   drill -t | -j    for bulkheadctl drill: the matrix of verdicts as a table, or as JSON; exit 0 when
+ *                    everything was denied, else 1
  *
  * Verdicts: K killed by the kernel; T trapped, named in the log, ended; an errno name; "through".
  * Each layer is also tried without the others: a wall that only stands because another one does is
@@ -34,11 +35,24 @@ enum walls {
 	W_MAX
 };
 static const char *const wall_names[W_MAX] = {
-    "full", "stage 0", "no filter", "no filter, no netns", "user only", "bare"};
+    "full", "first filter alone", "no filter", "no filter, host's network", "user alone", "no sandbox"};
 
 #define ANY_ERROR "E"
 #include "drill_table.h"
+#define N_ATTEMPTS (sizeof(attempts) / sizeof(attempts[0]))
 
+/* One cell of the matrix that was tried. */
+struct result {
+	const struct attempt *attempt;
+	enum process process;
+	enum walls walls;
+	int is_wrong;
+	char verdict[64];
+	const char *want;
+};
+enum { RESULTS_MAX = 2048 };
+
+static struct result results[RESULTS_MAX];
 static unsigned wrong, tried;
 
 /* Does the verdict stand in the list of those expected (separated by blanks)? */
@@ -103,85 +117,184 @@ try_one(const struct drill_role *role, const struct attempt *a, enum walls walls
 	drill_report_read(&report, pid, out, size);
 }
 
-static void
-judge(const struct drill_role *role, const struct attempt *a, enum walls walls)
+/* What is to come of it; NULL when it is not tried there. */
+static const char *
+expectation(const struct drill_role *role, const struct attempt *a, enum walls walls)
 {
-	const char *want = a->want[walls];
-	char verdict[64];
-
 	for (size_t i = 0; i < sizeof(exceptions) / sizeof(exceptions[0]); i++) {
 		if (walls == W_FULL && exceptions[i].process == role->process &&
 		    strcmp(exceptions[i].text, a->text) == 0)
-			want = exceptions[i].want;
+			return exceptions[i].want;
 	}
+	return a->want[walls];
+}
+
+static void
+judge(const struct drill_role *role, const struct attempt *a, enum walls walls)
+{
+	const char *want = expectation(role, a, walls);
+	struct result *r = &results[tried];
+
 	if (want == NULL)
 		return;
-	try_one(role, a, walls, verdict, sizeof(verdict));
+	if (tried == RESULTS_MAX)
+		drill_die("too many attempts");
 	tried++;
-	if (is_expected(want, verdict))
+	r->attempt = a;
+	r->process = role->process;
+	r->walls = walls;
+	r->want = want;
+	try_one(role, a, walls, r->verdict, sizeof(r->verdict));
+	r->is_wrong = !is_expected(want, r->verdict);
+	if (!r->is_wrong)
 		return;
 	wrong++;
 	fprintf(stderr, "drill: %s: %d %s (%s): %s, expected %s\n", process_name(role->process),
-	    a->number, a->text, wall_names[walls], verdict, want);
+	    a->number, a->text, wall_names[walls], r->verdict, want);
 }
 
-/* The table for doc/privsep.md: every process under full walls. */
 static void
-print_table(void)
+judge_all(void)
 {
-	printf("| no. | attempt |");
-	for (size_t r = 0; r < drill_n_roles; r++)
-		printf(" %s |", process_name(drill_roles[r].process));
-	printf(" without the filter |\n|---|---|");
-	for (size_t r = 0; r <= drill_n_roles; r++)
-		printf("---|");
-	printf("\n");
-	for (size_t i = 0; i < sizeof(attempts) / sizeof(attempts[0]); i++) {
-		const struct attempt *a = &attempts[i];
-		char verdict[64];
-
-		if (a->want[W_FULL] == NULL)
-			continue;
-		printf("| %d | %s |", a->number, a->text);
-		for (size_t r = 0; r < drill_n_roles; r++) {
-			try_one(&drill_roles[r], a, W_FULL, verdict, sizeof(verdict));
-			printf(" %s |", verdict);
-		}
-		if (a->want[W_LANDLOCK] != NULL) {
-			try_one(&drill_roles[0], a, W_LANDLOCK, verdict, sizeof(verdict));
-			printf(" %s |\n", verdict);
-		} else {
-			printf(" |\n");
-		}
-	}
-}
-
-int
-main(int argc, char **argv)
-{
-	size_t n = sizeof(attempts) / sizeof(attempts[0]);
-
-#ifdef BH_SANITIZERS
-	printf("drill: skipped, a sanitizer build's filter refuses nothing\n");
-	return SKIP;
-#endif
-	if (!drill_prepare()) {
-		printf("drill: skipped, needs root and namespaces\n");
-		return SKIP;
-	}
-	if (argc == 2 && strcmp(argv[1], "-t") == 0) {
-		print_table();
-		drill_clean_up();
-		return 0;
-	}
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; i < N_ATTEMPTS; i++) {
 		for (size_t r = 0; r < drill_n_roles; r++)
 			judge(&drill_roles[r], &attempts[i], W_FULL);
 		/* the walls below do not depend on the row */
 		for (enum walls w = W_STAGE0; w < W_MAX; w++)
 			judge(&drill_roles[0], &attempts[i], w);
 	}
+}
+
+/* ---- the matrix */
+
+static const struct result *
+find_result(const struct attempt *a, enum process process, enum walls walls)
+{
+	for (unsigned i = 0; i < tried; i++) {
+		if (results[i].attempt == a && results[i].process == process && results[i].walls == walls)
+			return &results[i];
+	}
+	return NULL;
+}
+
+/*
+ * Cells in which something is to be denied, and how many were. The others are there to show that an
+ * attempt is one, or that a layer does not reach so far.
+ */
+static void
+count_cells(unsigned *cells, unsigned *denied)
+{
+	*cells = *denied = 0;
+	for (unsigned i = 0; i < tried; i++) {
+		const struct result *r = &results[i];
+
+		if (r->walls == W_BARE || policy_has_word(r->want, "through"))
+			continue;
+		(*cells)++;
+		*denied += strcmp(r->verdict, "through") != 0;
+	}
+}
+
+/* For people; "" where it was not tried. */
+static const char *
+verdict_word(const struct result *r)
+{
+	if (r == NULL)
+		return "";
+	return strcmp(r->verdict, "K") == 0 ? "killed" : strcmp(r->verdict, "T") == 0 ? "trapped" : r->verdict;
+}
+
+static int
+is_denied(const struct attempt *a, enum walls walls)
+{
+	const struct result *r = find_result(a, drill_roles[0].process, walls);
+
+	return r != NULL && strcmp(r->verdict, "through") != 0;
+}
+
+/* The layers that refuse it each without the help of the filter of the row. */
+static const char *
+other_layers(const struct attempt *a, char *text, size_t size)
+{
+	const char *first = is_denied(a, W_STAGE0) ? "first filter, " : "";
+	const char *files = (is_denied(a, W_LANDLOCK) || is_denied(a, W_NONET)) && !is_denied(a, W_DROP)
+				? "Landlock or namespaces, " : "";
+	const char *user = is_denied(a, W_DROP) ? "user and root folder, " : "";
+	size_t n = (size_t)snprintf(text, size, "%s%s%s", first, files, user);
+
+	if (n >= 2)
+		text[n - 2] = '\0';
+	return text;
+}
+
+static void
+print_table(void)
+{
+	char layers[96];
+	unsigned n, denied;
+
+	printf("| %3s | %-39s |", "no.", "attempt");
+	for (size_t r = 0; r < drill_n_roles; r++)
+		printf(" %-7s |", process_name(drill_roles[r].process));
+	printf(" %-39s | %-10s |\n|%s|%s|", "denied without the filter of its row by", "no sandbox", "----:",
+	    "-----------------------------------------");
+	for (size_t r = 0; r < drill_n_roles; r++)
+		printf("---------|");
+	printf("-----------------------------------------|------------|\n");
+	for (size_t i = 0; i < N_ATTEMPTS; i++) {
+		const struct attempt *a = &attempts[i];
+
+		printf("| %3d | %-39s |", a->number, a->text);
+		for (size_t r = 0; r < drill_n_roles; r++)
+			printf(" %-7s |", verdict_word(find_result(a, drill_roles[r].process, W_FULL)));
+		printf(" %-39s | %-10s |\n", other_layers(a, layers, sizeof(layers)),
+		    verdict_word(find_result(a, drill_roles[0].process, W_BARE)));
+	}
+	count_cells(&n, &denied);
+	printf("\n%u cells tried, %u denied, %u wrong; %u more show what the attempt does without a layer\n", n,
+	    denied, wrong, tried - n);
+}
+
+/* No text of the table has a character that JSON would want escaped. */
+static void
+print_json(void)
+{
+	unsigned n, denied;
+
+	count_cells(&n, &denied);
+	printf("{\"tried\": %u, \"denied\": %u, \"wrong\": %u, \"cells\": [\n", n, denied, wrong);
+	for (unsigned i = 0; i < tried; i++) {
+		const struct result *r = &results[i];
+
+		printf("  {\"number\": %d, \"attempt\": \"%s\", \"process\": \"%s\", \"walls\": \"%s\", "
+		       "\"verdict\": \"%s\", \"expected\": \"%s\", \"wrong\": %s}%s\n",
+		    r->attempt->number, r->attempt->text, process_name(r->process), wall_names[r->walls],
+		    verdict_word(r), r->want, r->is_wrong ? "true" : "false", i + 1 < tried ? "," : "");
+	}
+	printf("]}\n");
+}
+
+int
+main(int argc, char **argv)
+{
+	int option = argc > 1 ? getopt(argc, argv, "tj") : -1;
+
+#ifdef BH_SANITIZERS
+	fprintf(stderr, "drill: skipped, a sanitizer build's filter refuses nothing\n");
+	return option == -1 ? SKIP : 1;
+#endif
+	if (!drill_prepare()) {
+		fprintf(stderr, "drill: skipped, needs root and namespaces\n");
+		return option == -1 ? SKIP : 1;
+	}
+	judge_all();
 	drill_clean_up();
-	printf("drill: %zu attempts, %u tried, %u with an unexpected result\n", n, tried, wrong);
+	if (option == 't')
+		print_table();
+	else if (option == 'j')
+		print_json();
+	else
+		printf("drill: %zu attempts, %u tried, %u with an unexpected result\n", N_ATTEMPTS, tried,
+		    wrong);
 	return wrong > 0;
 }

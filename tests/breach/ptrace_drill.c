@@ -15,6 +15,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
@@ -78,6 +79,28 @@ static const struct attempt {
     {"new_call", "refused", SYSCALL, 500, {0}},
     {"x32", "killed", SYSCALL, X32 | SYS_getpid, {0}},
     {"int80", "killed", INT80, 20, {0}},
+    {"execveat", "killed", SYSCALL, SYS_execveat, {(uint64_t)AT_FDCWD, OWN_PAGE, 0, 0, 0}},
+    {"vfork", "killed", SYSCALL, SYS_vfork, {0}},
+    {"memfd_create", "killed", SYSCALL, SYS_memfd_create, {OWN_PAGE, 0}},
+    {"setgroups", "killed", SYSCALL, SYS_setgroups, {0, OWN_PAGE}},
+    {"setns", "killed", SYSCALL, SYS_setns, {3, 0}},
+    {"pivot_root", "killed", SYSCALL, SYS_pivot_root, {OWN_PAGE, OWN_PAGE}},
+    {"prlimit64", "trapped", SYSCALL, SYS_prlimit64, {0, 7, OWN_PAGE, 0}},
+    {"tgkill", "killed", SYSCALL, SYS_tgkill, {SUPERVISOR, SUPERVISOR, 0}},
+    {"pidfd_getfd", "killed", SYSCALL, SYS_pidfd_getfd, {3, 3, 0}},
+    {"process_vm_writev", "killed", SYSCALL, SYS_process_vm_writev, {SUPERVISOR, 0, 0, 0, 0, 0}},
+    {"shmget", "killed", SYSCALL, SYS_shmget, {0, 4096, 0}},
+    {"keyctl", "killed", SYSCALL, SYS_keyctl, {0, 0, 0}},
+    {"inotify_init1", "killed", SYSCALL, SYS_inotify_init1, {0}},
+    {"userfaultfd", "killed", SYSCALL, SYS_userfaultfd, {0}},
+    {"perf_event_open", "killed", SYSCALL, SYS_perf_event_open, {OWN_PAGE, 0, 0, 0, 0}},
+    {"settimeofday", "killed", SYSCALL, SYS_settimeofday, {0, 0}},
+    {"sendto", "trapped", SYSCALL, SYS_sendto, {3, OWN_PAGE, 8, MSG_DONTWAIT, OWN_PAGE, 16}},
+    {"sendmmsg", "trapped", SYSCALL, SYS_sendmmsg, {3, OWN_PAGE, 1, 0}},
+    {"setsockopt", "trapped", SYSCALL, SYS_setsockopt, {16, IPPROTO_IP, IP_HDRINCL, OWN_PAGE, 4}},
+    {"shutdown", "trapped", SYSCALL, SYS_shutdown, {12, SHUT_RDWR}},
+    {"fcntl", "trapped", SYSCALL, SYS_fcntl, {3, F_SETOWN, 1}},
+    {"dup3", "trapped", SYSCALL, SYS_dup3, {0, 3, 0}},
     {"control_getpid", "through", SYSCALL, SYS_getpid, {0}},
 };
 

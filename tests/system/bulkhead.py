@@ -54,6 +54,14 @@ def pause(seconds):
     time.sleep(seconds)
 
 
+def record(name, data):
+    """Leave figures for the pages that the run makes (tests/breach/matrix.py)."""
+    folder = os.path.join(BUILD, "results")
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, name + ".json"), "w") as f:
+        json.dump(data, f)
+
+
 class Timeout(AssertionError):
     pass
 

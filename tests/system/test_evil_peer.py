@@ -39,6 +39,7 @@ def test_children_cut_off_evil_peers(pair):
     assert {n: standby.child(n) for n in CHILDREN} == pids, "a child has ended"
     check_undisturbed(group, main, standby, hooks)
     refused = re.findall(r"(\w+)\[\d+\].* a message of (\w+) was refused \((.+?)\)", standby.log())
+    bulkhead.record("breach-peers-children", rows)
     assert refused and {(a, b) for a, b, _ in refused} <= set(tried)  # the log is rate-limited
 
 
@@ -53,6 +54,7 @@ def test_supervisor_kills_evil_children(pair):
     assert set(tried) == set(CHILDREN) and all(t == r and t >= 15 for t, r in tried.values()), tried
     assert standby.popen.poll() is None and standby.popen.pid == supervisor
     check_undisturbed(group, main, standby, hooks)
+    bulkhead.record("breach-peers-supervisor", [r for r in rows if r[0] != "log"])
     log = standby.log()
     for _, child, name, reasons in (r for r in rows if r[0] == "log" and r[3]):
         line = r"%s broke the protocol with %s \((%s)\)" % (child, re.escape(name), reasons.strip("|"))

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: ISC
+"""bulkheadctl drill: what an admin sees of the breach drill, beside a running daemon."""
+import json
+import re
+import subprocess
+
+import bulkhead
+from bulkhead import CHILDREN, SCALE
+from test_breach import WITHOUT, needs_filter
+
+
+def drill(*args, prefix=()):
+    return subprocess.run([*prefix, bulkhead.CTL, "drill", "-x", bulkhead.LIBEXEC, *args], text=True,
+                          capture_output=True, timeout=120 * SCALE, stdin=subprocess.DEVNULL)
+
+
+@needs_filter
+def test_drill_beside_a_running_daemon(pair):
+    """Everything is denied, and the daemon notices nothing."""
+    group, main, standby = pair
+    pids = {s: [s.child(n) for n in CHILDREN] for s in pair[1:]}
+    p = drill()
+    assert p.returncode == 0 and not p.stderr, p.stdout + p.stderr
+    lines = p.stdout.splitlines()
+    assert all(" %s " % name in lines[0] for name in (*CHILDREN, "parser")) and len(lines) > 100
+    tried, denied = re.match(r"(\d+) cells tried, (\d+) denied, 0 wrong", lines[-1]).groups()
+    assert tried == denied and int(tried) > 500, lines[-1]
+    bulkhead.record("breach-drill", lines)
+    assert {s: [s.child(n) for n in CHILDREN] for s in pair[1:]} == pids
+    group.roles_hold({main: "main", standby: "standby"}, 0.1)
+
+
+@needs_filter
+def test_drill_tells_of_a_hole():
+    """Where the kernel cannot filter, the drill does not say that all is well."""
+    p = drill("--json", prefix=(WITHOUT, "seccomp"))
+    assert p.returncode == 1
+    answer = json.loads(p.stdout) if p.stdout else {"wrong": 1}
+    assert answer["wrong"] > 0
+    assert "expected" in p.stderr or "skipped" in p.stderr
+
+
+def test_drill_needs_root():
+    p = drill(prefix=("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"))
+    assert p.returncode == 1 and "root" in p.stderr, p.stderr
