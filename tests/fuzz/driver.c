@@ -1,18 +1,46 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Runs a fuzz target without libFuzzer: the files named on the command line (what a fuzzer once
- * found), or a fixed number of mutations of its seed, the same in every run.
- *
- *	clang -fsanitize=fuzzer,address,undefined -I. tests/fuzz/fuzz_record.c lib/record.c
- * lib/noise.c -lsodium
+ * Runs a fuzz target without a fuzzer: the files named on the command line (what a fuzzer once
+ * found), or its corpus and a fixed number of mutations of its seed, the same in every run.
+ * --seed FILE writes the seed. Built with --enable-fuzzer only that is left: the main program is
+ * libFuzzer's or that of AFL++. tests/fuzz/run does all of it.
  */
+#include "config.h"
+
 #include "fuzz.h"
 
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { INPUT_MAX = 4096, ROUNDS = 5000 };
+#ifndef FUZZ_ROUNDS
+#define FUZZ_ROUNDS 5000
+#endif
+enum { INPUT_MAX = 8192, ROUNDS = FUZZ_ROUNDS, PATH_SIZE = 1024 };
+
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+
+/* --seed FILE: writes it and ends. */
+int
+LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+	static uint8_t seed[INPUT_MAX];
+	size_t n;
+	FILE *f;
+
+	if (*argc != 3 || strcmp((*argv)[1], "--seed") != 0)
+		return 0;
+	n = fuzz_seed(seed, sizeof(seed));
+	f = fopen((*argv)[2], "wb");
+	if (f == NULL || fwrite(seed, 1, n, f) != n || fclose(f) != 0) {
+		perror((*argv)[2]);
+		exit(1);
+	}
+	exit(0);
+}
+
+#ifndef BH_FUZZER
 
 static uint64_t state = 88172645463325252U;
 
@@ -74,6 +102,31 @@ run_file(const char *path)
 	return 0;
 }
 
+/* The inputs in tests/fuzz/corpus that are this program's, where make check says where the tree is.
+ */
+static int
+run_corpus(const char *program)
+{
+	const char *top = getenv("srcdir"), *name = strrchr(program, '/');
+	char folder[PATH_SIZE / 2], path[PATH_SIZE];
+	struct dirent **list;
+	int failed = 0, n;
+
+	name = name != NULL ? name + 1 : program;
+	snprintf(folder, sizeof(folder), "%s/tests/fuzz/corpus/%s", top != NULL ? top : ".", name);
+	n = scandir(
+	    folder, &list, NULL, alphasort); /* at once: a target may close all descriptors */
+	for (int i = 0; i < n; i++) {
+		snprintf(path, sizeof(path), "%s/%s", folder, list[i]->d_name);
+		if (list[i]->d_name[0] != '.')
+			failed |= run_file(path);
+		free(list[i]);
+	}
+	if (n >= 0)
+		free(list);
+	return failed;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -81,10 +134,13 @@ main(int argc, char **argv)
 	size_t n;
 	int failed = 0;
 
+	LLVMFuzzerInitialize(&argc, &argv);
 	for (int i = 1; i < argc; i++)
 		failed |= run_file(argv[i]);
 	if (argc > 1)
 		return failed;
+	if (run_corpus(argv[0]) != 0)
+		return 1;
 	n = fuzz_seed(seed, sizeof(seed));
 	LLVMFuzzerTestOneInput(seed, n);
 	for (int i = 0; i < ROUNDS; i++) {
@@ -103,3 +159,5 @@ main(int argc, char **argv)
 	}
 	return 0;
 }
+
+#endif

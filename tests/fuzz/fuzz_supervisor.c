@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The supervisor with everybody hostile: channels 0 to 3 of table.h are its children in the order
+ * of children[], 4 is the runner, 5 the parser; the body of a packet for 6 goes into roled's log
+ * pipe. Its real tables, handlers, reload and sockets run; processes are not started, and to kill
+ * one ends it at once. Compiled with fork, kill, waitpid and uv_timer_start of this file for those
+ * of the supervisor.
+ */
+#include "config.h"
+
+#undef fork
+#undef kill
+#undef waitpid
+#undef channel_pair
+#undef uv_timer_start
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "fuzz.h"
+#include "supervisor/supervisor.h"
+#include "table.h"
+
+enum { RUNNER = N_CHILDREN, PARSER, CHANNELS, LOG = CHANNELS, FIRST_PID = 1 << 28 };
+
+pid_t fuzz_fork(void);
+int fuzz_kill(pid_t pid, int sig);
+pid_t fuzz_waitpid(pid_t pid, int *status, int options);
+int fuzz_timer_start(uv_timer_t *timer, uv_timer_cb cb, uint64_t timeout, uint64_t repeat);
+int fuzz_channel_pair(int fds[2]);
+
+extern struct channel runner_channel;
+struct supervisor sup = {.empty_fd = -1,
+    .null_fd = -1,
+    .state_fd = -1,
+    .ledger_fd = -1,
+    .admin_fd = -1,
+    .key_status_fd = -1,
+    .key_data_fd = -1,
+    .foreground = 1};
+
+static uv_loop_t loop;
+static struct conf good;
+static struct table_channel list[CHANNELS];
+static struct channel parser_channel; /* stands for that of conffile.c, which is not visible */
+static int log_end = -1, last_far = -1;
+static pid_t next_pid = FIRST_PID;
+/* Processes that have been killed and not been waited for. */
+static pid_t dead[CHANNELS + 1];
+
+/* ---- in place of the system's */
+
+static void
+forget_end(struct table_channel *t)
+{
+	if (t->end >= 0)
+		close(t->end);
+	t->end = -1;
+}
+
+int
+fuzz_kill(pid_t pid, int sig)
+{
+	if (pid < FIRST_PID || sig != SIGKILL)
+		abort(); /* it signals somebody that is not its child */
+	if (pid == runner_pid)
+		return 0; /* its end would be that of the supervisor */
+	for (size_t i = 0; i < sizeof(dead) / sizeof(dead[0]); i++) {
+		if (dead[i] == pid)
+			return 0;
+	}
+	for (size_t i = 0; i < sizeof(dead) / sizeof(dead[0]); i++) {
+		if (dead[i] == 0) {
+			dead[i] = pid;
+			return 0;
+		}
+	}
+	abort();
+}
+
+pid_t
+fuzz_waitpid(pid_t pid, int *status, int options)
+{
+	(void)options;
+	for (size_t i = 0; i < sizeof(dead) / sizeof(dead[0]); i++) {
+		pid_t found = dead[i];
+
+		if (found == 0 || (pid > 0 && pid != found))
+			continue;
+		dead[i] = 0;
+		*status = SIGKILL;
+		return found;
+	}
+	errno = ECHILD;
+	return pid > 0 ? pid : -1;
+}
+
+pid_t
+fuzz_fork(void)
+{
+	return next_pid++;
+}
+
+/* The far end of the pair that is made for the runner is kept. */
+int
+fuzz_channel_pair(int fds[2])
+{
+	if (channel_pair(fds) != 0)
+		return -1;
+	if (last_far >= 0)
+		close(last_far);
+	last_far = fcntl(fds[1], F_DUPFD_CLOEXEC, TABLE_FAR);
+	return 0;
+}
+
+/* The back-off of a process is over at once. */
+int
+fuzz_timer_start(uv_timer_t *timer, uv_timer_cb cb, uint64_t timeout, uint64_t repeat)
+{
+	for (int i = 0; i < N_CHILDREN; i++) {
+		if (timer == &proc_of(children[i])->retry)
+			timeout = 0;
+	}
+	return uv_timer_start(timer, cb, timeout, repeat);
+}
+
+/* ---- in place of spawn.c, main.c and realtime.c */
+
+void
+spawn_init(struct spawn *s, enum process process)
+{
+	memset(s, 0, sizeof(*s));
+	s->process = process;
+	for (int i = 0; i < SPAWN_FDS; i++)
+		s->fd[i] = -1;
+}
+
+pid_t
+spawn_process(const struct spawn *s, int *log_fd)
+{
+	int which = PARSER, fds[2];
+
+	for (int i = 0; i < N_CHILDREN; i++) {
+		if (children[i] == s->process)
+			which = i;
+	}
+	forget_end(&list[which]);
+	list[which].end = fcntl(s->fd[FD_CONTROL], F_DUPFD_CLOEXEC, TABLE_FAR);
+	if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) != 0)
+		abort();
+	*log_fd = fds[0];
+	if (s->process == PROC_ROLED) {
+		if (log_end >= 0)
+			close(log_end);
+		log_end = fcntl(fds[1], F_DUPFD_CLOEXEC, TABLE_FAR);
+	}
+	close(fds[1]);
+	return next_pid++;
+}
+
+void
+realtime_self(void)
+{
+}
+
+void
+realtime_watch(struct proc *p)
+{
+	(void)p;
+}
+
+void
+files_remove(void)
+{
+}
+
+int
+files_temporary_root(void)
+{
+	return open("/", O_RDONLY | O_CLOEXEC);
+}
+
+void
+supervisor_is_up(void)
+{
+}
+
+void
+supervisor_give_up(int exit_code)
+{
+	(void)exit_code;
+}
+
+void
+supervisor_end(int exit_code)
+{
+	(void)exit_code;
+	abort(); /* no child can end it */
+}
+
+/* Forked by the real one. */
+void
+runner_main(int fd, int log_fd, pid_t supervisor)
+{
+	(void)fd;
+	(void)log_fd;
+	(void)supervisor;
+	abort();
+}
+
+/* ---- the run */
+
+static unsigned last_type;
+
+static void
+note_type(unsigned type, uint8_t *body, size_t n)
+{
+	(void)body;
+	(void)n;
+	last_type = type;
+}
+
+/* One that has broken the protocol is replaced: in earnest the supervisor ends with it. */
+static void
+start_runner(void)
+{
+	if (runner_channel.fd >= 0)
+		return;
+	forget_end(&list[RUNNER]);
+	if (actions_start_runner() != 0)
+		abort();
+	list[RUNNER].end = last_far;
+	last_far = -1;
+	actions_attach();
+}
+
+static void
+set_up(void)
+{
+	static char path[] = "/tmp/bh-fuzz-conf-XXXXXX";
+
+	table_set_up();
+	table_adjust = note_type;
+	sup.config_path = path;
+	close(mkstemp(path));
+	(void)chmod(path, 0600);
+	table_conf(&good);
+	sup.conf = good;
+	sup.loop = &loop;
+	sup.empty_fd = open("/", O_RDONLY | O_CLOEXEC);
+	for (int i = 0; i < CHANNELS; i++)
+		list[i].end = -1;
+	if (uv_loop_init(&loop) != 0)
+		abort();
+	processes_start();
+	for (int i = 0; i < N_CHILDREN; i++)
+		list[i].channel = &proc_of(children[i])->control;
+	list[RUNNER].channel = &runner_channel;
+	list[PARSER].channel = &parser_channel;
+	parser_channel.fd = 0; /* it is open whenever its hostile end is */
+}
+
+static void
+run_loop(void)
+{
+	for (int i = 0; i < 3; i++) {
+		uv_run(&loop, UV_RUN_NOWAIT);
+		processes_reap();
+	}
+}
+
+/* Everybody is new, and what is left of a reload is over. */
+static void
+start_again(void)
+{
+	forget_end(&list[PARSER]);
+	for (int i = 0; i < N_CHILDREN; i++)
+		proc_kill(proc_of(children[i]), NULL);
+	run_loop();
+	sup.conf = good;
+	for (int i = 0; i < N_CHILDREN; i++) {
+		struct proc *p = proc_of(children[i]);
+
+		memset(&p->backoff, 0, sizeof(p->backoff));
+		p->accused_ms = 0;
+	}
+	run_loop();
+}
+
+/* A parser ends when it has said the last word. */
+static int
+turn(size_t which)
+{
+	run_loop();
+	if (which == PARSER && (last_type == MSG_CONF_DONE || last_type == MSG_CONF_ERROR)) {
+		forget_end(&list[PARSER]);
+		run_loop();
+	}
+	return 1;
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static int done;
+
+	if (!done)
+		set_up();
+	done = 1;
+	start_runner();
+	start_again();
+	if (size > TABLE_HEAD && data[0] == LOG) { /* one input, one log */
+		(void)!write(log_end, data + 1, size - 1 < 4096 ? size - 1 : 4096);
+		run_loop();
+		return 0;
+	}
+	table_play(data, size, list, CHANNELS, turn);
+	return 0;
+}
+
+size_t
+fuzz_seed(uint8_t *out, size_t size)
+{
+	static struct conf c;
+	static struct msg m;
+	uint8_t digest[16];
+	size_t n = 0;
+
+	table_conf(&c);
+	for (uint8_t i = 0; i < N_CHILDREN; i++) {
+		msg_begin(&m, MSG_READY);
+		msg_put_u8(&m, 31);
+		n = table_append(out, size, n, i, &m);
+		n = table_append_u64(out, size, n, i, MSG_PREPARED, 1);
+	}
+	msg_begin(&m, MSG_ACTION);
+	msg_put_u8(&m, ACTION_RELOAD);
+	m.len = 24;
+	n = table_append(out, size, n, 2, &m);
+	c.general.hold_ms++;
+	n = table_append_conf(out, size, n, PARSER, &c, PROC_SUPERVISOR);
+	conf_digest(&c, digest);
+	msg_begin(&m, MSG_CONF_DONE);
+	msg_put_bytes(&m, digest, sizeof(digest));
+	n = table_append(out, size, n, PARSER, &m);
+	for (uint8_t i = 0; i < N_CHILDREN; i++)
+		n = table_append_u64(out, size, n, i, MSG_PREPARED, 2);
+	n = table_append_all(out, size, n, RUNNER, PROC_RUNNER, PROC_SUPERVISOR);
+	for (uint8_t i = 0; i < N_CHILDREN; i++)
+		n = table_append_all(out, size, n, i, children[i], PROC_SUPERVISOR);
+	return n;
+}
