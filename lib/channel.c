@@ -300,7 +300,10 @@ keep_evidence(struct channel *c, enum channel_violation v, const uint8_t header[
 	size_t n = len < MSG_HEADER ? len : MSG_HEADER;
 	size_t body = m->len < sizeof(c->violation_bytes) - n ? m->len
 							      : sizeof(c->violation_bytes) - n;
+	const struct message_row *row = message_row(m->type);
 
+	if (row != NULL && (row->flags & F_SECRET)) /* it would be logged */
+		body = 0;
 	c->violation = v;
 	memcpy(c->violation_bytes, header, n);
 	memcpy(c->violation_bytes + n, m->body, body);

@@ -68,8 +68,9 @@ main(void)
 		print_mask(row->to);
 		printf(" | %u..%u | %u | ", row->min, row->max, row->fds);
 		print_states(row->states);
-		printf(" | %s%s | %s |\n", row->flags & F_ONCE ? "once" : "",
-		    row->flags & F_PERMIT ? "answer" : "", texts[i].text);
+		printf(" | %s%s%s | %s |\n", row->flags & F_ONCE ? "once" : "",
+		    row->flags & F_PERMIT ? "answer" : "", row->flags & F_SECRET ? " secret" : "",
+		    texts[i].text);
 	}
 	return 0;
 }

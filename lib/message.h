@@ -21,7 +21,7 @@ enum {
 #define CHILDREN (P(NETD) | P(ICMPD) | P(ROLED) | P(KEYD))
 
 enum channel_state { S_START = 1, S_RUN = 2, S_PREPARE = 4, S_STOP = 8, S_ANY = 15 };
-enum message_flag { F_ONCE = 1, F_PERMIT = 2 };
+enum message_flag { F_ONCE = 1, F_PERMIT = 2, F_SECRET = 4 };
 
 enum message_type {
 #define MESSAGE(name, number, from, to, min, max, fds, states, flags, text) MSG_##name = number,

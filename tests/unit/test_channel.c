@@ -227,6 +227,26 @@ oversized_and_short_packets(void **state)
 	teardown(&e);
 }
 
+/* What is kept of a refused packet is logged: of a secret one only the header. */
+static void
+secret_bodies_are_not_kept(void **state)
+{
+	struct ends e;
+
+	(void)state;
+	setup(&e, PROC_ROLED, PROC_KEYD);
+	raw_send(&e, MSG_KEY_SHARED, 0, 37, 0);
+	assert_int_equal(channel_read(&e.c), -1);
+	assert_int_equal(e.c.violation, V_FLAGS);
+	assert_int_equal(e.c.violation_len, MSG_HEADER);
+	teardown(&e);
+	setup(&e, PROC_ROLED, PROC_KEYD);
+	raw_send(&e, MSG_KEY_PUBLIC, 0, 65, 0);
+	assert_int_equal(channel_read(&e.c), -1);
+	assert_int_equal(e.c.violation_len, 64);
+	teardown(&e);
+}
+
 static void
 malformed_body_is_a_violation(void **state)
 {
@@ -400,6 +420,7 @@ main(void)
 	    cmocka_unit_test(whole_table_refuses),
 	    cmocka_unit_test(once_and_permit),
 	    cmocka_unit_test(oversized_and_short_packets),
+	    cmocka_unit_test(secret_bodies_are_not_kept),
 	    cmocka_unit_test(malformed_body_is_a_violation),
 	    cmocka_unit_test(end_of_file_is_no_violation),
 	    cmocka_unit_test(one_wake_up_has_a_budget),
