@@ -37,7 +37,8 @@ print_notes(const struct ctl_self *s)
 		printf("  DEGRADED: started with --allow-degraded, a layer of the sandbox is "
 		       "missing\n");
 	if (s->hold_left_ms >= 0)
-		printf("  decides again in %s if nothing changes\n", age_text(s->hold_left_ms, age));
+		printf(
+		    "  decides again in %s if nothing changes\n", age_text(s->hold_left_ms, age));
 	if (s->reload_age_ms >= 0 && s->reload_result != RELOAD_DONE &&
 	    s->reload_result != RELOAD_UNCHANGED)
 		printf("  LAST RELOAD (%s ago): %s: %s\n", age_text(s->reload_age_ms, age),

@@ -394,7 +394,8 @@ describe_hook(char note[CTL_NOTE], uint64_t event, enum action_result result, ui
 		    duration_ms);
 		break;
 	default:
-		snprintf(note, CTL_NOTE, "Hook %s: could not be started: %s.", name, strerror((int)code));
+		snprintf(note, CTL_NOTE, "Hook %s: could not be started: %s.", name,
+		    strerror((int)code));
 		break;
 	}
 }
@@ -575,8 +576,9 @@ on_prepare(struct child *ch, const struct conf *new, uint8_t *index)
 	if (roled.running)
 		*index = input_dropped(new);
 	if (roled.running && *index != NOBODY) {
-		log_error("config refused: server %s runs, and would be main or become main without "
-			  "this server knowing; stop bulkhead there first",
+		log_error(
+		    "config refused: server %s runs, and would be main or become main without "
+		    "this server knowing; stop bulkhead there first",
 		    child_conf(ch)->server[*index].name);
 		return REFUSE_RUNNING;
 	}

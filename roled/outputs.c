@@ -304,8 +304,8 @@ run_one(const struct machine_outputs *all, unsigned i, int64_t now)
 		break;
 	case OUT_ALARM:
 		if (o->u.alarm.on)
-			run_alarm(o->u.alarm.rule, o->u.alarm.peer,
-			    entry_of(all, i, o->u.alarm.rule));
+			run_alarm(
+			    o->u.alarm.rule, o->u.alarm.peer, entry_of(all, i, o->u.alarm.rule));
 		break;
 	case OUT_STOPPED:
 		run_stopped(o->u.stopped.handed_over);

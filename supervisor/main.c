@@ -44,26 +44,26 @@ static int is_up;
 static void
 usage(void)
 {
-	fprintf(stderr,
-	    "usage: bulkhead [-dn] [-f config] [-x libexec] [--allow-degraded]\n"
-	    "       bulkhead --help | --version\n");
+	fprintf(stderr, "usage: bulkhead [-dn] [-f config] [-x libexec] [--allow-degraded]\n"
+			"       bulkhead --help | --version\n");
 	exit(EXIT_USAGE);
 }
 
 static void
 help(void)
 {
-	printf("usage: bulkhead [-dn] [-f config] [-x libexec] [--allow-degraded]\n\n"
-	       "  -d                stay in the foreground and log to standard error\n"
-	       "  -n                check the configuration file and exit\n"
-	       "  -f config         configuration file\n"
-	       "                    (default %s)\n"
-	       "  -x libexec        folder of the programs of the other processes\n"
-	       "                    (default %s)\n"
-	       "  --allow-degraded  start also where a part of the sandbox is missing\n"
-	       "  --help, --version\n\n"
-	       "exit codes: 0 stopped in order or config good, 1 fatal error, 2 wrong usage or not\n"
-	       "root, 78 config cannot be used, 110 no sandbox; see bulkhead(8)\n",
+	printf(
+	    "usage: bulkhead [-dn] [-f config] [-x libexec] [--allow-degraded]\n\n"
+	    "  -d                stay in the foreground and log to standard error\n"
+	    "  -n                check the configuration file and exit\n"
+	    "  -f config         configuration file\n"
+	    "                    (default %s)\n"
+	    "  -x libexec        folder of the programs of the other processes\n"
+	    "                    (default %s)\n"
+	    "  --allow-degraded  start also where a part of the sandbox is missing\n"
+	    "  --help, --version\n\n"
+	    "exit codes: 0 stopped in order or config good, 1 fatal error, 2 wrong usage or not\n"
+	    "root, 78 config cannot be used, 110 no sandbox; see bulkhead(8)\n",
 	    SYSCONFDIR "/bulkhead.conf", LIBEXECDIR);
 	exit(EXIT_OK);
 }
