@@ -20,6 +20,22 @@ def play(*args, limit_s=60):
     return [line.split("\t") for line in p.stdout.splitlines()]
 
 
+def descriptors(server):
+    """{name: number of descriptors} of the supervisor and its children, with both links up."""
+    wait_for(lambda: len(server.links(state="up")) == 2, "both links are up")
+    pids = {n: server.child(n) for n in CHILDREN}
+    pids["supervisor"] = server.popen.pid
+    return {n: len(os.listdir("/proc/%d/fd" % p)) for n, p in pids.items() if p}
+
+
+def check_descriptors(server, before):
+    """Nobody has kept one of what was sent; those of links come and go."""
+    def settled():
+        now = descriptors(server)
+        return len(now) == len(before) and all(now[n] <= before[n] for n in before)
+    wait_for(settled, lambda: "descriptors were %s, are %s" % (before, descriptors(server)))
+
+
 def check_undisturbed(group, main, standby, hooks):
     group.wait_pair()
     assert main.role() == "main" and standby.role() == "standby", group.report()
@@ -32,12 +48,14 @@ def test_children_cut_off_evil_peers(pair):
     group, main, standby = pair
     standby.expect_log(r".")
     hooks, supervisor = (len(main.hooks()), len(standby.hooks())), standby.popen.pid
+    before = descriptors(standby)
     pids = {n: standby.child(n) for n in CHILDREN}
     rows = play("children", supervisor, os.path.join(standby.run, "admin.sock"))
     tried = {(r[0], r[1]): (int(r[2]), int(r[3])) for r in rows}
     assert len(tried) == 7 and all(t == r and t > 100 for t, r in tried.values()), tried
     assert {n: standby.child(n) for n in CHILDREN} == pids, "a child has ended"
     check_undisturbed(group, main, standby, hooks)
+    check_descriptors(standby, before)
     refused = re.findall(r"(\w+)\[\d+\].* a message of (\w+) was refused \((.+?)\)", standby.log())
     bulkhead.record("breach-peers-children", rows)
     assert refused and {(a, b) for a, b, _ in refused} <= set(tried)  # the log is rate-limited
@@ -49,11 +67,13 @@ def test_supervisor_kills_evil_children(pair):
     group, main, standby = pair
     standby.expect_log(r".")
     hooks, supervisor = (len(main.hooks()), len(standby.hooks())), standby.popen.pid
+    before = descriptors(standby)
     rows = play("supervisor", supervisor, CELLS, limit_s=30 + CELLS)
     tried = {r[1]: (int(r[2]), int(r[3])) for r in rows if r[0] == "supervisor"}
     assert set(tried) == set(CHILDREN) and all(t == r and t >= 15 for t, r in tried.values()), tried
     assert standby.popen.poll() is None and standby.popen.pid == supervisor
     check_undisturbed(group, main, standby, hooks)
+    check_descriptors(standby, before)
     bulkhead.record("breach-peers-supervisor", [r for r in rows if r[0] != "log"])
     log = standby.log()
     for _, child, name, reasons in (r for r in rows if r[0] == "log" and r[3]):
