@@ -15,7 +15,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "keyd/keyd.h"
@@ -104,6 +106,128 @@ test_key_files(void **state)
 	keys_wipe();
 	assert_int_equal(keys_public(KEY_STATUS, other), -1);
 	keys_wipe();
+}
+
+/* ---- where the secrets are in memory */
+
+static uint8_t hidden[32]; /* a secret, inverted, so that this copy is not found */
+static int wiped_before_unmap = -1;
+static uint8_t *looked_at; /* what the search reads into: not searched */
+enum { LOOK_MAX = 32 << 20 };
+
+/* How often the hidden secret is in n bytes, as it is or as hex. */
+static unsigned
+count_in(const uint8_t *bytes, size_t n, int hex)
+{
+	static const char digits[] = "0123456789abcdef";
+	size_t len = hex ? 64 : 32, k;
+	unsigned found = 0;
+
+	for (size_t i = 0; i + len <= n; i++) {
+		for (k = 0; k < len; k++) {
+			uint8_t byte = hex ? hidden[k / 2] ^ 0xff : hidden[k] ^ 0xff;
+
+			if (bytes[i + k] !=
+			    (hex ? (uint8_t)digits[k % 2 ? byte & 15 : byte >> 4] : byte))
+				break;
+		}
+		found += k == len;
+	}
+	return found;
+}
+
+/* The same in all private memory of this process, with rights or without; perms: of the last. */
+static unsigned
+count_in_memory(int hex, char perms[5])
+{
+	FILE *maps = fopen("/proc/self/maps", "r");
+	int mem = open("/proc/self/mem", O_RDONLY);
+	char line[512], rights[5];
+	unsigned long start, end;
+	unsigned found = 0;
+
+	assert_true(maps != NULL && mem >= 0);
+	while (fgets(line, sizeof(line), maps) != NULL) {
+		unsigned here;
+		ssize_t n;
+
+		if (sscanf(line, "%lx-%lx %4s", &start, &end, rights) != 3 ||
+		    end - start > LOOK_MAX || (uint8_t *)start == looked_at)
+			continue;
+		n = pread(mem, looked_at, end - start, (off_t)start);
+		here = n > 0 ? count_in(looked_at, (size_t)n, hex) : 0;
+		found += here;
+		if (here > 0 && perms != NULL)
+			memcpy(perms, rights, 5);
+	}
+	close(mem);
+	fclose(maps);
+	return found;
+}
+
+/* In place of the C library's, for what libsodium gives back. */
+int munmap(void *start, size_t n);
+int
+munmap(void *start, size_t n)
+{
+	if (wiped_before_unmap >= 0 && start != looked_at) {
+		int mem = open("/proc/self/mem", O_RDONLY);
+		ssize_t have =
+		    n <= LOOK_MAX ? pread(mem, looked_at, n, (off_t)(uintptr_t)start) : 0;
+
+		/* a guard page in front ends the read: page by page then */
+		for (size_t at = 0; have <= 0 && at < n; at += 4096) {
+			if (pread(mem, looked_at, 4096, (off_t)((uintptr_t)start + at)) == 4096 &&
+			    count_in(looked_at, 4096, 0) > 0)
+				wiped_before_unmap = 0;
+		}
+		if (have > 0 && count_in(looked_at, (size_t)have, 0) > 0)
+			wiped_before_unmap = 0;
+		close(mem);
+	}
+	return (int)syscall(SYS_munmap, start, n);
+}
+
+static void
+test_where_the_secrets_are(void **state)
+{
+	uint8_t shared[32], key[32], point[32];
+	char line[66], perms[5] = "";
+
+	(void)state;
+#ifdef BH_SANITIZERS
+	skip(); /* the shadow and its own copies */
+#endif
+	looked_at =
+	    mmap(NULL, LOOK_MAX + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_true(looked_at != MAP_FAILED);
+	assert_int_equal(keys_init(), 0);
+	randombytes_buf(key, sizeof(key));
+	crypto_scalarmult_base(point, key);
+	for (int i = 0; i < 32; i++)
+		hidden[i] = key[i] ^ 0xff;
+	hex_line(line, key);
+	sodium_memzero(key, sizeof(key));
+	assert_int_equal(
+	    count_in_memory(1, NULL), 1); /* the search finds what is there: our line */
+	assert_int_equal(keys_read(KEY_STATUS, file(line, 0400)), 0);
+	sodium_memzero(line, sizeof(line));
+	assert_int_equal(count_in_memory(1, NULL), 0);
+	assert_int_equal(count_in_memory(0, perms), 1);
+	assert_string_equal(perms, "---p");
+
+	/* and so it is after a use, and after a refused one */
+	assert_int_equal(keys_dh(KEY_STATUS, point, shared), 0);
+	assert_int_equal(keys_dh(KEY_STATUS, (const uint8_t[32]){1}, shared), -1);
+	assert_int_equal(count_in_memory(0, perms), 1);
+	assert_string_equal(perms, "---p");
+
+	wiped_before_unmap = 1;
+	keys_wipe();
+	assert_int_equal(wiped_before_unmap, 1);
+	wiped_before_unmap = -1;
+	assert_int_equal(count_in_memory(0, NULL), 0);
+	munmap(looked_at, LOOK_MAX + 4096);
 }
 
 static void
@@ -400,6 +524,37 @@ test_bad_asker_is_cut_off_and_reported(void **state)
 	keys_wipe();
 }
 
+/* A request is 36 bytes: no other length, no other type and no descriptor gets an answer. */
+static void
+test_every_other_request_is_refused(void **state)
+{
+	static const size_t lengths[] = {0, 1, 4, 31, 32, 35, 37, 64, 68, 255, 4096};
+	static const uint8_t types[] = {
+	    0, MSG_KEY_PUBLIC, MSG_KEY_SHARED, MSG_READY, MSG_PREPARE, MSG_STOP, 93, 127};
+	static uint8_t packet[MSG_HEADER + 4096];
+
+	(void)state;
+	load_keys();
+	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]) + sizeof(types); i++) {
+		int of_length = i < sizeof(lengths) / sizeof(lengths[0]);
+		size_t n = of_length ? lengths[i] : 36;
+
+		start();
+		n_answers = 0;
+		memset(packet, 9, sizeof(packet));
+		packet[0] =
+		    of_length ? MSG_KEY_DH : types[i - sizeof(lengths) / sizeof(lengths[0])];
+		packet[1] = packet[2] = packet[3] = 0;
+		assert_int_equal(
+		    send(roled.fd, packet, MSG_HEADER + n, 0), (ssize_t)(MSG_HEADER + n));
+		pump();
+		assert_int_equal(keyd_roled()->fd, -1);
+		assert_int_equal(n_answers, 1);
+		assert_int_equal(last.type, MSG_PEER_BROKEN);
+	}
+	keys_wipe();
+}
+
 static void
 test_stop(void **state)
 {
@@ -431,12 +586,14 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_key_files),
+	    cmocka_unit_test(test_where_the_secrets_are),
 	    cmocka_unit_test(test_dh),
 	    cmocka_unit_test(test_bucket),
 	    cmocka_unit_test(test_answers),
 	    cmocka_unit_test(test_config_must_name_our_key),
 	    cmocka_unit_test(test_roled_restarts),
 	    cmocka_unit_test(test_bad_asker_is_cut_off_and_reported),
+	    cmocka_unit_test(test_every_other_request_is_refused),
 	    cmocka_unit_test(test_stop),
 	};
 
