@@ -47,6 +47,7 @@ enum {
 	WAIT_MS = 5000,
 	UP_MS = 800, /* a child that has been up so long is started again at once */
 	N_CHILDREN = 4,
+	SINGLE_CELLS = 10, /* the last ones of make_cells() */
 };
 #define V(x) (1U << V_##x)
 
@@ -61,6 +62,7 @@ struct cell {
 	size_t size;   /* of the whole packet */
 	unsigned n_fds;
 	enum descriptor kind;
+	char fill;  /* of the body */
 	int forged; /* with the supervisor's credentials */
 	unsigned expected; /* mask of enum channel_violation; 0: none is reported */
 	const char *what;
@@ -135,6 +137,21 @@ add_wrong_forms(unsigned type, const struct message_row *row, enum channel_state
 		add_cell(type, row->min, row->fds, V(FLAGS) | V(BODY), "not asked for");
 }
 
+/* Right in form, but of a server, path, action, process or cause that cannot be. */
+static void
+add_impossible(enum process receiver, enum process sender, enum channel_state state)
+{
+	static const enum message_type types[] = {MSG_DIAL, MSG_ACTION, MSG_PEER_BROKEN, MSG_LINK_IN,
+	    MSG_LINK_CLOSED, MSG_LINK_OPEN, MSG_ICMP_REPORT};
+
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+		const struct message_row *row = message_row(types[i]);
+
+		if ((row->from & (1U << sender)) && (row->to & (1U << receiver)) && (row->states & state))
+			add_cell(types[i], row->min, row->fds, V(BODY), "impossible values")->fill = (char)-1;
+	}
+}
+
 /* All that sender must not say to receiver, whose channel is in that state. */
 static void
 make_cells(enum process receiver, enum process sender, enum channel_state state)
@@ -153,6 +170,7 @@ make_cells(enum process receiver, enum process sender, enum channel_state state)
 			add_wrong_forms(type, row, state);
 	}
 	add_cell(UINT16_MAX, 0, 0, V(TYPE), "no such type");
+	add_impossible(receiver, sender, state);
 	add_cell(MSG_PING, 8, 0, sender == PROC_SUPERVISOR ? 0 : V(FROM), "forged credentials")->forged = 1;
 	for (size_t size = 1; size < MSG_HEADER; size++)
 		add_cell(0, 0, 0, V(SIZE), "less than a header")->size = size;
@@ -276,10 +294,11 @@ say_packet(const struct cell *c, int sock)
 	struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1};
 	int odd = odd_descriptor(c, sock), r;
 
-	memset(packet, 0, sizeof(packet));
+	memset(packet, c->fill, sizeof(packet));
 	packet[0] = (char)c->type;
 	packet[1] = (char)(c->type >> 8);
 	packet[2] = (char)c->high;
+	packet[3] = 0;
 	mh.msg_controllen = fill_control(c, odd, control.bytes, sizeof(control.bytes));
 	mh.msg_control = mh.msg_controllen > 0 ? control.bytes : NULL;
 	r = sendmsg(sock, &mh, MSG_NOSIGNAL) >= 0 ? 0 : -1;
@@ -587,8 +606,8 @@ wait_end(int pidfd)
 static void
 print_expected(enum process child, const struct cell *c)
 {
-	printf("log\t%s\t%s\t", process_name(child), c->size < 2 || c->way != WAY_PACKET ? "?" :
-	    message_name(c->type));
+	printf("log\t%s\t%s\t", process_name(child), 
+	    message_name(c->size < MSG_HEADER || c->way != WAY_PACKET ? MSG_TYPE_MAX : c->type));
 	for (unsigned v = 1; v < V_MAX; v++) {
 		if (c->expected >> v & 1)
 			printf("%s|", violation_name((enum channel_violation)v));
@@ -619,6 +638,15 @@ try_at_supervisor(struct victim *v, const struct cell *c)
 	close(pidfd);
 }
 
+/* Of all cells count evenly, but always those at the end, of which there is one of each. */
+static const struct cell *
+choose_cell(size_t number, size_t count)
+{
+	if (count >= n_cells || number < SINGLE_CELLS)
+		return &cells[n_cells - 1 - number];
+	return &cells[(number - SINGLE_CELLS) * (n_cells - SINGLE_CELLS) / (count - SINGLE_CELLS)];
+}
+
 static void
 attack_supervisor(size_t count)
 {
@@ -633,9 +661,8 @@ attack_supervisor(size_t count)
 			if (v[i].next == per_child || !is_up(&v[i]))
 				continue;
 			make_cells(PROC_SUPERVISOR, v[i].process, S_RUN);
-			if (v[i].next < n_cells) /* from the end, where the rare ones are */
-				try_at_supervisor(&v[i], &cells[n_cells - 1 - (per_child >= n_cells ? v[i].next :
-				    v[i].next * n_cells / per_child)]);
+			if (v[i].next < n_cells)
+				try_at_supervisor(&v[i], choose_cell(v[i].next, per_child));
 			all[i][0] += tried;
 			all[i][1] += refused;
 			tried = refused = 0;

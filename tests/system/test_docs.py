@@ -126,3 +126,21 @@ def test_privsep_lists_every_process(pair):
     for pid in main.pids():
         name = os.path.basename((process.arguments(pid) or ["bulkhead"])[0])
         assert name in text, name
+
+
+def test_break_ins_name_their_proof():
+    """What doc/privsep.md says of a break-in names tests that exist and numbers of the drill's table."""
+    page = read("doc", "privsep.md").split("### What a break-in of each can still do")[1].split("\n## ")[0]
+    table = read("tests", "breach", "drill_table.h")
+    sources = "".join(read(folder, name) for folder in ("tests/unit", "tests/system")
+                      for name in os.listdir(os.path.join(TOP, folder)) if name.endswith((".c", ".py")))
+    lines = re.findall(r"^- (.*?)(?=^- |^\*\*|\Z)", page, re.M | re.S)
+    assert len(lines) > 15
+    for line in lines:
+        tests = re.findall(r"`(\w+_\w+)`", line)
+        numbers = [n for list_ in re.findall(r"\bD ((?:\d+(?:, )?)+)", line) for n in re.findall(r"\d+", list_)]
+        assert tests or numbers or "evil peers" in line, "nothing shows: " + line
+        for name in tests:
+            assert re.search(r"^(?:def )?%s\(" % name, sources, re.M), "no test " + name
+        for number in numbers:
+            assert "TRY(%s," % number in table, "nothing in the drill has number " + number
