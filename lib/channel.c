@@ -12,6 +12,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "log.h"
 
 /* A packet that the socket had no room for. */
@@ -39,6 +40,8 @@ violation_name(enum channel_violation v)
 	    [V_FLAGS] = "repeated or not asked for",
 	    [V_BODY] = "malformed body",
 	    [V_QUEUE] = "does not read its channel",
+	    [V_FLOOD] = "too many messages a second",
+	    [V_CLOSED] = "closed its channel and lives on",
 	};
 
 	return (unsigned)v < V_MAX ? names[v] : "?";
@@ -202,6 +205,8 @@ channel_send(struct channel *c, struct msg *m)
 	r = send_packet(c->fd, header, MSG_HEADER, m->body, m->len, m->n_fds > 0 ? m->fd : -1);
 	if (r == 1)
 		return enqueue(c, header, m);
+	if (r < 0)
+		c->broken = 1;
 	return r;
 }
 
@@ -350,6 +355,8 @@ handle_packet(struct channel *c, struct msg *m, const uint8_t header[MSG_HEADER]
 {
 	enum channel_violation v = check_packet(c, m, header, len, truncated);
 
+	if (v == V_NONE && c->rate_max > 0 && ++c->rate_count > c->rate_max)
+		v = V_FLOOD;
 	if (v == V_NONE) {
 		take_flags(c, m);
 		c->received++;
@@ -385,6 +392,10 @@ channel_read(struct channel *c)
 {
 	static struct msg m; /* 16 KiB: not on the stack; handlers never read channels */
 
+	if (c->rate_max > 0 && now_ms() - c->rate_ms >= 1000) {
+		c->rate_ms = now_ms();
+		c->rate_count = 0;
+	}
 	for (int i = 0; i < CHANNEL_BUDGET; i++) {
 		uint8_t header[MSG_HEADER] = {0};
 		int truncated = 0, fd = c->fd;

@@ -29,6 +29,8 @@ enum channel_violation {
 	V_FLAGS, /* ONCE seen twice, or PERMIT without leave */
 	V_BODY,	 /* a handler found the fields malformed (not one of the eight) */
 	V_QUEUE, /* the peer does not read */
+	V_FLOOD, /* more packets a second than rate_max */
+	V_CLOSED, /* the peer lives, but has closed its end (noticed by lib/child.c) */
 	V_MAX
 };
 const char *violation_name(enum channel_violation v);
@@ -50,6 +52,10 @@ struct channel {
 	uint8_t violation_bytes[64]; /* start of the offending packet */
 	uint8_t violation_len;
 	uint64_t received, sent;
+	uint32_t rate_max; /* packets a second that the peer may send; 0: no bound */
+	uint32_t rate_count;
+	int64_t rate_ms; /* start of the second that is counted */
+	uint8_t broken;	 /* a send has failed: the peer takes nothing any more */
 	uint64_t once[2];	/* bit per type: ONCE already received */
 	uint32_t permit[MSG_TYPE_MAX]; /* answers allowed per PERMIT type */
 	struct channel_packet *head, *tail;

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "../policy/sandbox.h"
+#include "clock.h"
 #include "log.h"
 
 static int child_control(struct channel *c, struct msg *m);
@@ -41,6 +42,7 @@ child_add_edge(
 	if (ch->n_edges == CHILD_EDGES)
 		fatal("more than %d edges", CHILD_EDGES);
 	channel_init(c, FD_EDGE(peer), ch->self, peer, handler, user);
+	c->rate_max = EDGE_RATE_MAX;
 	ch->edge[ch->n_edges++] = c;
 }
 
@@ -163,6 +165,7 @@ child_commit(struct child *ch, struct msg *m)
 		return -1;
 	ch->current = !ch->current;
 	ch->committed = 1;
+	ch->conf_serial = serial;
 	ch->prepared = 0;
 	child_set_state(ch, S_RUN);
 	if (ch->ops->on_commit != NULL)
@@ -177,20 +180,6 @@ child_abort(struct child *ch, struct msg *m)
 	if (msg_end(m) == -1)
 		return -1;
 	child_forget(ch);
-	return 0;
-}
-
-static int
-child_ping(struct child *ch, struct msg *m)
-{
-	uint64_t cookie = msg_get_u64(m);
-	struct msg answer;
-
-	if (msg_end(m) == -1)
-		return -1;
-	msg_begin(&answer, MSG_PONG);
-	msg_put_u64(&answer, cookie);
-	child_send(ch, &answer);
 	return 0;
 }
 
@@ -218,21 +207,29 @@ child_edge_close(struct child *ch, struct channel *c)
 	channel_close(c);
 }
 
+/* PEER_BROKEN: what a peer did, with the first bytes of its packet. */
+static void
+child_tell(struct child *ch, enum process peer, enum channel_violation v, const void *bytes, size_t n)
+{
+	struct msg m;
+
+	msg_begin(&m, MSG_PEER_BROKEN);
+	msg_put_u8(&m, (uint8_t)peer);
+	msg_put_u8(&m, (uint8_t)v);
+	msg_put_bytes(&m, bytes, n);
+	child_send(ch, &m);
+}
+
 /* Tell the supervisor of a packet that was refused, so that the less trusted end is replaced. */
 static void
 child_report(struct child *ch, const struct channel *c)
 {
 	char bytes[4 * sizeof(c->violation_bytes) + 1];
-	struct msg m;
 
 	log_warn("a message of %s was refused (%s): %s", process_name(c->peer),
 	    violation_name(c->violation),
 	    log_vis(bytes, sizeof(bytes), c->violation_bytes, c->violation_len));
-	msg_begin(&m, MSG_PEER_BROKEN);
-	msg_put_u8(&m, (uint8_t)c->peer);
-	msg_put_u8(&m, (uint8_t)c->violation);
-	msg_put_bytes(&m, c->violation_bytes, c->violation_len);
-	child_send(ch, &m);
+	child_tell(ch, c->peer, c->violation, c->violation_bytes, c->violation_len);
 }
 
 void
@@ -242,9 +239,50 @@ child_edge_lost(struct child *ch, struct channel *c)
 
 	if (c->violation != V_NONE)
 		child_report(ch, c);
+	for (size_t i = 0; i < ch->n_edges; i++) {
+		if (ch->edge[i] == c)
+			ch->lost_ms[i] = now_ms();
+	}
 	child_edge_close(ch, c);
 	if (dup3(FD_NULL, FD_EDGE(peer), O_CLOEXEC) == -1)
 		fatal("cannot keep the descriptor of the channel to %s", process_name(peer));
+}
+
+/*
+ * A peer whose end is gone ends itself as a rule, and its successor's end comes with PEER. One that
+ * lives on, or takes nothing, would be missed for ever: the supervisor is told.
+ */
+static void
+child_watch_edges(struct child *ch, int64_t now)
+{
+	for (size_t i = 0; i < ch->n_edges; i++) {
+		struct channel *c = ch->edge[i];
+		/* both ends may miss each other: the one that is farther from the network speaks
+		 * first, and is believed (enum process is in that order) */
+		int64_t limit_ms = ch->self > c->peer ? EDGE_LOST_MS : 3 * EDGE_LOST_MS;
+
+		if (c->fd >= 0 && (c->broken || c->violation != V_NONE)) {
+			child_edge_lost(ch, c);
+		} else if (ch->lost_ms[i] != 0 && now - ch->lost_ms[i] >= limit_ms) {
+			ch->lost_ms[i] = now;
+			child_tell(ch, c->peer, V_CLOSED, NULL, 0);
+		}
+	}
+}
+
+static int
+child_ping(struct child *ch, struct msg *m)
+{
+	uint64_t cookie = msg_get_u64(m);
+	struct msg answer;
+
+	if (msg_end(m) == -1)
+		return -1;
+	msg_begin(&answer, MSG_PONG);
+	msg_put_u64(&answer, cookie);
+	child_send(ch, &answer);
+	child_watch_edges(ch, now_ms());
+	return 0;
 }
 
 static int
@@ -252,13 +290,16 @@ child_peer(struct child *ch, struct msg *m)
 {
 	unsigned peer = msg_get_u8(m);
 	struct channel *c = NULL;
+	int64_t *lost = NULL;
 	int fd;
 
 	if (msg_end(m) == -1)
 		return -1;
 	for (size_t i = 0; i < ch->n_edges; i++) {
-		if (ch->edge[i]->peer == peer)
-			c = ch->edge[i];
+		if (ch->edge[i]->peer != peer)
+			continue;
+		c = ch->edge[i];
+		lost = &ch->lost_ms[i];
 	}
 	if (c == NULL)
 		return -1;
@@ -269,6 +310,8 @@ child_peer(struct child *ch, struct msg *m)
 		fatal("cannot take over the channel to %s", process_name(c->peer));
 	close(fd);
 	channel_init(c, FD_EDGE(peer), ch->self, c->peer, c->handler, c->user);
+	c->rate_max = EDGE_RATE_MAX;
+	*lost = 0;
 	c->state = ch->control.state;
 	if (ch->ops->on_peer_up != NULL)
 		ch->ops->on_peer_up(ch, c);

@@ -18,7 +18,11 @@
 #include "channel.h"
 #include "conf.h"
 
-enum { CHILD_EDGES = 4 };
+enum {
+	CHILD_EDGES = 4,
+	EDGE_RATE_MAX = 5000, /* packets a second of a peer: far above a storm of new links */
+	EDGE_LOST_MS = 1000,  /* no new end for so long: the peer may live on without one */
+};
 
 struct child;
 
@@ -54,6 +58,7 @@ struct child {
 	const struct child_ops *ops;
 	void *user;
 	struct channel *edge[CHILD_EDGES];
+	int64_t lost_ms[CHILD_EDGES]; /* its edge ended then; 0: it has not */
 	size_t n_edges;
 	struct conf conf[2]; /* current and pending */
 	uint8_t current;
@@ -62,6 +67,7 @@ struct child {
 	uint8_t has_general;
 	uint8_t prepared; /* the pending one was accepted with this serial: */
 	uint64_t serial;
+	uint64_t conf_serial; /* of the current one */
 };
 
 /*

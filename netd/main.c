@@ -30,6 +30,7 @@ uv_loop_t netd_loop;
 struct child netd_child;
 struct channel netd_roled;
 
+static pid_t supervisor;
 static uv_async_t orphaned; /* the signal that the supervisor is dead has come */
 static uv_timer_t end_timer;
 static int ending, end_code;
@@ -138,11 +139,17 @@ on_control_closed(struct channel *c)
 	supervisor_gone();
 }
 
-/* The parent-death signal: the channel says the same, but whichever comes first counts. */
+/*
+ * The parent-death signal, sent by the kernel in the name of the parent: the channel says the same,
+ * but whichever comes first counts. From anybody else it means nothing.
+ */
 static void
-on_sigusr1(int signal)
+on_sigusr1(int signal, siginfo_t *info, void *context)
 {
 	(void)signal;
+	(void)context;
+	if (info->si_pid != supervisor)
+		return;
 	alarm(1);
 	uv_async_send(&orphaned); /* async-signal-safe by its documentation */
 }
@@ -150,11 +157,12 @@ on_sigusr1(int signal)
 static void
 catch_signals(void)
 {
-	struct sigaction sa = {.sa_handler = on_sigusr1, .sa_flags = SA_RESTART};
+	struct sigaction sa = {.sa_sigaction = on_sigusr1, .sa_flags = SA_RESTART | SA_SIGINFO};
 
 	uv_async_init(&netd_loop, &orphaned, on_orphaned);
+	supervisor = getppid(); /* sandbox_drop() has seen that it is */
 	sigaction(SIGUSR1, &sa, NULL);
-	sa.sa_handler = SIG_IGN;
+	sa = (struct sigaction){.sa_handler = SIG_IGN};
 	sigaction(SIGPIPE, &sa, NULL); /* splice(2) knows no MSG_NOSIGNAL */
 }
 

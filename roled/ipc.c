@@ -13,7 +13,10 @@
 #include "lib/log.h"
 #include "lib/loop.h"
 
-enum { PROBE_BYTES = 27 };
+enum {
+	PROBE_BYTES = 27,
+	NETD_DEAF_MS = 2000, /* as long as its supervisor waits for an answer */
+};
 
 /* ---- to netd and keyd */
 
@@ -128,8 +131,15 @@ ipc_watch_netd(int64_t now)
 	int64_t limit_ms = g->status_interval_ms * g->status_misses / 2;
 	struct msg m;
 
-	if (roled.netd.fd < 0 || roled.net_deaf || roled.orphaned)
+	if (roled.netd.fd < 0 || roled.orphaned)
 		return INT64_MAX;
+	if (roled.net_deaf && now < roled.net_deaf_ms + NETD_DEAF_MS)
+		return roled.net_deaf_ms + NETD_DEAF_MS;
+	if (roled.net_deaf) { /* it lives for its supervisor, but not for us */
+		roled.netd.violation = V_QUEUE;
+		child_edge_lost(&roled.child, &roled.netd);
+		return INT64_MAX;
+	}
 	if (roled.net_ping_ms == 0 && now >= roled.net_next_ms) {
 		channel_permit(&roled.netd, MSG_NET_PONG);
 		msg_begin(&m, MSG_NET_PING);
@@ -142,9 +152,10 @@ ipc_watch_netd(int64_t now)
 	if (now < roled.net_ping_ms + limit_ms)
 		return roled.net_ping_ms + limit_ms;
 	roled.net_deaf = 1;
+	roled.net_deaf_ms = now;
 	log_warn("netd does not answer: no partner can be heard until it does");
 	input_local(PROC_NETD, 0);
-	return INT64_MAX;
+	return now + NETD_DEAF_MS;
 }
 
 static int

@@ -14,11 +14,19 @@
 #include "lib/loop.h"
 #include "policy/sandbox.h"
 
-/* The hard limit first: whatever state the process is in, it is gone after a second. */
+static pid_t supervisor;
+
+/*
+ * The kernel sends it in the name of the parent that dies; from anybody else it would be a false
+ * obituary. The hard limit first: whatever state the process is in, it is gone after a second.
+ */
 static void
-on_signal(int sig)
+on_signal(int sig, siginfo_t *info, void *context)
 {
 	(void)sig;
+	(void)context;
+	if (info->si_pid != supervisor)
+		return;
 	alarm(1);
 	uv_async_send(&roled.orphan); /* async-signal-safe, says libuv */
 }
@@ -33,10 +41,11 @@ on_orphan(uv_async_t *async)
 void
 obituary_init(void)
 {
-	struct sigaction sa = {.sa_handler = on_signal};
+	struct sigaction sa = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO};
 
 	if (uv_async_init(&roled.loop, &roled.orphan, on_orphan) != 0)
 		fatal("cannot make the wake-up for the death of the supervisor");
+	supervisor = getppid(); /* sandbox_drop() has seen that it is */
 	sigemptyset(&sa.sa_mask);
 	if (sigaction(SIGUSR1, &sa, NULL) != 0)
 		fatal("cannot catch SIGUSR1");

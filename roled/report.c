@@ -129,7 +129,7 @@ report_self(struct ctl_self *s, int64_t now)
 		WORD(s->pause_reason, m->persisted.pause_reason);
 	}
 	memcpy(s->digest, m->config.digest, sizeof(s->digest));
-	s->conf_serial = roled.child.serial;
+	s->conf_serial = roled.child.conf_serial;
 	s->reload_result = roled.reload_result;
 	s->reload_age_ms = age(now, roled.reload_ms);
 	WORD(s->reload_text, roled.reload_text);

@@ -99,6 +99,7 @@ struct roled {
 	/* does netd carry? ipc.c */
 	int64_t net_ping_ms; /* asked then and not answered; 0: not so */
 	int64_t net_next_ms; /* not asked again before */
+	int64_t net_deaf_ms; /* since when */
 	uint8_t net_deaf;    /* it has not answered in time: what partners say may wait in it */
 
 	/* the end */

@@ -163,6 +163,22 @@ pipe_line(struct log_pipe *p, char *line, size_t len)
 	write_line(level, process_name(p->process), p->pid, log_vis(vis, sizeof(vis), line, len));
 }
 
+/* One that writes without end costs root its time, however few lines are let through. */
+static void
+pipe_count(struct log_pipe *p, size_t n)
+{
+	int64_t now = now_ms();
+	struct proc *child = proc_of(p->process);
+
+	if (now - p->second_ms >= 1000) {
+		p->second_ms = now;
+		p->second_bytes = 0;
+	}
+	p->second_bytes += n;
+	if (p->second_bytes > LOG_FLOOD_BYTES && child != NULL)
+		proc_kill(child, "it floods its log");
+}
+
 /* Bytes have come: hand out the whole lines, keep the rest. */
 static void
 pipe_bytes(struct log_pipe *p, const char *bytes, size_t n)
@@ -212,12 +228,12 @@ pipe_read(struct log_pipe *p)
 	for (int i = 0; i < PIPE_BUDGET; i++) {
 		ssize_t n = read(p->fd, bytes, sizeof(bytes));
 
-		if (n > 0)
+		if (n > 0) {
+			pipe_count(p, (size_t)n);
 			pipe_bytes(p, bytes, (size_t)n);
-		else if (n < 0 && errno == EINTR)
-			continue;
-		else
+		} else if (n == 0 || errno != EINTR) {
 			return n < 0 && errno == EAGAIN ? 0 : -1;
+		}
 	}
 	return 1;
 }

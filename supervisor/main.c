@@ -159,6 +159,10 @@ clean_process(void)
 		exit(EXIT_FATAL);
 	umask(022);
 	signal(SIGPIPE, SIG_IGN);
+	/* a guard that stands still under a terminal is no guard */
+	signal(SIGTSTP, SIG_IGN);
+	signal(SIGTTIN, SIG_IGN);
+	signal(SIGTTOU, SIG_IGN);
 	/* until the loop has its handlers: one that comes during the start must not end it */
 	signal(SIGHUP, SIG_IGN);
 	signal(SIGUSR1, SIG_IGN);

@@ -4,6 +4,7 @@
  */
 #include "config.h"
 
+#include "../lib/child.h"
 #include "supervisor.h"
 
 #include <errno.h>
@@ -29,6 +30,7 @@ static int64_t stop_deadline_ms;
 static uv_timer_t stop_timer;
 
 static void proc_start(struct proc *p);
+static void on_lingers(uv_timer_t *timer);
 
 struct proc *
 proc_of(enum process process)
@@ -45,8 +47,10 @@ proc_kill(struct proc *p, const char *why)
 {
 	if (p->pid <= 0)
 		return;
-	if (p->killed_for == NULL)
+	if (p->killed_for == NULL && why != NULL) {
 		p->killed_for = why;
+		p->offences += !sup.stopping;
+	}
 	kill(p->pid, SIGKILL);
 }
 
@@ -304,10 +308,16 @@ on_pong(struct proc *p, struct msg *m)
 {
 	uint64_t cookie = msg_get_u64(m);
 
-	if (msg_end(m) != 0 || cookie > p->cookie || cookie == 0)
+	if (msg_end(m) != 0 || cookie == 0)
 		return -1;
-	p->heard_ms = now_ms();
-	return 0;
+	for (unsigned i = 0; i < COOKIES; i++) {
+		if (p->cookie[i] == cookie) {
+			p->cookie[i] = 0; /* once each: it has to read our PINGs to answer them */
+			p->heard_ms = now_ms();
+			return 0;
+		}
+	}
+	return -1;
 }
 
 /* Name of the type that a refused packet begins with. */
@@ -353,6 +363,15 @@ distance(enum process process)
 	return process == PROC_KEYD ? 2 : process == PROC_ROLED ? 1 : 0;
 }
 
+/* Has it lived for so long that whoever misses its channel must have been given the end? */
+static int
+has_lingered(enum process process, int64_t now)
+{
+	const struct proc *p = proc_of(process);
+
+	return p->pid > 0 && now - p->started_ms >= EDGE_LOST_MS;
+}
+
 /*
  * A child refused what a peer sent and has cut it off. The peer is killed, as if it had sent that
  * to us. But a face that was taken over must not be able to have roled killed again and again: who
@@ -373,8 +392,11 @@ on_peer_broken(struct proc *p, struct msg *m)
 	if (msg_end(m) != 0 || accused >= PROC_MAX || violation == V_NONE || violation >= V_MAX ||
 	    !channels_edge(p->process, (enum process)accused))
 		return -1;
+	if (violation == V_CLOSED && !has_lingered((enum process)accused, now))
+		return 0; /* it has ended, and its successor's end is under way */
 	log_error("%s broke the protocol towards %s with %s (%s): %s",
-	    process_name((enum process)accused), process_name(p->process), first_type(bytes, n),
+	    process_name((enum process)accused), process_name(p->process),
+	    n > 0 ? first_type(bytes, n) : "its channel",
 	    violation_name((enum channel_violation)violation), hex_text(hex, bytes, n));
 	if (distance(p->process) > distance((enum process)accused)) {
 		proc_kill(proc_of((enum process)accused), "it broke the protocol");
@@ -434,9 +456,16 @@ on_closed(struct channel *c)
 		proc_kill(p, "it broke the protocol");
 	} else {
 		/* usually it is ending already, and its exit code stands */
-		proc_kill(p, sup.stopping ? NULL : "it closed its channel");
+		uv_timer_start(&p->retry, on_lingers, LINGER_MS, 0);
 	}
 	channel_close(c);
+}
+
+/* It closed its channel and lives on. */
+static void
+on_lingers(uv_timer_t *timer)
+{
+	proc_kill(timer->data, sup.stopping ? NULL : "it closed its channel");
 }
 
 /* ---- start */
@@ -498,9 +527,11 @@ proc_start(struct proc *p)
 		return;
 	}
 	p->step = STEP_SPAWNED;
-	p->deadline_ms = now_ms() + READY_MS;
+	p->started_ms = now_ms();
+	p->deadline_ms = p->started_ms + READY_MS;
 	p->up_ms = 0;
 	p->asked = 0;
+	memset(p->cookie, 0, sizeof(p->cookie));
 	p->stop_sent = 0;
 	p->layers = 0;
 	p->killed_for = NULL;
@@ -537,8 +568,9 @@ log_end(const struct proc *p, int status, uint32_t wait_ms)
 	if (stop_phase != STOP_NONE)
 		log_info("%s[%d] %s", process_name(p->process), (int)p->pid, cause);
 	else
-		log_error("%s[%d] %s; starting it again in %u ms", process_name(p->process),
-		    (int)p->pid, cause, wait_ms);
+		log_error("%s[%d] %s; starting it again in %u ms (restart %u, offence %u)",
+		    process_name(p->process), (int)p->pid, cause, wait_ms, p->restarts,
+		    p->offences);
 }
 
 /* The kernel's record of a kill comes a little after the end: who waits for one. */
@@ -653,8 +685,13 @@ send_ping(struct proc *p)
 {
 	static struct msg m;
 
+	uint64_t *cookie = &p->cookie[p->next_cookie++ % COOKIES];
+
+	if (getrandom(cookie, sizeof(*cookie), GRND_NONBLOCK) != sizeof(*cookie))
+		*cookie = (uint64_t)now_ms();
+	*cookie |= 1; /* never 0 */
 	msg_begin(&m, MSG_PING);
-	msg_put_u64(&m, ++p->cookie);
+	msg_put_u64(&m, *cookie);
 	channel_permit(&p->control, MSG_PONG);
 	proc_send(p, &m);
 }
@@ -839,10 +876,11 @@ processes_dump(void)
 		const struct proc *p = &procs[i];
 
 		log_info(
-		    "%s: %s, pid %d, uid %u, generation %u, restarts %u, layers %#x, queued %zu, "
+		    "%s: %s, pid %d, uid %u, generation %u, restarts %u, offences %u, layers "
+		    "%#x, queued %zu, "
 		    "received %llu, sent %llu",
 		    process_name(p->process), states[p->state], (int)p->pid,
-		    (unsigned)sup.uid[p->process], p->generation, p->restarts, p->layers,
+		    (unsigned)sup.uid[p->process], p->generation, p->restarts, p->offences, p->layers,
 		    p->control.queued, (unsigned long long)p->control.received,
 		    (unsigned long long)p->control.sent);
 		msg_begin(&m, MSG_DUMP);

@@ -31,6 +31,9 @@ enum {
 	STOP_MARGIN_MS = 2000, /* on top of the hand-over time-out */
 	PARSER_MS = 5000,
 	ACCUSE_MS = 60000,
+	LINGER_MS = 200,	       /* from the end of its channel to its own end */
+	LOG_FLOOD_BYTES = 1 << 20, /* of one child in a second; what it says is held back long before */
+	COOKIES = 16,	       /* PINGs that may be unanswered: more than fit into SILENT_MS */
 	MESSAGE_BURST = 2000, /* of one child: far above 30 dials that all fail at once */
 	MESSAGE_RATE = 500,
 	LISTENERS = CONF_PATHS,
@@ -50,6 +53,8 @@ struct log_pipe {
 	uint8_t cut; /* rest of an overlong line is dropped */
 	struct bucket bucket;
 	uint64_t held;
+	int64_t second_ms; /* bytes are counted since then */
+	size_t second_bytes;
 };
 
 /* Log to stderr (foreground) or to the system log, later both to the system log only. */
@@ -132,7 +137,8 @@ struct proc {
 	int64_t deadline_ms; /* of step; 0: none */
 	int64_t up_ms;	     /* COMMIT sent; 0: never in this generation */
 	int64_t heard_ms;    /* last PONG */
-	uint64_t cookie;
+	uint64_t cookie[COOKIES]; /* of the last PINGs, not to be guessed; 0: answered */
+	unsigned next_cookie;
 	uint8_t asked; /* PREPARE outstanding */
 	uint8_t stop_sent;
 	uint8_t demoted; /* realtime.c: normal scheduling for now */
@@ -141,6 +147,8 @@ struct proc {
 	pid_t cpu_pid;
 	uint8_t ever_up;
 	int64_t accused_ms;	/* when it last reported a peer behind it; 0: never */
+	int64_t started_ms;
+	unsigned offences; /* how often a generation was killed for what it did */
 	const char *killed_for; /* why we killed it, for the log */
 	struct backoff backoff;
 	struct bucket messages; /* that it may send us */

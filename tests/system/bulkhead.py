@@ -110,6 +110,7 @@ class Server:
         self.options = {}     # section -> {option: text}; see Group.options
         self.extra = ""       # appended to the config as it is
         self.flags = []       # of the daemon
+        self.libexec = LIBEXEC  # programs of the children
         self.popen, self.key, self.expected = None, None, []
         for d in (self.folder, self.state, self.run):
             os.makedirs(d, mode=0o755)
@@ -153,7 +154,7 @@ class Server:
         try:
             self.started_s = now_s()
             self.popen = subprocess.Popen(
-                [*self.inside(), DAEMON, "-d", "-x", LIBEXEC, "-f", self.config, *self.flags],
+                [*self.inside(), DAEMON, "-d", "-x", self.libexec, "-f", self.config, *self.flags],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.group.environment,
                 cwd="/", start_new_session=True, preexec_fn=process.die_with_parent)
         finally:

@@ -7,6 +7,8 @@ import signal
 
 import pytest
 
+import process
+import standin
 from bulkhead import CHILDREN, DAEMON, LIBEXEC, holds, wait_for
 
 # name: (what is replaced, by what, what the message must name); {line} is found in the file
@@ -235,3 +237,112 @@ def test_stop_while_a_config_is_pending(pair):
     assert "roled has left the group, another server is main" in main.log(), main.log()[-2000:]
     assert "broke the protocol" not in main.log() and "was refused (" not in main.log()
     group.wait_role(standby, "main")
+
+
+# ---- a child that does not keep to the rules of a reload
+
+def with_stand_in(make_group, child, act):
+    """A settled pair; on the standby, the child is a stand-in that answers the next PREPARE in its own way."""
+    group = make_group()
+    for s in group:
+        s.libexec = standin.folder(s, "keyd", "none", first=0, last=0)
+        s.expect_log(r".")
+    group.start()
+    main, standby = group.wait_pair()
+    pid = standby.child(child)
+    standin.put(standby.libexec, child, act, first=2, last=2)
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: process.arguments(standby.child(child) or 0)[1:3] == [child, "2"], "the stand-in runs")
+    wait_for(lambda: ask_in_log(standby, child), "the stand-in has its first config")
+    return group, main, standby
+
+
+def ask_in_log(server, child):
+    """SIGUSR1 shows a child that is up, also when roled itself is the stand-in and nobody answers bulkheadctl."""
+    mark = len(server.log())
+    server.signal(signal.SIGUSR1)
+    wait_for(lambda: re.search(r" %s: .*generation 2" % child, server.log()[mark:]) or "keyd:" in server.log()[mark:],
+             "state in the log")
+    return re.search(r" %s: up, .*generation 2," % child, server.log()[mark:])
+
+
+def dumped_serial(server):
+    mark = len(server.log())
+    server.signal(signal.SIGUSR1)
+    return int(wait_for(lambda: re.search(r"state: config \S+, serial (\d+)", server.log()[mark:]), "dump").group(1))
+
+
+def generation(server, child):
+    return int((process.arguments(server.child(child) or 0) + ["", "", "0"])[2])
+
+
+def bring_back(server, child):
+    """End the stand-in, if it lives; the next generation is the real program."""
+    pid = server.child(child)
+    if pid and generation(server, child) == 2:
+        os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: generation(server, child) > 2 and server.processes().get(child, {}).get("state") == "up",
+             "the real %s is up" % child)
+
+
+ANSWERS = [("prepare-refused", "refused", "%s refuses it: not enough descriptors or memory (element 3)"),
+           ("prepare-never", "timeout", "%s did not answer within 2 s"),
+           ("prepare-wrong", "timeout", "%s did not answer within 2 s"),
+           ("prepare-die", "died", "%s ended while it was asked"),
+           ("prepared-die", "died", "%s ended while it was asked")]
+
+
+@pytest.mark.parametrize("act, result, text", ANSWERS, ids=[a[0] for a in ANSWERS])
+@pytest.mark.parametrize("child", ["netd", "icmpd", "roled", "keyd"])
+def test_one_child_does_not_agree(make_group, child, act, result, text):
+    """Whatever one child does instead of agreeing: the old config stays in force in all processes."""
+    group, main, standby = with_stand_in(make_group, child, act)
+    epoch, text, good = main.epoch(), text % child, group.config_text(standby)
+    other = standby.child("keyd" if child != "keyd" else "icmpd")
+    standby.write_config(good.replace("misses = 6", "misses = 7", 1))
+    if act == "prepared-die":  # before everybody has agreed
+        os.kill(other, signal.SIGSTOP)
+    standby.signal(signal.SIGHUP)
+    wait_for(lambda: "reload refused, the old config stays in force: " + text in standby.log(),
+             lambda: standby.log()[-3000:])
+    os.kill(other, signal.SIGCONT)
+    assert dumped_serial(standby) == 1
+    if child == "roled":  # the stand-in answers no admin: the real one is told when it starts
+        bring_back(standby, child)
+    wait_for(lambda: (standby.own().get("reload_text"), standby.own().get("reload_result")) == (text, result),
+             lambda: "status says who and why: %s\n%s" % (standby.own(), standby.log()[-3000:]))
+    assert text in standby.tool("status").stdout and standby.own()["conf_serial"] == 1
+    bring_back(standby, child)
+    group.wait_pair()
+    assert main.role() == "main" and main.epoch() == epoch and standby.own()["conf_serial"] == 1
+    # and the next one, with everybody agreeing, is taken as a whole
+    standby.tool("reload", check=True)
+    assert standby.own()["conf_serial"] == dumped_serial(standby) == 2
+    group.wait_pair()
+
+
+def test_answer_twice_is_a_violation(make_group):
+    group, main, standby = with_stand_in(make_group, "icmpd", "prepare-twice")
+    standby.write_config(group.config_text(standby).replace("misses = 6", "misses = 7", 1))
+    standby.signal(signal.SIGHUP)
+    wait_for(lambda: "icmpd broke the protocol with PREPARED" in standby.log(), lambda: standby.log()[-3000:])
+    group.wait_pair()
+    assert main.role() == "main"
+
+
+def test_second_request_while_one_waits(make_group):
+    """SIGHUP while a child owes its answer: the first is refused, the second is made afterwards, with the newest file."""
+    group, main, standby = with_stand_in(make_group, "icmpd", "prepare-never")
+    good = group.config_text(standby)
+    standby.write_config(good.replace("misses = 6", "misses = 7", 1))
+    standby.signal(signal.SIGHUP)
+    wait_for(lambda: "stand-in: asked to prepare 2" in standby.log(), "the first one waits")
+    standby.write_config(good.replace("misses = 6", "misses = 8", 1))
+    standby.signal(signal.SIGHUP)
+    wait_for(lambda: "one is under way, another will follow" in standby.log(), "SIGHUP is served at once", 1)
+    assert standby.own()["conf_serial"] == 1
+    os.kill(standby.child("icmpd"), signal.SIGKILL)
+    wait_for(lambda: standby.own().get("conf_serial") == 2, lambda: standby.log()[-3000:])
+    assert standby.own()["reload_result"] == "done" and standby.log().count("reload: done") == 1
+    assert "reload refused, the old config stays in force: icmpd ended while it was asked" in standby.log()
+    group.wait_pair()

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: ISC
+"""A child that dies at its start is tried again, less and less often; the others work on. A start that can never
+work ends with one clear line."""
+import os
+import re
+import signal
+
+import pytest
+
+import process
+import standin
+from bulkhead import CHILDREN, wait_for
+
+LINE = r"%s\[\d+\] (?:ended|was killed).*; starting it again in (\d+) ms"
+
+
+def waits(server, child, mark=0):
+    """Back-off values that were logged, in milliseconds."""
+    return [int(ms) for ms in re.findall(LINE % child, server.log()[mark:])]
+
+
+def crash(make_group, child, act, last=standin.FOREVER):
+    """A settled pair; on the standby for roled, else on main, the child then dies at each start."""
+    group = make_group()
+    for s in group:
+        s.libexec = standin.folder(s, "keyd", "none", first=0, last=0)
+        s.expect_log(r".")
+    group.start()
+    main, standby = group.wait_pair()
+    server = standby if child == "roled" else main
+    wait_for(lambda: server.processes()[child]["age_ms"] >= 550, "%s has been up for a while" % child)
+    mark = len(server.log())
+    standin.put(server.libexec, child, act, first=2, last=last)
+    os.kill(server.child(child), signal.SIGKILL)
+    return group, main, standby, server, mark
+
+
+@pytest.mark.parametrize("child, act", [
+    ("icmpd", "die"), ("keyd", "abort"), ("netd", "die"), ("roled", "die"), ("keyd", "start-refused"),
+    ("icmpd", "no-sandbox")])
+def test_backs_off(make_group, child, act):
+    """10 ms, 20 ms, 40 ms ...; the sessions of icmpd's and keyd's siblings stay up, and no role changes."""
+    group, main, standby, server, mark = crash(make_group, child, act)
+    others = {n: server.child(n) for n in CHILDREN if n != child}
+    epoch = main.epoch()
+    sessions = {s: [(l["server"], l["path"], l["inbound"], l["sessions"]) for l in s.links()] for s in group}
+    count = 7 if child in ("icmpd", "keyd") else 5  # the other two are needed: within the grace for a restart
+    seen = wait_for(lambda: waits(server, child, mark)[:count] if len(waits(server, child, mark)) >= count else None,
+                    lambda: "%s backs off: %s" % (child, waits(server, child, mark)), step_s=0.002)
+    assert seen == [10 * 2 ** i for i in range(count)]
+    assert {n: server.child(n) for n in others} == others
+    if child in ("icmpd", "keyd"):
+        assert server.processes()[child]["state"] in ("backoff", "starting"), server.processes()[child]
+        assert {s: [(l["server"], l["path"], l["inbound"], l["sessions"]) for l in s.links(state="up")]
+                for s in group} == sessions, "a session was disturbed"
+        group.roles_hold({main: "main", standby: "standby"}, 0.5)
+    standin.real(server.libexec, child)
+    wait_for(lambda: server.processes().get(child, {}).get("state") == "up", "%s works again" % child)
+    group.wait_pair()
+    assert main.role() == "main" and main.epoch() == epoch
+    assert {n: server.child(n) for n in others} == others
+
+
+def test_dies_the_first_times(make_group):
+    """It dies at its first four starts of all, and then works: the guard waits, and comes up."""
+    group = make_group()
+    server = group["alpha"]
+    server.expect_log(r".")
+    server.libexec = standin.folder(server, "icmpd", "die", last=4)
+    group.start()
+    group.wait_pair()
+    wait_for(lambda: waits(server, "icmpd") == [10, 20, 40, 80], server.log)
+    wait_for(lambda: server.processes()["icmpd"]["state"] == "up", "icmpd works")
+    assert server.processes()["icmpd"]["restarts"] == 4
+
+
+def test_stops_while_one_crashes(make_group):
+    """SIGTERM while a child waits for its next start."""
+    group, main, standby, server, mark = crash(make_group, "icmpd", "die")
+    wait_for(lambda: waits(server, "icmpd", mark)[-1:] >= [640], "it backs off")
+    pids = server.pids()
+    assert server.stop()[1] == 0
+    assert not [p for p in pids if process.alive(p)]
+    group.wait_role(standby, "main")
+
+
+@pytest.mark.parametrize("child, act, code, line", [
+    ("keyd", "no-sandbox", 110, "keyd cannot run here"), ("netd", "no-sandbox", 110, "netd cannot run here"),
+    ("roled", "start-refused", 78, "roled refuses the config: not enough descriptors or memory"),
+    ("keyd", "start-refused", 78, "keyd refuses the config: not enough descriptors or memory")])
+def test_never_works(make_group, child, act, code, line):
+    """A first start that no other start can cure: the supervisor ends and says why, once."""
+    group = make_group(["alpha"])
+    server = group["alpha"]
+    server.expect_log(r".")
+    server.libexec = standin.folder(server, child, act, last=standin.FOREVER)
+    server.start()
+    assert server.wait_exit() == code
+    assert server.log().count(line) == 1, server.log()
+    assert "starting it again" not in server.log()
+    assert len([l for l in server.log().splitlines() if "supervisor" in l and " error: " in l]) == 1, server.log()
+
+
+@pytest.mark.parametrize("breakage, line", [("missing", "programs of the children are missing"),
+                                            ("no program", "not a program")])
+def test_without_a_program(make_group, breakage, line):
+    group = make_group(["alpha"])
+    server = group["alpha"]
+    server.expect_log(r".")
+    server.libexec = standin.folder(server, "keyd", "none", first=0, last=0)
+    program = os.path.join(server.libexec, "keyd")
+    if breakage == "missing":
+        os.unlink(program)
+    else:
+        os.chmod(program, 0o644)
+    server.start()
+    assert server.wait_exit() == 78
+    assert [l for l in server.log().splitlines() if " error: " in l and line in l and program in l]
