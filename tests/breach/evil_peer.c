@@ -9,6 +9,9 @@
  *   evil_peer children PID SOCKET   the receivers are the children of supervisor PID, and roled on
  *                                   its admin socket
  *   evil_peer supervisor PID COUNT  the receiver is the supervisor: COUNT cells of all, evenly chosen
+ *   evil_peer parser PID 0          prints the cells of the parser, for which it stands in: a copy of this
+ *                                   program called parser, started by the supervisor, says the one whose
+ *                                   number is in the file "cell" of its folder
  *
  * children: the supervisor is stopped meanwhile, and its ends of the control channels are ours: PEER
  * gives a child a new neighbour, which is us, and PEER_BROKEN tells what the child made of it.
@@ -171,7 +174,8 @@ make_cells(enum process receiver, enum process sender, enum channel_state state)
 	}
 	add_cell(UINT16_MAX, 0, 0, V(TYPE), "no such type");
 	add_impossible(receiver, sender, state);
-	add_cell(MSG_PING, 8, 0, sender == PROC_SUPERVISOR ? 0 : V(FROM), "forged credentials")->forged = 1;
+	/* said by root for the others; in the place of a child the kernel does not let it out at all */
+	add_cell(MSG_PING, 8, 0, sender == PROC_PARSER ? 0 : V(FROM), "forged credentials")->forged = 1;
 	for (size_t size = 1; size < MSG_HEADER; size++)
 		add_cell(0, 0, 0, V(SIZE), "less than a header")->size = size;
 	add_cell(0, 0, 0, V(SIZE), "empty packet")->way = WAY_EMPTY;
@@ -680,11 +684,48 @@ attack_supervisor(size_t count)
 	}
 }
 
+/* ---- in the place of the parser */
+
+static void
+print_parser(void)
+{
+	make_cells(PROC_SUPERVISOR, PROC_PARSER, S_START);
+	for (size_t i = 0; i < n_cells; i++)
+		print_expected(PROC_PARSER, &cells[i]);
+}
+
+static _Noreturn void
+stand_in(void)
+{
+	char path[4096], number[16] = "";
+	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - sizeof("cell"));
+	int fd;
+	size_t cell;
+
+	supervisor = getppid();
+	if (n <= 0)
+		_exit(EXIT_UNTRIED);
+	path[n] = '\0';
+	memcpy(strrchr(path, '/') + 1, "cell", sizeof("cell"));
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || read(fd, number, sizeof(number) - 1) <= 0)
+		_exit(EXIT_UNTRIED);
+	close(fd);
+	cell = (size_t)strtoul(number, NULL, 10);
+	make_cells(PROC_SUPERVISOR, PROC_PARSER, S_START);
+	if (cell >= n_cells || say(&cells[cell], FD_CONTROL) != 0)
+		_exit(EXIT_UNTRIED);
+	(void)wait_cut(FD_CONTROL, WAIT_MS);
+	_exit(0);
+}
+
 int
 main(int argc, char **argv)
 {
+	if (argc > 1 && strcmp(argv[0], "parser") == 0)
+		stand_in();
 	if (argc != 4 || (supervisor = (pid_t)atoi(argv[2])) <= 1) {
-		fprintf(stderr, "usage: evil_peer children PID SOCKET | supervisor PID COUNT\n");
+		fprintf(stderr, "usage: evil_peer children PID SOCKET | supervisor PID COUNT | parser PID 0\n");
 		return EXIT_UNTRIED;
 	}
 	signal(SIGPIPE, SIG_IGN);
@@ -692,6 +733,8 @@ main(int argc, char **argv)
 		attack_children(argv[3]);
 	else if (strcmp(argv[1], "supervisor") == 0)
 		attack_supervisor((size_t)strtoul(argv[3], NULL, 10));
+	else if (strcmp(argv[1], "parser") == 0)
+		print_parser();
 	else
 		return EXIT_UNTRIED;
 	return wrong > 0 ? EXIT_WRONG : 0;

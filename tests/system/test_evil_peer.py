@@ -2,6 +2,8 @@
 """One end of a channel in other hands: whatever it says that it must not say, it is cut off."""
 import os
 import re
+import shutil
+import signal
 import subprocess
 
 import bulkhead
@@ -81,3 +83,38 @@ def test_supervisor_kills_evil_children(pair):
         assert re.search(line, log), "the log has no line %s" % line
     # the end of a channel is not a violation, and told as what it is
     wait_for(lambda: re.search(r"was killed because it closed its channel", standby.log()), "closed channels")
+
+
+def log_from(server, start):
+    with open(server.log_file, errors="replace") as f:
+        f.seek(start)
+        return f.read()
+
+
+@needs_filter
+def test_supervisor_refuses_an_evil_parser(make_group):
+    """A parser in other hands: no reload, the old configuration stays, and the reason is told."""
+    group = make_group()
+    server = group["beta"]
+    server.expect_log(r".")
+    folder = os.path.join(group.folder, "libexec")
+    shutil.copytree(bulkhead.LIBEXEC, folder)
+    server.flags = ["-x", folder]
+    group.start()
+    main, standby = group.wait_pair()
+    before, hooks = descriptors(server), (len(main.hooks()), len(standby.hooks()))
+    shutil.copy(EVIL_PEER, os.path.join(folder, "parser.new"))
+    os.rename(os.path.join(folder, "parser.new"), os.path.join(folder, "parser"))
+    rows, refused = play("parser", server.popen.pid, 0), 0
+    assert len(rows) > 100
+    for number, (_, _, name, reasons) in enumerate(rows):
+        with open(os.path.join(folder, "cell"), "w") as f:
+            f.write(str(number))
+        start = os.path.getsize(server.log_file)
+        os.kill(server.popen.pid, signal.SIGHUP)
+        said = re.compile(r"the parser broke the protocol \((%s)\)" % reasons.strip("|") if reasons else r"error: .*parser")
+        wait_for(lambda: said.search(log_from(server, start)), "cell %d, %s: %s" % (number, name, said.pattern), step_s=0.002)
+        refused += 1
+    check_undisturbed(group, main, standby, hooks)
+    check_descriptors(server, before)
+    bulkhead.record("breach-peers-parser", [["supervisor", "parser", len(rows), refused]])
