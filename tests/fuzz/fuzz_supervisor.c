@@ -152,6 +152,9 @@ spawn_process(const struct spawn *s, int *log_fd)
 			which = i;
 	}
 	forget_end(&list[which]);
+	if (last_far >= 0) /* of this pair: nobody else may hold that end */
+		close(last_far);
+	last_far = -1;
 	list[which].end = fcntl(s->fd[FD_CONTROL], F_DUPFD_CLOEXEC, TABLE_FAR);
 	if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) != 0)
 		abort();
@@ -342,6 +345,7 @@ fuzz_seed(uint8_t *out, size_t size)
 	}
 	msg_begin(&m, MSG_ACTION);
 	msg_put_u8(&m, ACTION_RELOAD);
+	memset(m.body + 1, 0, 23);
 	m.len = 24;
 	n = table_append(out, size, n, 2, &m);
 	c.general.hold_ms++;

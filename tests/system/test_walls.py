@@ -6,14 +6,16 @@ import re
 import signal
 import socket
 import struct
+import subprocess
 
 import bulkhead
-from bulkhead import CHILDREN, USERS, wait_for
+from bulkhead import CHILDREN, CTL, SCALE, USERS, wait_for
 from test_breach import SYS_PIDFD_GETFD
 
 SO_LOCK_FILTER = 44  # linux, not in the socket module
 FIRST_FREE, LISTENER = 16, 12
 READ_SIZE = 1 << 20
+ADMIN_GROUP = 61099
 
 
 def sockets_of(pid):
@@ -80,6 +82,28 @@ def test_listener_is_fresh(pair):
              "a new netd has listeners")
     assert not old & listeners(standby.child("netd"))
     group.wait_pair()
+
+
+def test_admin_group_reads_only(make_group):
+    """A member of admin-group sees everything and changes nothing."""
+    group = make_group()
+    for server in group:
+        server.extra = "admin-group = %d\n" % ADMIN_GROUP
+        server.write_config()
+    group.start()
+    main, _ = group.wait_pair()
+    for folder in (group.folder, main.folder, main.run):
+        os.chmod(folder, 0o755)
+    os.chmod(main.config, 0o644)
+
+    def tool(*args):
+        return subprocess.run(["setpriv", "--reuid=nobody", "--regid=%d" % ADMIN_GROUP, "--clear-groups", CTL, "-f",
+                               main.config, *args], text=True, capture_output=True, timeout=20 * SCALE)
+    p = tool("status")
+    assert p.returncode == 0 and "alpha" in p.stdout, p
+    for word in ("switchover", "resume", "reload"):
+        p = tool(word)
+        assert p.returncode != 0 and "only root" in p.stderr, p
 
 
 # ---- the keys
