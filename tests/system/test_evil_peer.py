@@ -11,7 +11,7 @@ from bulkhead import CHILDREN, SCALE, wait_for
 from test_breach import needs_filter
 
 EVIL_PEER = os.path.join(bulkhead.BUILD, "tests", "breach", "evil_peer")
-# Each cell at the supervisor costs it a child; BULKHEAD_EVIL_CELLS=600 tries all there are.
+# Each cell at the supervisor costs it a child; BULKHEAD_EVIL_CELLS=1200 tries all there are.
 CELLS = int(os.environ.get("BULKHEAD_EVIL_CELLS", "80"))
 
 
