@@ -9,7 +9,7 @@ import struct
 import subprocess
 
 import bulkhead
-from bulkhead import CHILDREN, CTL, SCALE, USERS, wait_for
+from bulkhead import CHILDREN, CTL, DAEMON, LIBEXEC, SCALE, USERS, wait_for
 from test_breach import SYS_PIDFD_GETFD
 
 SO_LOCK_FILTER = 44  # linux, not in the socket module
@@ -104,6 +104,19 @@ def test_admin_group_reads_only(make_group):
     for word in ("switchover", "resume", "reload"):
         p = tool(word)
         assert p.returncode != 0 and "only root" in p.stderr, p
+
+
+def test_config_of_another(make_group):
+    """A config that somebody else may have written is not even parsed."""
+    server = make_group(["alpha"])["alpha"]
+    server.write_config()
+    check = [DAEMON, "-n", "-x", LIBEXEC, "-f", server.config]
+    assert subprocess.run(check, capture_output=True, timeout=20 * SCALE).returncode == 0
+    for change in (lambda: os.chmod(server.config, 0o620), lambda: os.chmod(server.config, 0o602),
+                   lambda: (os.chmod(server.config, 0o600), os.chown(server.config, 65534, 0))):
+        change()
+        p = subprocess.run(check, capture_output=True, text=True, timeout=20 * SCALE)
+        assert p.returncode == 78 and "must belong to root" in p.stderr, p
 
 
 # ---- the keys
