@@ -50,9 +50,8 @@ def progress(text):
 
 class Keepalived:
     """Debian's keepalived on the two servers of a network: alpha is master, beta the backup."""
-    NAME = "keepalived"
-
-    def __init__(self, network, advert_ms=10):
+    def __init__(self, network, advert_ms=10, realtime=False):
+        self.NAME = "keepalived rt" if realtime else "keepalived"
         self.network, self.advert_ms = network, advert_ms
         self.folder = tempfile.mkdtemp(prefix="bht-keepalived.")
         self.hook_file = os.path.join(self.folder, "hooks")
@@ -63,11 +62,12 @@ class Keepalived:
             notify += "\nnotify_backup \"%s %s\"" % (bulkhead.STAMP, self.hook_file + "." + name)
             with open(os.path.join(self.folder, name + ".conf"), "w") as f:
                 f.write("global_defs {\n router_id %s\n script_user root\n vrrp_version 3\n"
-                        " vrrp_garp_master_delay 0\n}\n"
+                        " vrrp_garp_master_delay 0\n%s}\n"
                         "vrrp_instance V {\n state BACKUP\n nopreempt\n interface eth0\n"
                         " virtual_router_id 51\n priority %d\n advert_int %g\n"
                         " virtual_ipaddress { 192.0.2.100/24 }\n %s\n}\n"
-                        % (name, priority, advert_ms / 1000, notify))
+                        % (name, " vrrp_rt_priority 50\n" if realtime else "", priority, advert_ms / 1000,
+                           notify))
 
     def _start(self, name):
         path = os.path.join(self.folder, name)

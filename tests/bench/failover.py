@@ -59,6 +59,7 @@ def stress(seconds):
     rows = []
     for load, arguments in LOADS.items():
         guards = both({"role.flap-window": "0ms"})
+        guards += (Keepalived(guards[0].group.network, realtime=True),)
         try:
             for guard in guards:
                 guard.start()
