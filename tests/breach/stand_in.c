@@ -225,6 +225,19 @@ flood_fds(void)
 		(void)sendmsg(c->fd, &mh, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
+/* Answer a PING that was not read. */
+static void
+guess_pong(void)
+{
+	static struct msg m;
+
+	reads_control = 0;
+	(void)poll(NULL, 0, 700); /* one comes every 500 ms */
+	msg_begin(&m, MSG_PONG);
+	msg_put_u64(&m, 1);
+	(void)send_raw(FD_CONTROL, &m);
+}
+
 static void
 act(void)
 {
@@ -238,10 +251,12 @@ act(void)
 		flood_log();
 	else if (act_is("fds"))
 		flood_fds();
+	else if (act_is("guess"))
+		guess_pong();
 	else if (act_is("half-close"))
 		(void)shutdown(c->fd, SHUT_WR);
-	else if (act_is("half-open"))
-		(void)shutdown(c->fd, SHUT_RD);
+	else if (act_is("half-open") && shutdown(c->fd, SHUT_RD) == 0)
+		reads_edge = c == &child.control; /* or it would close the rest, too */
 	else if (act_is("deaf") && c == &child.control)
 		reads_control = 0;
 	else if (act_is("deaf"))
