@@ -392,6 +392,8 @@ on_peer_broken(struct proc *p, struct msg *m)
 	if (msg_end(m) != 0 || accused >= PROC_MAX || violation == V_NONE || violation >= V_MAX ||
 	    !channels_edge(p->process, (enum process)accused))
 		return -1;
+	if (proc_of((enum process)accused)->killed_for != NULL)
+		return 0; /* it is condemned already: once is enough, in the log too */
 	if (violation == V_CLOSED && !has_lingered((enum process)accused, now))
 		return 0; /* it has ended, and its successor's end is under way */
 	log_error("%s broke the protocol towards %s with %s (%s): %s",
@@ -415,6 +417,8 @@ on_message(struct channel *c, struct msg *m)
 {
 	struct proc *p = c->user;
 
+	if (p->killed_for != NULL) /* it is condemned: its last words accuse and ask in vain */
+		return 0;
 	/* each costs root some time, and no child has a need for so many */
 	if (!bucket_take(&p->messages, now_ms())) {
 		proc_kill(p, "it floods its channel");
