@@ -50,12 +50,12 @@ def test_obituary_is_what_arrives(pair):
 def test_harmless_signals(pair, name):
     """SIGHUP with an unchanged file, SIGUSR1, SIGCHLD, SIGPIPE, SIGWINCH...: no role moves."""
     group, main, standby = pair
-    pids = main.pids()
+    children = [main.child(n) for n in CHILDREN]
     main.signal(getattr(signal, name))
     if name == "SIGUSR1":
         wait_for(lambda: "main" in main.log().split("SIGUSR1", 1)[-1], "dump in the log")
     group.roles_hold({main: "main", standby: "standby"}, 0.7)
-    assert main.pids() == pids
+    assert [main.child(n) for n in CHILDREN] == children
 
 
 def test_sigusr1_dumps_state(pair):
