@@ -66,15 +66,61 @@ get_peer(struct msg *m)
 	return v;
 }
 
+/*
+ * A number of milliseconds from low to CTL_TIME_MAX: whoever reads it may add, subtract and negate
+ * without a look at the limits of the type.
+ */
+static int64_t
+get_ms(struct msg *m, int64_t low)
+{
+	int64_t v = msg_get_i64(m);
+
+	if (v >= low && v <= CTL_TIME_MAX)
+		return v;
+	m->bad = 1;
+	return 0;
+}
+
+/* What get_ms() takes: a number beyond it becomes the limit, so that one odd number hides nothing
+ * else. */
+static void
+put_ms(struct msg *m, int64_t v, int64_t low)
+{
+	msg_put_i64(m, v < low ? low : v > CTL_TIME_MAX ? CTL_TIME_MAX : v);
+}
+
 /* An age: milliseconds, or -1. */
 static int64_t
 get_age(struct msg *m)
 {
+	return get_ms(m, -1);
+}
+
+static void
+put_age(struct msg *m, int64_t v)
+{
+	put_ms(m, v, -1);
+}
+
+/* Left over or missing, or INT64_MIN for none. */
+static int64_t
+get_margin(struct msg *m)
+{
 	int64_t v = msg_get_i64(m);
 
-	if (v < -1)
-		m->bad = 1;
-	return v;
+	if (v == INT64_MIN || (v >= -CTL_TIME_MAX && v <= CTL_TIME_MAX))
+		return v;
+	m->bad = 1;
+	return INT64_MIN;
+}
+
+static void
+put_margin(struct msg *m, int64_t v)
+{
+	if (v == INT64_MIN)
+		msg_put_i64(m, v);
+	else
+		put_ms(m, v, -CTL_TIME_MAX);
 }
 
 #define GET_STR(m, field) msg_get_str((m), (field), sizeof(field))
@@ -94,27 +140,27 @@ ctl_put_self(struct msg *m, const struct ctl_self *s)
 	msg_put_str(m, s->note);
 	msg_put_u64(m, s->epoch);
 	msg_put_u8(m, s->main_server);
-	msg_put_i64(m, s->role_age_ms);
-	msg_put_i64(m, s->now_ms);
-	msg_put_i64(m, s->wall_ms);
+	put_age(m, s->role_age_ms);
+	put_ms(m, s->now_ms, 0);
+	put_ms(m, s->wall_ms, 0);
 	msg_put_u64(m, s->boot_id);
 	msg_put_u64(m, s->instance);
 	msg_put_u32(m, s->generation);
 	msg_put_u8(m, s->degraded);
 	msg_put_u8(m, s->observe);
 	msg_put_u8(m, s->paused);
-	msg_put_i64(m, s->pause_left_ms);
+	put_age(m, s->pause_left_ms);
 	msg_put_str(m, s->pause_owner);
 	msg_put_str(m, s->pause_reason);
 	msg_put_bytes(m, s->digest, sizeof(s->digest));
 	msg_put_u64(m, s->conf_serial);
 	msg_put_u8(m, s->reload_result);
-	msg_put_i64(m, s->reload_age_ms);
+	put_age(m, s->reload_age_ms);
 	msg_put_str(m, s->reload_text);
 	msg_put_u64(m, s->position);
 	msg_put_u8(m, s->in_sync);
 	msg_put_u32(m, s->takeovers);
-	msg_put_i64(m, s->hold_left_ms);
+	put_age(m, s->hold_left_ms);
 	msg_put_u64(m, s->last_event);
 }
 
@@ -134,8 +180,8 @@ ctl_get_self(struct msg *m, struct ctl_self *s)
 	s->epoch = msg_get_u64(m);
 	s->main_server = get_peer(m);
 	s->role_age_ms = get_age(m);
-	s->now_ms = msg_get_i64(m);
-	s->wall_ms = msg_get_i64(m);
+	s->now_ms = get_ms(m, 0);
+	s->wall_ms = get_ms(m, 0);
 	s->boot_id = msg_get_u64(m);
 	s->instance = msg_get_u64(m);
 	s->generation = msg_get_u32(m);
@@ -167,7 +213,7 @@ ctl_put_server(struct msg *m, const struct ctl_server *s)
 	msg_put_u8(m, s->kind);
 	msg_put_u8(m, s->self);
 	msg_put_u32(m, (uint32_t)s->priority);
-	msg_put_i64(m, s->status_age_ms);
+	put_age(m, s->status_age_ms);
 	msg_put_str(m, s->role);
 	msg_put_str(m, s->condition);
 	msg_put_u64(m, s->epoch);
@@ -182,12 +228,12 @@ ctl_put_server(struct msg *m, const struct ctl_server *s)
 	msg_put_str(m, s->link);
 	msg_put_str(m, s->icmp);
 	msg_put_str(m, s->verdict);
-	msg_put_i64(m, s->verdict_age_ms);
+	put_age(m, s->verdict_age_ms);
 	msg_put_u8(m, s->path);
 	msg_put_u8(m, s->links_up);
 	msg_put_u32(m, s->rtt_us);
 	msg_put_u16(m, s->loss_per_mille);
-	msg_put_i64(m, s->icmp_age_ms);
+	put_age(m, s->icmp_age_ms);
 }
 
 int
@@ -237,14 +283,14 @@ ctl_put_link(struct msg *m, const struct ctl_link *l)
 	msg_put_str(m, l->state);
 	msg_put_str(m, l->address);
 	msg_put_u32(m, l->sessions);
-	msg_put_i64(m, l->up_age_ms);
+	put_age(m, l->up_age_ms);
 	msg_put_u64(m, l->records_in);
 	msg_put_u64(m, l->records_out);
 	msg_put_u64(m, l->bytes_in);
 	msg_put_u64(m, l->bytes_out);
-	msg_put_i64(m, l->heard_age_ms);
+	put_age(m, l->heard_age_ms);
 	msg_put_u32(m, l->failures);
-	msg_put_i64(m, l->retry_ms);
+	put_age(m, l->retry_ms);
 	msg_put_str(m, l->last_end);
 }
 
@@ -281,7 +327,7 @@ ctl_put_process(struct msg *m, const struct ctl_process *p)
 	msg_put_u32(m, p->restarts);
 	msg_put_u32(m, p->last_status);
 	msg_put_u32(m, p->backoff_ms);
-	msg_put_i64(m, p->age_ms);
+	put_age(m, p->age_ms);
 }
 
 int
@@ -309,7 +355,7 @@ ctl_put_check(struct msg *m, const struct ctl_check *c)
 	msg_put_u8(m, c->healthy);
 	msg_put_u16(m, c->in_a_row);
 	msg_put_u32(m, c->exit_code);
-	msg_put_i64(m, c->age_ms);
+	put_age(m, c->age_ms);
 }
 
 int
@@ -335,7 +381,7 @@ ctl_put_reference(struct msg *m, const struct ctl_reference *r)
 	msg_put_str(m, r->state);
 	msg_put_u32(m, r->rtt_us);
 	msg_put_u16(m, r->loss_per_mille);
-	msg_put_i64(m, r->age_ms);
+	put_age(m, r->age_ms);
 }
 
 int
@@ -390,8 +436,8 @@ put_evidence(struct msg *m, const struct ctl_evidence *v)
 	msg_put_str(m, v->verdict);
 	msg_put_str(m, v->role);
 	msg_put_u64(m, v->epoch);
-	msg_put_i64(m, v->status_age_ms);
-	msg_put_i64(m, v->icmp_age_ms);
+	put_age(m, v->status_age_ms);
+	put_age(m, v->icmp_age_ms);
 }
 
 static void
@@ -414,8 +460,8 @@ ctl_put_event(struct msg *m, const struct ctl_event *e)
 {
 	msg_put_u64(m, e->sequence);
 	msg_put_u64(m, e->boot_id);
-	msg_put_i64(m, e->at_ms);
-	msg_put_i64(m, e->wall_ms);
+	put_ms(m, e->at_ms, 0);
+	put_ms(m, e->wall_ms, 0);
 	msg_put_u8(m, e->decision);
 	msg_put_str(m, e->rule);
 	msg_put_str(m, e->role);
@@ -425,7 +471,7 @@ ctl_put_event(struct msg *m, const struct ctl_event *e)
 	msg_put_str(m, e->peer_name);
 	msg_put_u8(m, e->references_seen);
 	msg_put_u8(m, e->references_total);
-	msg_put_i64(m, e->margin_ms);
+	put_margin(m, e->margin_ms);
 	msg_put_str(m, e->text);
 	msg_put_u8(m, e->n_evidence);
 	for (size_t i = 0; i < e->n_evidence && i < CTL_EVIDENCE; i++)
@@ -438,8 +484,8 @@ ctl_get_event(struct msg *m, struct ctl_event *e)
 	memset(e, 0, sizeof(*e));
 	e->sequence = msg_get_u64(m);
 	e->boot_id = msg_get_u64(m);
-	e->at_ms = msg_get_i64(m);
-	e->wall_ms = msg_get_i64(m);
+	e->at_ms = get_ms(m, 0);
+	e->wall_ms = get_ms(m, 0);
 	e->decision = get_flag(m);
 	GET_STR(m, e->rule);
 	GET_STR(m, e->role);
@@ -449,7 +495,7 @@ ctl_get_event(struct msg *m, struct ctl_event *e)
 	GET_STR(m, e->peer_name);
 	e->references_seen = msg_get_u8(m);
 	e->references_total = get_below(m, CONF_REFERENCES + 1);
-	e->margin_ms = msg_get_i64(m);
+	e->margin_ms = get_margin(m);
 	GET_STR(m, e->text);
 	e->n_evidence = get_below(m, CTL_EVIDENCE + 1);
 	for (size_t i = 0; i < e->n_evidence; i++)

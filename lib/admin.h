@@ -25,6 +25,9 @@ enum {
 	CTL_EVIDENCE = CONF_SERVERS,
 };
 
+/* Times, ages and margins in milliseconds are within it (what a double holds exactly). */
+#define CTL_TIME_MAX (INT64_C(1) << 53)
+
 /* The answer of bulkheadctl check. */
 enum ctl_level { CTL_LEVEL_OK, CTL_LEVEL_WARNING, CTL_LEVEL_CRITICAL, CTL_LEVEL_MAX };
 
@@ -49,7 +52,7 @@ enum link_counter {
 	LINK_C_KEY_REFUSED, /* keyd did not answer, or refused the key */
 	LINK_C_STATUS_IN,   /* status records opened */
 	LINK_C_STATUS_OUT,  /* status records sealed */
-	LINK_C_TWIN,	    /* identity of a server that is heard from elsewhere: a copy of it runs */
+	LINK_C_TWIN, /* identity of a server that is heard from elsewhere: a copy of it runs */
 	LINK_C_MAX
 };
 const char *link_counter_name(unsigned c); /* "bad-hello"; never NULL */

@@ -228,6 +228,61 @@ test_check(void **state)
 	assert_ptr_equal(strstr(line, "UNKNOWN - "), line);
 }
 
+/* Put v, lowest byte first, over the one place of the message where the number mark is. */
+static void
+overwrite(struct msg *m, uint64_t mark, uint64_t v)
+{
+	size_t found = 0;
+
+	for (size_t i = 0; i + 8 <= m->len; i++) {
+		uint64_t there = 0;
+
+		for (size_t k = 0; k < 8; k++)
+			there |= (uint64_t)m->body[i + k] << 8 * k;
+		if (there != mark)
+			continue;
+		found++;
+		for (size_t k = 0; k < 8; k++)
+			m->body[i + k] = (uint8_t)(v >> 8 * k);
+	}
+	assert_int_equal(found, 1);
+}
+
+/* Numbers of a daemon that lies are refused before anybody counts with them; ours are made fit. */
+static void
+test_times(void **state)
+{
+	static const int64_t bad[] = {INT64_MIN, -2, CTL_TIME_MAX + 1, INT64_MAX};
+	enum { MARK = 0x1234567 };
+	static struct ctl_self s, back;
+	static struct ctl_event e;
+	static struct msg m;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		int64_t *const times[] = {&s.now_ms, &s.wall_ms, &s.role_age_ms, &s.hold_left_ms};
+
+		for (size_t k = 0; k < sizeof(times) / sizeof(times[0]); k++) {
+			*times[k] = MARK;
+			msg_begin(&m, MSG_CTL_SELF);
+			ctl_put_self(&m, &s);
+			overwrite(&m, MARK, (uint64_t)bad[i]);
+			assert_int_equal(ctl_get_self(&m, &back), -1);
+			*times[k] = bad[i];
+			msg_begin(&m, MSG_CTL_SELF);
+			ctl_put_self(&m, &s);
+			assert_int_equal(ctl_get_self(&m, &back), 0);
+			*times[k] = 0;
+		}
+		e.margin_ms = MARK;
+		msg_begin(&m, MSG_CTL_EVENT);
+		ctl_put_event(&m, &e);
+		overwrite(&m, MARK, (uint64_t)bad[i]);
+		assert_int_equal(ctl_get_event(&m, &e),
+		    bad[i] == INT64_MIN || bad[i] == -2 ? 0 : -1); /* none; missing */
+	}
+}
+
 /* ---- find */
 
 static int
@@ -479,6 +534,7 @@ main(void)
 	    cmocka_unit_test_setup(test_firewall_dmz, setup),
 	    cmocka_unit_test_setup(test_firewall_small_buffer, setup),
 	    cmocka_unit_test(test_check),
+	    cmocka_unit_test(test_times),
 	    cmocka_unit_test(test_find),
 	    cmocka_unit_test(test_table),
 	    cmocka_unit_test(test_clean_text),
