@@ -23,15 +23,18 @@
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <sys/timex.h>
 #include <sys/uio.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { PAGE = 4096, FD_ABSENT = 63 };
+enum { PAGE = 4096, MANY = 2000 /* descriptors: more than any row has */ };
+#define MUCH (UINT64_C(1) << 30) /* bytes: more than any row has */
 #define HIGH_BIT (1UL << 32)
 
 static char other_stack[4 * PAGE] __attribute__((aligned(16)));
@@ -98,6 +101,31 @@ try_execveat_descriptor(void)
 {
 	return syscall(SYS_execveat, 0, "", no_strings, no_strings, AT_EMPTY_PATH);
 }
+
+/* A program that only ends, put into a file that has no name anywhere. */
+long
+try_execve_memfd(void)
+{
+#ifdef __x86_64__
+	static const uint8_t program[132] = {0x7f, 'E', 'L', 'F', 2, 1, 1, [16] = 2, [18] = 62, [20] = 1,
+	    [24] = 0x78, [26] = 0x40, [32] = 64, [52] = 64, [54] = 56, [56] = 1, [64] = 1, [68] = 5,
+	    [82] = 0x40, [90] = 0x40, [96] = 132, [104] = 132, [113] = 0x10,
+	    /* mov $60, %eax; xor %edi, %edi; syscall */
+	    [120] = 0xb8, 60, 0, 0, 0, 0x31, 0xff, 0x0f, 0x05};
+	int fd = (int)syscall(SYS_memfd_create, "x", 0);
+
+	if (fd < 0)
+		return -1;
+	signal(SIGXFSZ, SIG_IGN);
+	if (write(fd, program, sizeof(program)) != (ssize_t)sizeof(program))
+		return -1;
+	return syscall(SYS_execveat, fd, "", no_strings, no_strings, AT_EMPTY_PATH);
+#else
+	return syscall(SYS_memfd_create, "x", 0);
+#endif
+}
+
+long try_gain_execution(void) { return syscall(SYS_personality, 0x0400000 /* READ_IMPLIES_EXEC */); }
 
 static long
 map(int prot, int flags, int fd)
@@ -192,7 +220,7 @@ long
 try_set_capabilities(void)
 {
 	uint32_t head[2] = {0x20080522, 0}; /* version 3, own process */
-	uint32_t data[6] = {UINT32_MAX, UINT32_MAX, 0, 0x1ff, 0x1ff, 0};
+	uint32_t data[6] = {1 << 7, 1 << 7, 0, 0, 0, 0}; /* CAP_SETUID */
 
 	return syscall(SYS_capset, head, data);
 }
@@ -201,10 +229,43 @@ long try_keep_capabilities(void) { return prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0); }
 long try_change_securebits(void) { return prctl(PR_SET_SECUREBITS, 0, 0, 0, 0); }
 long try_unshare_user(void) { return syscall(SYS_unshare, CLONE_NEWUSER); }
 long try_unshare_net(void) { return syscall(SYS_unshare, CLONE_NEWNET); }
-long try_enter_namespace(void) { return syscall(SYS_setns, -1, 0); }
+
+long
+try_enter_namespace(void)
+{
+	int fd;
+
+	syscall(SYS_setns, -1, 0); /* before the filter ends it for the other call */
+	fd = (int)syscall(SYS_pidfd_open, drill_target.supervisor, 0);
+	return syscall(SYS_setns, fd, CLONE_NEWNET);
+}
+
 long try_mount_proc(void) { return syscall(SYS_mount, "", "/", NULL, 0x2000 /* MS_MOVE */, NULL); }
-long try_pivot(void) { return syscall(SYS_pivot_root, "", ""); }
+long try_pivot(void) { return syscall(SYS_pivot_root, "/", "/"); }
 long try_chroot_again(void) { return syscall(SYS_chroot, "."); }
+
+/* Root in a namespace of its own would be enough for a chroot. */
+long
+try_chroot_in_user_namespace(void)
+{
+	long r = syscall(SYS_unshare, CLONE_NEWUSER);
+
+	return r != 0 ? r : syscall(SYS_chroot, ".");
+}
+
+long try_change_real_user(void) { return syscall(SYS_setreuid, 0, -1); }
+
+/* The call returns the old id, whatever happens. */
+long
+try_change_file_user(void)
+{
+	long now;
+
+	syscall(SYS_setfsuid, 0);
+	now = syscall(SYS_setfsuid, -1);
+	errno = EPERM;
+	return now == 0 ? 0 : -1;
+}
 
 long
 try_add_filter(void)
@@ -263,6 +324,22 @@ try_int80_getpid(void)
 #endif
 }
 
+long
+try_mmap_high(void)
+{
+	return syscall(SYS_mmap, NULL, PAGE, HIGH_BIT | PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1L,
+	    0L);
+}
+
+long try_madvise_high(void) { return syscall(SYS_madvise, fresh_page(), PAGE, HIGH_BIT | MADV_DONTFORK); }
+
+long
+try_tgkill_high(void)
+{
+	return syscall(SYS_tgkill, HIGH_BIT | (unsigned)drill_target.supervisor,
+	    HIGH_BIT | (unsigned)drill_target.supervisor, 0);
+}
+
 long try_ioctl_high(void) { return syscall(SYS_ioctl, FD_NULL, HIGH_BIT | TCGETS, other_stack); }
 long try_fcntl_high(void) { return syscall(SYS_fcntl, FD_NULL, HIGH_BIT | F_SETFL, O_NONBLOCK); }
 long try_shutdown_high(void) { return syscall(SYS_shutdown, FD_CONTROL, HIGH_BIT | SHUT_RDWR); }
@@ -275,19 +352,67 @@ try_setsockopt_high(void)
 	return syscall(SYS_setsockopt, FD_CONTROL, HIGH_BIT | SOL_SOCKET, SO_PASSCRED, &one, sizeof(one));
 }
 
-static long
-raise_limit_of(pid_t pid)
+long
+try_raise_limit(void)
 {
 	struct rlimit limit;
 
-	if (syscall(SYS_prlimit64, pid, RLIMIT_NICE, NULL, &limit) != 0)
+	if (syscall(SYS_prlimit64, 0, RLIMIT_NICE, NULL, &limit) != 0)
 		return -1;
 	limit.rlim_cur = ++limit.rlim_max;
-	return syscall(SYS_prlimit64, pid, RLIMIT_NICE, &limit, NULL);
+	return syscall(SYS_prlimit64, 0, RLIMIT_NICE, &limit, NULL);
 }
 
-long try_raise_limit(void) { return raise_limit_of(0); }
-long try_raise_limit_of_parent(void) { return raise_limit_of(drill_target.supervisor); }
+/* To what it is: of another process that is enough of an attempt. */
+long
+try_raise_limit_of_parent(void)
+{
+	struct rlimit limit;
+
+	if (syscall(SYS_prlimit64, drill_target.supervisor, RLIMIT_NICE, NULL, &limit) != 0)
+		return -1;
+	return syscall(SYS_prlimit64, drill_target.supervisor, RLIMIT_NICE, &limit, NULL);
+}
+
+long
+try_exceed_memory(void)
+{
+	return mmap(NULL, MUCH, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+	    0) == MAP_FAILED ? -1 : 0;
+}
+
+/* More than 1 MiB, which is the most that any row has, and less than its address space. */
+long
+try_exceed_locked(void)
+{
+	void *p = mmap(NULL, MUCH >> 8, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return p == MAP_FAILED ? -1 : syscall(SYS_mlock, p, MUCH >> 8);
+}
+
+long
+try_exceed_pipes(void)
+{
+	int fds[2];
+
+	for (int i = 0; i < MANY / 2; i++) {
+		if (syscall(SYS_pipe2, fds, O_CLOEXEC | O_NONBLOCK) != 0)
+			return -1;
+	}
+	return 0;
+}
+
+long
+try_exceed_pairs(void)
+{
+	int fds[2];
+
+	for (int i = 0; i < MANY / 2; i++) {
+		if (syscall(SYS_socketpair, AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) != 0)
+			return -1;
+	}
+	return 0;
+}
 
 long
 try_crash(void)
@@ -332,33 +457,45 @@ try_queue_signal(void)
 long try_trace_sibling(void) { return syscall(SYS_ptrace, PTRACE_SEIZE, drill_target.supervisor, 0, 0); }
 long try_trace_same_user(void) { return syscall(SYS_ptrace, PTRACE_SEIZE, drill_target.same_user, 0, 0); }
 
-long
-try_read_sibling(void)
+/* Both are forks of one process: what is here is there at the same address. */
+static long
+read_memory_of(pid_t pid)
 {
 	struct iovec local = {other_stack, 1}, remote = {other_stack, 1};
 
-	return syscall(SYS_process_vm_readv, drill_target.supervisor, &local, 1L, &remote, 1L,
+	return syscall(SYS_process_vm_readv, pid, &local, 1L, &remote, 1L,
 	    0L); /* the last is read from the stack, all of it */
 }
 
-long
-try_steal_descriptor(void)
+long try_read_sibling(void) { return read_memory_of(drill_target.supervisor); }
+long try_read_same_user(void) { return read_memory_of(drill_target.same_user); }
+
+static long
+steal_from(pid_t pid)
 {
 	long fd = syscall(SYS_pidfd_getfd, FD_NULL, 0, 0);
 
 	if (fd < 0 && errno == EBADF) /* no pidfd: the call itself got through */
-		fd = syscall(SYS_pidfd_open, drill_target.supervisor, 0);
+		fd = syscall(SYS_pidfd_open, pid, 0);
 	return fd < 0 ? fd : syscall(SYS_pidfd_getfd, fd, 0, 0);
 }
 
-long
-try_open_sibling_memory(void)
+long try_steal_descriptor(void) { return steal_from(drill_target.supervisor); }
+long try_steal_from_same_user(void) { return steal_from(drill_target.same_user); }
+
+static long
+open_file_of(pid_t pid, const char *name, int flags)
 {
 	char path[32];
 
-	snprintf(path, sizeof(path), "/proc/%d/mem", (int)drill_target.supervisor);
-	return syscall(SYS_openat, AT_FDCWD, path, O_RDONLY);
+	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
+	return syscall(SYS_openat, AT_FDCWD, path, flags);
 }
+
+long try_open_sibling_memory(void) { return open_file_of(drill_target.supervisor, "mem", O_RDWR); }
+long try_open_same_user_maps(void) { return open_file_of(drill_target.same_user, "maps", O_RDONLY); }
+long try_open_same_user_environ(void) { return open_file_of(drill_target.same_user, "environ", O_RDONLY); }
+long try_open_same_user_descriptor(void) { return open_file_of(drill_target.same_user, "fd/0", O_RDONLY); }
 
 static long
 connect_unix(const char *name, int abstract)
@@ -386,6 +523,15 @@ try_get_shm(void)
 	return id < 0 ? id : syscall(SYS_shmctl, id, IPC_RMID, NULL);
 }
 
+/* Made outside, in the namespace of the supervisor. */
+long
+try_attach_shared(void)
+{
+	long at = syscall(SYS_shmat, drill_target.shared, NULL, SHM_RDONLY);
+
+	return at == -1 ? -1 : 0;
+}
+
 long
 try_get_semaphore(void)
 {
@@ -402,7 +548,18 @@ try_get_queue(void)
 	return id < 0 ? id : syscall(SYS_msgctl, id, IPC_RMID, NULL);
 }
 
-long try_open_queue(void) { return syscall(SYS_mq_open, "drill", O_RDONLY, 0, NULL); }
+
+long
+try_open_queue(void)
+{
+	long fd = syscall(SYS_mq_open, "bh-drill", O_RDONLY | O_CREAT, 0600, NULL);
+	int error = errno;
+
+	syscall(SYS_mq_unlink, "bh-drill"); /* it may have been made, and then not be opened */
+	errno = error;
+	return fd;
+}
+
 long try_use_keyring(void) { return syscall(SYS_keyctl, 0, -3, 0, 0, 0); }
 long try_watch_files(void) { return syscall(SYS_inotify_init1, 0); }
 long try_watch_mount(void) { return syscall(SYS_fanotify_init, 0, 0); }
@@ -418,98 +575,16 @@ try_set_clock(void)
 	return syscall(SYS_settimeofday, &never, NULL);
 }
 
+/* To what it is. */
+long
+try_adjust_clock(void)
+{
+	struct timex t = {0};
+
+	if (syscall(SYS_adjtimex, &t) < 0)
+		return -1;
+	t.modes = ADJ_TICK;
+	return syscall(SYS_adjtimex, &t);
+}
+
 long try_reboot_machine(void) { return syscall(SYS_reboot, 0, 0, 0, NULL); }
-
-/* ---- descriptors that it has */
-
-long try_send_on_resource(void) { return syscall(SYS_sendto, FD_RESOURCE, "x", 1, 0, NULL, 0); }
-long try_send_on_unknown(void) { return syscall(SYS_sendto, FD_ABSENT, "x", 1, MSG_NOSIGNAL, NULL, 0); }
-
-long
-try_sendmsg_on_channel(void)
-{
-	struct iovec iov = {other_stack, 1};
-	struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
-	long n = syscall(SYS_sendmsg, FD_CONTROL, &m, MSG_NOSIGNAL);
-
-	/* the other end is closed in the drill: that it was tried is what counts */
-	return n < 0 && errno == EPIPE ? 0 : n;
-}
-
-long
-try_send_to_address(void)
-{
-	struct sockaddr_un un = {.sun_family = AF_UNIX, .sun_path = "/x"};
-
-	return syscall(SYS_sendto, FD_CONTROL, "x", 1, 0, &un, sizeof(un));
-}
-
-long
-try_send_fastopen(void)
-{
-	return syscall(SYS_sendto, FD_FIRST_FREE, "x", 1, MSG_FASTOPEN, NULL, 0);
-}
-
-long try_socket_inet(void) { return syscall(SYS_socket, AF_INET, SOCK_STREAM, 0); }
-long try_socket_udp(void) { return syscall(SYS_socket, AF_INET, SOCK_DGRAM, 0); }
-long try_socket_inet6(void) { return syscall(SYS_socket, AF_INET6, SOCK_STREAM, 0); }
-long try_socket_raw(void) { return syscall(SYS_socket, AF_INET, SOCK_RAW, IPPROTO_ICMP); }
-long try_socket_packet(void) { return syscall(SYS_socket, AF_PACKET, SOCK_RAW, 0); }
-long try_socket_unix(void) { return syscall(SYS_socket, AF_UNIX, SOCK_STREAM, 0); }
-long try_socket_netlink(void) { return syscall(SYS_socket, AF_NETLINK, SOCK_RAW, 0); }
-long try_socket_alg(void) { return syscall(SYS_socket, AF_ALG, SOCK_SEQPACKET, 0); }
-long try_socket_vsock(void) { return syscall(SYS_socket, AF_VSOCK, SOCK_STREAM, 0); }
-
-long
-try_pair_datagram(void)
-{
-	int fds[2];
-
-	return syscall(SYS_socketpair, AF_UNIX, SOCK_DGRAM, 0, fds);
-}
-
-long
-try_bind_descriptor(void)
-{
-	struct sockaddr_un un = {.sun_family = AF_UNIX};
-
-	return syscall(SYS_bind, FD_CONTROL, &un, sizeof(un.sun_family));
-}
-
-long try_listen_descriptor(void) { return syscall(SYS_listen, FD_CONTROL, 5); }
-
-long
-try_connect_unspec(void)
-{
-	struct sockaddr none = {.sa_family = AF_UNSPEC};
-
-	return syscall(SYS_connect, FD_CONTROL, &none, sizeof(none));
-}
-
-static long
-tcp(long call, unsigned short port)
-{
-	struct sockaddr_in in = {.sin_family = AF_INET,
-	    .sin_port = htons(port),
-	    .sin_addr = {htonl(INADDR_LOOPBACK)}};
-	long fd = syscall(SYS_socket, AF_INET, SOCK_STREAM, 0);
-
-	return fd < 0 ? fd : syscall(call, fd, &in, sizeof(in));
-}
-
-long try_tcp_connect(void) { return tcp(SYS_connect, drill_target.port); }
-long try_tcp_bind(void) { return tcp(SYS_bind, 0); }
-long try_shutdown_listener(void) { return syscall(SYS_shutdown, FD_LISTENER, SHUT_RDWR); }
-long try_shutdown_listener_read(void) { return syscall(SYS_shutdown, FD_LISTENER, SHUT_RD); }
-
-long
-try_set_option_on_listener(void)
-{
-	int one = 1;
-
-	return syscall(SYS_setsockopt, FD_LISTENER, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
-}
-
-long try_own_listener(void) { return syscall(SYS_fcntl, FD_LISTENER, F_SETOWN, 1); }
-long try_async_listener(void) { return syscall(SYS_fcntl, FD_LISTENER, F_SETFL, O_ASYNC); }
-long try_replace_control(void) { return syscall(SYS_dup3, FD_NULL, FD_CONTROL, O_CLOEXEC); }

@@ -4,14 +4,15 @@
  * the table enters the real sandbox (sandbox_drop, sandbox_enter) with the descriptors of its row
  * and then tries it. The numbers are those of the list in doc/privsep.md.
  *
- *   drill            all attempts; exit 0 when every verdict is the expected one, 77 when it cannot run
- *   drill -t | -j    for bulkheadctl drill: the matrix of verdicts as a table, or as JSON; exit 0 when
- *                    everything was denied, else 1
+ *   drill            all attempts; exit 0 when every verdict is the expected one, 77 when it cannot
+ * run drill -t | -j    for bulkheadctl drill: the matrix of verdicts as a table, or as JSON; exit 0
+ * when everything was denied, else 1
  *
  * Verdicts: K killed by the kernel; T trapped, named in the log, ended; an errno name; "through".
- * Each layer is also tried without the others: a wall that only stands because another one does is
- * no wall. And each attempt is made without any sandbox where that is harmless: one that fails there
- * too would prove nothing.
+ * Then everything again with each layer taken away, and with each layer alone: a wall that only
+ * stands because another one does is no wall. A verdict that is better than the table says is wrong
+ * as well: then something else refused it, and the layer has not been tried. And each attempt is
+ * made without any sandbox: one that fails there too would prove nothing.
  */
 #include "config.h"
 
@@ -20,40 +21,88 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "attempts.h"
+#include "drill.h"
 
-enum { SKIP = 77 };
-
-/* Which walls stand while an attempt is made. */
-enum walls {
-	W_FULL,	    /* everything */
-	W_STAGE0,   /* only the filter from before the exec: root, host's namespaces */
-	W_LANDLOCK, /* no filter at all: Landlock, user, root folder, namespaces */
-	W_NONET,    /* the same in the host's network namespace */
-	W_DROP,	    /* user, root folder and capabilities only */
-	W_BARE,	    /* nothing: is the attempt one? */
-	W_MAX
+enum {
+	SKIP = 77,
+	FLIGHTS = 8, /* processes at a time; fewer than attempts, so that none meets its own kind */
+	RUNS_MAX = 16,
+	ROLES_MAX = 8,
+	ATTEMPTS_MAX = 256,
+	PRINT_MAX = 40, /* lines about wrong verdicts */
 };
-static const char *const wall_names[W_MAX] = {
-    "full", "first filter alone", "no filter", "no filter, host's network", "user alone", "no sandbox"};
 
-#define ANY_ERROR "E"
 #include "drill_table.h"
-#define N_ATTEMPTS (sizeof(attempts) / sizeof(attempts[0]))
 
-/* One cell of the matrix that was tried. */
-struct result {
-	const struct attempt *attempt;
-	enum process process;
-	enum walls walls;
-	int is_wrong;
-	char verdict[64];
-	const char *want;
+const size_t n_attempts = sizeof(attempts) / sizeof(attempts[0]);
+_Static_assert(sizeof(attempts) / sizeof(attempts[0]) <= ATTEMPTS_MAX, "too many attempts");
+
+static struct result results[ATTEMPTS_MAX][ROLES_MAX][RUNS_MAX];
+static unsigned wrong;
+
+/* A process that makes its attempt. */
+struct flight {
+	struct result *result;
+	struct drill_report report;
+	pid_t pid;
 };
-enum { RESULTS_MAX = 2048 };
 
-static struct result results[RESULTS_MAX];
-static unsigned wrong, tried;
+const struct result *
+drill_result(const struct attempt *a, size_t role, size_t run)
+{
+	const struct result *r = &results[a - attempts][role][run];
+
+	return r->attempt != NULL ? r : NULL;
+}
+
+/* The words of the table that depend on the kernel. */
+static const char *
+translate(const char *want)
+{
+	if (want == NULL)
+		return NULL;
+	if (strcmp(want, "MDWE") == 0)
+		return drill_has_mdwe() ? "EACCES" : NULL;
+	if (strcmp(want, "NET") == 0)
+		return drill_landlock_abi() >= 4 ? "EACCES" : NULL;
+	if (strcmp(want, "SCOPE") == 0)
+		return drill_landlock_abi() >= 6 ? "EPERM" : NULL;
+	return want;
+}
+
+const char *
+drill_column(const struct drill_role *role, const struct attempt *a, unsigned column)
+{
+	for (size_t i = 0; i < sizeof(exceptions) / sizeof(exceptions[0]); i++) {
+		if (exceptions[i].column == column && (exceptions[i].who & 1U << role->process) &&
+		    strcmp(exceptions[i].text, a->text) == 0)
+			return translate(exceptions[i].want);
+	}
+	/* only a filter refuses what a process does not have */
+	if (column != L_FILTER && column != L_STAGE0 && a->who != 0 &&
+	    !(a->who & 1U << role->process))
+		return NULL;
+	return translate(a->want[column]);
+}
+
+struct drill_count
+drill_count(size_t run)
+{
+	struct drill_count c = {0};
+
+	for (size_t k = 0; k < n_attempts * drill_n_roles * n_runs; k++) {
+		const struct result *r = drill_result(
+		    &attempts[k / n_runs / drill_n_roles], k / n_runs % drill_n_roles, k % n_runs);
+
+		if (r == NULL || (run < n_runs && k % n_runs != run))
+			continue;
+		c.wrong += r->is_wrong != 0;
+		c.tried += r->is_denial != 0;
+		c.denied += r->is_denial && strcmp(r->verdict, "through") != 0;
+		c.shown += !r->is_denial;
+	}
+	return c;
+}
 
 /* Does the verdict stand in the list of those expected (separated by blanks)? */
 static int
@@ -61,217 +110,137 @@ is_expected(const char *list, const char *verdict)
 {
 	if (policy_has_word(list, verdict))
 		return 1;
-	if (policy_has_word(list, "MDWE"))
-		return strcmp(verdict, drill_has_mdwe() ? "EACCES" : "through") == 0;
-	return policy_has_word(list, ANY_ERROR) && verdict[0] == 'E' && verdict[1] != '\0';
+	return policy_has_word(list, "E") && verdict[0] == 'E' && verdict[1] != '\0';
 }
 
 static void
-enter_walls(const struct drill_role *role, enum walls walls)
+add_words(char *list, size_t size, const char *words)
 {
-	struct sandbox_args args;
+	size_t n = strlen(list);
 
-	if (walls == W_BARE)
+	if (words != NULL)
+		snprintf(list + n, size - n, "%s%s", n > 0 ? " " : "", words);
+}
+
+/* The verdicts of the layers that refuse it in this run. "" when none does. */
+static void
+refusals(const struct result *r, char *list, size_t size)
+{
+	static const unsigned filters[] = {L_FILTER, L_STAGE0};
+	static const unsigned others[] = {L_SPACES, L_USER, L_LIMITS, L_LANDLOCK};
+	unsigned all_others = ALL_WALLS & ~SECCOMP;
+
+	list[0] = '\0';
+	/* a filter comes before everything else, and of two filters the stricter answer counts */
+	for (size_t i = 0; i < 2 && list[0] == '\0'; i++) {
+		if (r->run->walls & WALL(filters[i]))
+			add_words(list, size, drill_column(r->role, r->attempt, filters[i]));
+	}
+	if (list[0] == '\0' && (r->run->walls & all_others) == all_others)
+		add_words(list, size, drill_column(r->role, r->attempt, C_TOGETHER));
+	if (list[0] != '\0')
 		return;
-	if (walls == W_STAGE0) {
-		if (sandbox_stage0_apply() != 0)
-			drill_die("stage 0");
+	for (size_t i = 0; i < 4; i++) {
+		if (r->run->walls & WALL(others[i]))
+			add_words(list, size, drill_column(r->role, r->attempt, others[i]));
+	}
+}
+
+/* What is to come of it. */
+static void
+expect(struct result *r)
+{
+	size_t role = (size_t)(r->role - drill_roles);
+	const char *bare = drill_column(r->role, r->attempt, C_BARE);
+
+	if (r->run->walls == 0) {
+		int has_it = r->attempt->who == 0 || (r->attempt->who & 1U << r->role->process);
+
+		add_words(r->want, sizeof(r->want),
+		    !has_it	   ? "E through"
+		    : bare != NULL ? bare
+				   : "through");
 		return;
 	}
-	drill_parse_args(role->process, &args);
-	if (walls == W_FULL || walls == W_LANDLOCK)
-		drill_namespaces();
-	if (sandbox_limit_child() != 0)
-		drill_die("bounding set");
-	if (walls == W_FULL && sandbox_stage0_apply() != 0)
-		drill_die("stage 0");
-	sandbox_drop(&args);
-	if (walls == W_FULL)
-		sandbox_enter(&args);
-	else if (walls != W_DROP && files_enter() < 0)
-		drill_die("Landlock");
+	refusals(r, r->want, sizeof(r->want));
+	r->is_denial = r->want[0] != '\0';
+	if (!r->is_denial)
+		add_words(r->want, sizeof(r->want),
+		    results[r->attempt - attempts][role][RUN_BARE].verdict);
+	/* behind all walls nothing may come of it, whatever refuses it */
+	r->is_denial =
+	    (r->is_denial || r->run->walls == ALL_WALLS) && !policy_has_word(r->want, "through");
 }
 
-/* One attempt in a process of its own. The verdict is written to out. */
 static void
-try_one(const struct drill_role *role, const struct attempt *a, enum walls walls, char *out,
-    size_t size)
+start(struct flight *f, struct result *r)
 {
-	struct drill_report report;
-	pid_t pid;
+	f->result = r;
+	drill_report_open(&f->report);
+	f->pid = fork();
+	if (f->pid < 0)
+		drill_die("fork");
+	if (f->pid == 0) {
+		long done;
 
-	drill_report_open(&report);
-	pid = fork();
-	if (pid == 0) {
-		long r;
-
-		drill_descriptors(role, &report);
-		/* that a crash leaves no core must not hang on the limit */
-		drill_core_limit(a->make == try_crash ? RLIM_INFINITY : 0);
-		enter_walls(role, walls);
+		drill_descriptors(r->role, &f->report);
+		/* that a crash leaves no core must not hang on the limit alone */
+		walls_enter(r->role, r->run->walls, r->attempt->make == try_crash);
 		errno = 0;
-		r = a->make();
-		drill_report_result(r);
+		done = r->attempt->make();
+		drill_report_result(done);
 		_exit(0);
 	}
-	drill_report_read(&report, pid, out, size);
-}
-
-/* What is to come of it; NULL when it is not tried there. */
-static const char *
-expectation(const struct drill_role *role, const struct attempt *a, enum walls walls)
-{
-	for (size_t i = 0; i < sizeof(exceptions) / sizeof(exceptions[0]); i++) {
-		if (walls == W_FULL && exceptions[i].process == role->process &&
-		    strcmp(exceptions[i].text, a->text) == 0)
-			return exceptions[i].want;
-	}
-	return a->want[walls];
+	drill_report_started(&f->report);
 }
 
 static void
-judge(const struct drill_role *role, const struct attempt *a, enum walls walls)
+finish(struct flight *f)
 {
-	const char *want = expectation(role, a, walls);
-	struct result *r = &results[tried];
+	struct result *r = f->result;
 
-	if (want == NULL)
+	if (r == NULL)
 		return;
-	if (tried == RESULTS_MAX)
-		drill_die("too many attempts");
-	tried++;
-	r->attempt = a;
-	r->process = role->process;
-	r->walls = walls;
-	r->want = want;
-	try_one(role, a, walls, r->verdict, sizeof(r->verdict));
-	r->is_wrong = !is_expected(want, r->verdict);
-	if (!r->is_wrong)
-		return;
-	wrong++;
-	fprintf(stderr, "drill: %s: %d %s (%s): %s, expected %s\n", process_name(role->process),
-	    a->number, a->text, wall_names[walls], r->verdict, want);
+	f->result = NULL;
+	drill_report_read(&f->report, f->pid, r->verdict, sizeof(r->verdict));
+	expect(r);
+	r->is_wrong = !is_expected(r->want, r->verdict);
+	if (r->is_wrong && ++wrong <= PRINT_MAX)
+		fprintf(stderr, "drill: %s: %d %s (%s): %s, expected %s\n",
+		    process_name(r->role->process), r->attempt->number, r->attempt->text,
+		    r->run->name, r->verdict, r->want);
+}
+
+/* A crash is harmless only where it cannot leave a core file on the machine. */
+static int
+is_harmless(const struct attempt *a, const struct run *run)
+{
+	return a->make != try_crash || (run->walls & (WALL(L_USER) | WALL(L_LIMITS)));
 }
 
 static void
 judge_all(void)
 {
-	for (size_t i = 0; i < N_ATTEMPTS; i++) {
-		for (size_t r = 0; r < drill_n_roles; r++)
-			judge(&drill_roles[r], &attempts[i], W_FULL);
-		/* the walls below do not depend on the row */
-		for (enum walls w = W_STAGE0; w < W_MAX; w++)
-			judge(&drill_roles[0], &attempts[i], w);
+	struct flight flights[FLIGHTS] = {0};
+	unsigned n = 0;
+
+	for (size_t k = 0; k < n_runs * drill_n_roles; k++) {
+		for (size_t i = 0; i < n_attempts; i++) {
+			struct result *r = &results[i][k % drill_n_roles][k / drill_n_roles];
+
+			if (!is_harmless(&attempts[i], &runs[k / drill_n_roles]))
+				continue;
+			r->attempt = &attempts[i];
+			r->role = &drill_roles[k % drill_n_roles];
+			r->run = &runs[k / drill_n_roles];
+			finish(&flights[n % FLIGHTS]);
+			start(&flights[n++ % FLIGHTS], r);
+		}
 	}
-}
-
-/* ---- the matrix */
-
-static const struct result *
-find_result(const struct attempt *a, enum process process, enum walls walls)
-{
-	for (unsigned i = 0; i < tried; i++) {
-		if (results[i].attempt == a && results[i].process == process && results[i].walls == walls)
-			return &results[i];
-	}
-	return NULL;
-}
-
-/*
- * Cells in which something is to be denied, and how many were. The others are there to show that an
- * attempt is one, or that a layer does not reach so far.
- */
-static void
-count_cells(unsigned *cells, unsigned *denied)
-{
-	*cells = *denied = 0;
-	for (unsigned i = 0; i < tried; i++) {
-		const struct result *r = &results[i];
-
-		if (r->walls == W_BARE || policy_has_word(r->want, "through"))
-			continue;
-		(*cells)++;
-		*denied += strcmp(r->verdict, "through") != 0;
-	}
-}
-
-/* For people; "" where it was not tried. */
-static const char *
-verdict_word(const struct result *r)
-{
-	if (r == NULL)
-		return "";
-	return strcmp(r->verdict, "K") == 0 ? "killed" : strcmp(r->verdict, "T") == 0 ? "trapped" : r->verdict;
-}
-
-static int
-is_denied(const struct attempt *a, enum walls walls)
-{
-	const struct result *r = find_result(a, drill_roles[0].process, walls);
-
-	return r != NULL && strcmp(r->verdict, "through") != 0;
-}
-
-/* The layers that refuse it each without the help of the filter of the row. */
-static const char *
-other_layers(const struct attempt *a, char *text, size_t size)
-{
-	const char *first = is_denied(a, W_STAGE0) ? "first filter, " : "";
-	const char *files = (is_denied(a, W_LANDLOCK) || is_denied(a, W_NONET)) && !is_denied(a, W_DROP)
-				? "Landlock or namespaces, " : "";
-	const char *user = is_denied(a, W_DROP) ? "user and root folder, " : "";
-	size_t n = (size_t)snprintf(text, size, "%s%s%s", first, files, user);
-
-	if (n >= 2)
-		text[n - 2] = '\0';
-	return text;
-}
-
-static void
-print_table(void)
-{
-	char layers[96];
-	unsigned n, denied;
-
-	printf("| %3s | %-39s |", "no.", "attempt");
-	for (size_t r = 0; r < drill_n_roles; r++)
-		printf(" %-7s |", process_name(drill_roles[r].process));
-	printf(" %-39s | %-10s |\n|%s|%s|", "denied without the filter of its row by", "no sandbox", "----:",
-	    "-----------------------------------------");
-	for (size_t r = 0; r < drill_n_roles; r++)
-		printf("---------|");
-	printf("-----------------------------------------|------------|\n");
-	for (size_t i = 0; i < N_ATTEMPTS; i++) {
-		const struct attempt *a = &attempts[i];
-
-		printf("| %3d | %-39s |", a->number, a->text);
-		for (size_t r = 0; r < drill_n_roles; r++)
-			printf(" %-7s |", verdict_word(find_result(a, drill_roles[r].process, W_FULL)));
-		printf(" %-39s | %-10s |\n", other_layers(a, layers, sizeof(layers)),
-		    verdict_word(find_result(a, drill_roles[0].process, W_BARE)));
-	}
-	count_cells(&n, &denied);
-	printf("\n%u cells tried, %u denied, %u wrong; %u more show what the attempt does without a layer\n", n,
-	    denied, wrong, tried - n);
-}
-
-/* No text of the table has a character that JSON would want escaped. */
-static void
-print_json(void)
-{
-	unsigned n, denied;
-
-	count_cells(&n, &denied);
-	printf("{\"tried\": %u, \"denied\": %u, \"wrong\": %u, \"cells\": [\n", n, denied, wrong);
-	for (unsigned i = 0; i < tried; i++) {
-		const struct result *r = &results[i];
-
-		printf("  {\"number\": %d, \"attempt\": \"%s\", \"process\": \"%s\", \"walls\": \"%s\", "
-		       "\"verdict\": \"%s\", \"expected\": \"%s\", \"wrong\": %s}%s\n",
-		    r->attempt->number, r->attempt->text, process_name(r->process), wall_names[r->walls],
-		    verdict_word(r), r->want, r->is_wrong ? "true" : "false", i + 1 < tried ? "," : "");
-	}
-	printf("]}\n");
+	for (unsigned i = 0; i < FLIGHTS; i++)
+		finish(&flights[n++ % FLIGHTS]);
+	if (wrong > PRINT_MAX)
+		fprintf(stderr, "drill: and %u more\n", wrong - PRINT_MAX);
 }
 
 int
@@ -283,7 +252,8 @@ main(int argc, char **argv)
 	fprintf(stderr, "drill: skipped, a sanitizer build's filter refuses nothing\n");
 	return option == -1 ? SKIP : 1;
 #endif
-	if (!drill_prepare()) {
+	if (n_runs > RUNS_MAX || drill_n_roles > ROLES_MAX || !drill_prepare() ||
+	    walls_prepare() != 0) {
 		fprintf(stderr, "drill: skipped, needs root and namespaces\n");
 		return option == -1 ? SKIP : 1;
 	}
@@ -294,7 +264,7 @@ main(int argc, char **argv)
 	else if (option == 'j')
 		print_json();
 	else
-		printf("drill: %zu attempts, %u tried, %u with an unexpected result\n", N_ATTEMPTS, tried,
-		    wrong);
+		printf("drill: %u cells, %u with an unexpected result\n",
+		    drill_count(n_runs).tried + drill_count(n_runs).shown, wrong);
 	return wrong > 0;
 }

@@ -1,137 +1,202 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Breach drill: the attempts and their expected verdicts. The number is that of the list in
- * doc/privsep.md. K killed, T trapped, E any errno, an errno by name, "through";
- * MDWE: EACCES where the kernel can refuse executable memory by itself (6.3).
+ * Breach drill: the attempts, and which layer refuses each of them. The number is that of the list in
+ * doc/privsep.md. A column says what comes of it behind that layer alone; where there is none the
+ * layer leaves the attempt as it is without any sandbox, which is tried as well. What comes of it
+ * behind several layers follows: it is refused when one of them refuses it alone.
+ *
+ * K killed, T trapped, E any errno, an errno by name, "through"; where it depends on the kernel:
+ * MDWE (executable memory, 6.3), NET and SCOPE (Landlock ABI 4 and 6).
+ * TOGETHER: what user, limits, Landlock and namespaces do together and none of them does alone.
+ * BARE: without any sandbox, where it is not "through". An error there: the arguments are such that
+ * nothing is harmed, or the kernel may lack it.
  */
-struct attempt {
-	int number;
-	const char *text;
-	long (*make)(void);
-	const char *want[W_MAX];
+#define TRY(number, text, name, ...)	   {number, text, try_##name, 0, {__VA_ARGS__}}
+/* who has what it aims at: in the place of the others it is tried too, and may fail anyway */
+#define TRY_OF(who, number, text, name, ...) {number, text, try_##name, who, {__VA_ARGS__}}
+#define FILTER	 [L_FILTER]
+#define STAGE0	 [L_STAGE0]
+#define LANDLOCK [L_LANDLOCK]
+#define SPACES	 [L_SPACES]
+#define USER	 [L_USER]
+#define LIMITS	 [L_LIMITS]
+#define TOGETHER [C_TOGETHER]
+#define BARE	 [C_BARE]
+#define NETD	 (1U << PROC_NETD)
+#define ICMPD	 (1U << PROC_ICMPD)
+#define ROLED	 (1U << PROC_ROLED)
+#define KEYD	 (1U << PROC_KEYD)
+#define PARSER	 (1U << PROC_PARSER)
+
+const struct attempt attempts[] = {
+    TRY(1, "open /etc/shadow", open_shadow, FILTER = "T", LANDLOCK = "EACCES", USER = "ENOENT"),
+    TRY(1, "open /proc/self/mem", open_own_memory, FILTER = "T", LANDLOCK = "EACCES", USER = "ENOENT"),
+    TRY(1, "open the root folder", open_root, FILTER = "T", LANDLOCK = "EACCES"),
+    TRY(1, "open /dev/null", open_null, FILTER = "T", LANDLOCK = "EACCES", USER = "ENOENT"),
+    TRY(1, "openat2 /dev/null", openat2_null, FILTER = "T", LANDLOCK = "EACCES", USER = "ENOENT"),
+    TRY(1, "creat a file", creat_file, FILTER = "T", LANDLOCK = "EACCES", USER = "EACCES"),
+    TRY(2, "reopen a descriptor through /proc", reopen_descriptor, FILTER = "T", LANDLOCK = "EACCES", USER = "ENOENT"),
+    TRY(3, "descriptors that are not in the row", stray_descriptors, BARE = "ENOENT"),
+    TRY(4, "execve", execve_shell, FILTER = "K", LANDLOCK = "EACCES", USER = "ENOENT", TOGETHER = "EAGAIN"),
+    TRY(4, "execveat of a descriptor", execveat_descriptor, FILTER = "K", TOGETHER = "EAGAIN", BARE = "EACCES"),
+    TRY(4, "execveat of a memfd", execve_memfd, FILTER = "K", LIMITS = "EFBIG", TOGETHER = "EAGAIN EFBIG"),
+    TRY(5, "mmap read, write, execute", mmap_rwx, FILTER = "K", LIMITS = "MDWE"),
+    TRY(5, "mmap read, execute", mmap_rx, FILTER = "K"),
+    TRY(5, "mprotect execute", mprotect_x, FILTER = "K", LIMITS = "MDWE"),
+    TRY(5, "mmap of a descriptor", mmap_file, FILTER = "K", BARE = "E"),
+    TRY(5, "memfd_create", make_memfd, FILTER = "K"),
+    TRY(5, "shmat", attach_shm, FILTER = "K", BARE = "E"),
+    TRY(5, "remap_file_pages", remap_pages, FILTER = "K", BARE = "E"),
+    TRY(5, "pkey_mprotect", protect_with_key, FILTER = "K", BARE = "through E"),
+    TRY(5, "personality READ_IMPLIES_EXEC", gain_execution, FILTER = "K"),
+    TRY(6, "fork", make_child, FILTER = "K", TOGETHER = "EAGAIN"),
+    TRY(6, "vfork", make_vfork, FILTER = "K", TOGETHER = "EAGAIN"),
+    TRY(6, "clone", make_clone, FILTER = "K", TOGETHER = "EAGAIN"),
+    TRY(6, "clone3", make_clone3, FILTER = "ENOSYS", TOGETHER = "EAGAIN"),
+    TRY(6, "clone of a thread", make_thread, FILTER = "K", TOGETHER = "EAGAIN"),
+    TRY(7, "setuid(0)", become_root, FILTER = "K", USER = "EPERM"),
+    TRY(7, "setresuid(0)", become_root_all, FILTER = "K", USER = "EPERM"),
+    TRY(7, "setgid(0)", change_group, FILTER = "K", USER = "EPERM"),
+    TRY(7, "setgroups", change_groups, FILTER = "K", USER = "EPERM"),
+    TRY(7, "capset", set_capabilities, FILTER = "K", USER = "EPERM"),
+    TRY(7, "prctl(PR_SET_KEEPCAPS)", keep_capabilities, FILTER = "K", USER = "EPERM"),
+    TRY(7, "prctl(PR_SET_SECUREBITS)", change_securebits, FILTER = "K", USER = "EPERM"),
+    TRY(7, "setreuid(0)", change_real_user, FILTER = "K", USER = "EPERM"),
+    TRY(7, "setfsuid(0)", change_file_user, FILTER = "K", USER = "EPERM"),
+    TRY(8, "unshare(NEWUSER)", unshare_user, FILTER = "K", USER = "EPERM"),
+    TRY(8, "unshare(NEWNET)", unshare_net, FILTER = "K", USER = "EPERM"),
+    TRY(8, "setns", enter_namespace, FILTER = "K", STAGE0 = "K", LANDLOCK = "EPERM", USER = "EPERM"),
+    TRY(8, "mount", mount_proc, FILTER = "K", STAGE0 = "K", LANDLOCK = "EPERM", USER = "EPERM", BARE = "E"),
+    TRY(8, "pivot_root", pivot, FILTER = "K", STAGE0 = "K", LANDLOCK = "EPERM", USER = "EPERM", BARE = "E"),
+    TRY(8, "chroot", chroot_again, FILTER = "K", USER = "EPERM"),
+    TRY(8, "unshare(NEWUSER), then chroot", chroot_in_user_namespace, FILTER = "K", USER = "EPERM"),
+    TRY(9, "another seccomp filter", add_filter, FILTER = "K", USER = "EACCES", TOGETHER = "through"),
+    TRY(9, "prctl(PR_SET_DUMPABLE, 1)", set_dumpable, FILTER = "K"),
+    TRY(9, "prctl(PR_SET_PTRACER)", allow_tracer, FILTER = "K", BARE = "through EINVAL"),
+    TRY(9, "prctl(PR_SET_MM)", change_memory_map, FILTER = "K", USER = "EPERM", BARE = "E"),
+    TRY(9, "prctl(PR_SET_PDEATHSIG, 0)", drop_death_signal, FILTER = "K"),
+    TRY(9, "another SIGSYS handler", replace_handler, FILTER = "K"),
+    TRY(10, "io_uring_setup", make_ring, FILTER = "ENOSYS", STAGE0 = "ENOSYS", BARE = "through E"),
+    TRY(11, "getpid by its x32 number", x32_getpid, FILTER = "K", STAGE0 = "K", BARE = "ENOSYS through"),
+    TRY(11, "getpid by int 0x80", int80_getpid, FILTER = "K", STAGE0 = "K"),
+    TRY(12, "ioctl with bit 32 set", ioctl_high, FILTER = "K T", BARE = "E"),
+    TRY(12, "fcntl(F_SETFL) with bit 32 set", fcntl_high, FILTER = "K T"),
+    TRY(12, "mprotect execute with bit 32 set", mprotect_high, FILTER = "K", BARE = "E"),
+    TRY(12, "shutdown with bit 32 set", shutdown_high, FILTER = "K T"),
+    TRY(12, "setsockopt with bit 32 set", setsockopt_high, FILTER = "K T"),
+    TRY(12, "mmap execute with bit 32 set", mmap_high, FILTER = "K"),
+    TRY(12, "madvise with bit 32 set", madvise_high, FILTER = "T"),
+    TRY(12, "tgkill with bit 32 set", tgkill_high, FILTER = "K", LANDLOCK = "SCOPE", USER = "EPERM"),
+    TRY(12, "sendto(MSG_OOB) with bit 32 set", sendto_high, FILTER = "T", BARE = "E"),
+    TRY_OF(NETD, 12, "sendmsg with bit 32 set", sendmsg_high, FILTER = "T"),
+    TRY(12, "socketpair with bit 32 set", socketpair_high, FILTER = "K"),
+    TRY(12, "getsockopt with bit 32 set", getsockopt_high, FILTER = "T"),
+    TRY(12, "dup3 with bit 32 set", dup3_high, FILTER = "T"),
+    TRY(12, "accept4 with bit 32 set", accept4_high, FILTER = "T", BARE = "E"),
+    TRY(12, "pipe2 with bit 32 set", pipe2_high, FILTER = "T"),
+    TRY(13, "prlimit of itself", raise_limit, FILTER = "T", USER = "EPERM", BARE = "through EPERM"),
+    TRY(13, "prlimit of the supervisor", raise_limit_of_parent, FILTER = "T", USER = "EPERM"),
+    TRY(13, "more memory than its limit", exceed_memory, LIMITS = "ENOMEM"),
+    TRY(13, "more locked memory than its limit", exceed_locked, FILTER = "T", USER = "through ENOMEM EPERM", TOGETHER = "ENOMEM"),
+    TRY(13, "more pipes than its limit", exceed_pipes, FILTER = "T", LIMITS = "EMFILE"),
+    TRY(13, "more socket pairs than its limit", exceed_pairs, FILTER = "K", LIMITS = "EMFILE"),
+    TRY(14, "core dump", crash, FILTER = "no-core", USER = "no-core", LIMITS = "no-core"),
+    TRY(15, "kill the supervisor", kill_supervisor, FILTER = "K", LANDLOCK = "SCOPE", USER = "EPERM"),
+    TRY(15, "kill the process group", kill_group, FILTER = "K"),
+    TRY(15, "kill(-1)", kill_all, FILTER = "K"),
+    TRY(15, "kill a process of the same user", kill_sibling, FILTER = "K", LANDLOCK = "SCOPE"),
+    TRY(15, "tgkill the supervisor", tgkill_supervisor, FILTER = "K", LANDLOCK = "SCOPE", USER = "EPERM"),
+    TRY(15, "pidfd_open, pidfd_send_signal", pidfd_kill, FILTER = "K", LANDLOCK = "SCOPE", USER = "EPERM"),
+    TRY(15, "rt_sigqueueinfo", queue_signal, FILTER = "K", LANDLOCK = "SCOPE", USER = "EPERM"),
+    TRY(16, "ptrace the supervisor", trace_sibling, FILTER = "K", STAGE0 = "K", LANDLOCK = "EPERM", USER = "EPERM"),
+    TRY(16, "ptrace a process of the same user", trace_same_user, FILTER = "K", STAGE0 = "K", LANDLOCK = "EPERM"),
+    TRY(16, "process_vm_readv", read_sibling, FILTER = "K", STAGE0 = "K", LANDLOCK = "EPERM", USER = "EPERM"),
+    TRY(16, "pidfd_getfd", steal_descriptor, FILTER = "K", STAGE0 = "K", LANDLOCK = "EPERM", USER = "EPERM"),
+    TRY(16, "open /proc/pid/mem of the supervisor", open_sibling_memory, FILTER = "T", LANDLOCK = "EACCES", USER = "ENOENT"),
+    TRY(16, "process_vm_readv, same user", read_same_user, FILTER = "K", STAGE0 = "K", LANDLOCK = "EPERM"),
+    TRY(16, "open /proc/pid/maps, same user", open_same_user_maps, FILTER = "T", LANDLOCK = "EACCES", USER = "ENOENT"),
+    TRY(16, "open /proc/pid/environ, same user", open_same_user_environ, FILTER = "T", LANDLOCK = "EACCES", USER = "ENOENT"),
+    TRY(16, "open /proc/pid/fd/0, same user", open_same_user_descriptor, FILTER = "T", LANDLOCK = "EACCES", USER = "ENOENT"),
+    TRY(16, "pidfd_getfd, same user", steal_from_same_user, FILTER = "K", STAGE0 = "K", LANDLOCK = "EPERM"),
+    TRY(17, "connect to an abstract socket", connect_abstract, FILTER = "K", LANDLOCK = "SCOPE", SPACES = "ECONNREFUSED"),
+    TRY(17, "connect to a socket in the file system", connect_pathname, FILTER = "K", USER = "ENOENT"),
+    TRY(18, "shmget", get_shm, FILTER = "K"),
+    TRY(18, "semget", get_semaphore, FILTER = "K"),
+    TRY(18, "msgget", get_queue, FILTER = "K"),
+    TRY(18, "mq_open", open_queue, FILTER = "K", LANDLOCK = "EACCES"),
+    TRY(18, "keyctl", use_keyring, FILTER = "K", STAGE0 = "K", BARE = "through E"),
+    TRY(18, "inotify_init", watch_files, FILTER = "K"),
+    TRY(18, "fanotify_init", watch_mount, FILTER = "K", STAGE0 = "K", USER = "EPERM"),
+    TRY(18, "userfaultfd", fault_memory, FILTER = "K", STAGE0 = "K", USER = "EPERM through", BARE = "through E"),
+    TRY(18, "perf_event_open", count_events, FILTER = "K", STAGE0 = "K", BARE = "E"),
+    TRY(18, "bpf", load_bpf, FILTER = "K", STAGE0 = "K", BARE = "E"),
+    TRY(18, "settimeofday", set_clock, FILTER = "K", STAGE0 = "K", BARE = "E"),
+    TRY(18, "reboot", reboot_machine, FILTER = "K", STAGE0 = "K", USER = "EPERM", BARE = "E"),
+    TRY(18, "shmat of a segment outside", attach_shared, FILTER = "K", SPACES = "EINVAL", USER = "EACCES"),
+    TRY(18, "adjtimex", adjust_clock, FILTER = "K", STAGE0 = "K", USER = "EPERM", BARE = "through EPERM"),
+    TRY(20, "send on a resource descriptor", send_on_resource, FILTER = "T", BARE = "E"),
+    TRY(20, "send on descriptors it does not have", send_on_unknown, FILTER = "EBADF T", BARE = "EBADF"),
+    TRY(20, "sendmsg on the control channel", sendmsg_on_channel, FILTER = "T"),
+    TRY(20, "send on all descriptors of others", send_on_all_others, FILTER = "T EBADF", BARE = "EBADF"),
+    TRY(37, "send to an address", send_to_address, FILTER = "T"),
+    TRY_OF(NETD, 37, "connect by MSG_FASTOPEN", send_fastopen, FILTER = "T", BARE = "EISCONN"),
+    TRY(37, "socket: TCP", socket_inet, FILTER = "K"),
+    TRY(37, "socket: UDP", socket_udp, FILTER = "K"),
+    TRY(37, "socket: TCP over IPv6", socket_inet6, FILTER = "K", BARE = "through E"),
+    TRY(37, "socket: raw", socket_raw, FILTER = "K", USER = "EPERM"),
+    TRY(37, "socket: packet", socket_packet, FILTER = "K", USER = "EPERM"),
+    TRY(37, "socket: Unix", socket_unix, FILTER = "K"),
+    TRY(37, "socket: netlink", socket_netlink, FILTER = "K"),
+    TRY(37, "socket: AF_ALG", socket_alg, FILTER = "K", BARE = "through E"),
+    TRY(37, "socket: vsock", socket_vsock, FILTER = "K", BARE = "through E"),
+    TRY(37, "socketpair: datagram", pair_datagram, FILTER = "K"),
+    TRY(37, "bind", bind_descriptor, FILTER = "K"),
+    TRY(37, "listen without bind", listen_descriptor, FILTER = "K", BARE = "EINVAL"),
+    TRY(37, "connect(AF_UNSPEC)", connect_unspec, FILTER = "K", BARE = "EINVAL"),
+    TRY(37, "send by UDP", send_udp, FILTER = "K", SPACES = "ENETUNREACH"),
+    TRY(37, "listen on a new socket without bind", listen_unbound, FILTER = "K"),
+    TRY_OF(NETD | ICMPD, 38, "SO_BINDTODEVICE on its socket", bind_to_device, FILTER = "T"),
+    TRY_OF(NETD | ICMPD, 38, "IP_OPTIONS on its socket", set_ip_options, FILTER = "T"),
+    TRY_OF(ICMPD, 38, "IP_HDRINCL on its socket", include_header, FILTER = "T"),
+    TRY_OF(NETD | ICMPD, 38, "IP_TRANSPARENT on its socket", make_transparent, FILTER = "T", USER = "EPERM"),
+    TRY_OF(NETD | ICMPD, 38, "another filter on its socket", attach_filter, FILTER = "T", USER = "through EPERM"),
+    TRY_OF(ICMPD, 38, "the filter of its socket off", detach_filter, FILTER = "T", BARE = "EPERM"),
+    TRY_OF(ICMPD, 38, "the lock of that filter off", unlock_filter, FILTER = "T", BARE = "EPERM"),
+    TRY_OF(NETD | ICMPD, 39, "sendto elsewhere on its socket", send_elsewhere, FILTER = "T"),
+    TRY_OF(NETD | ICMPD, 39, "sendmsg elsewhere on its socket", sendmsg_elsewhere, FILTER = "T"),
+    TRY_OF(NETD | ICMPD, 39, "sendmmsg elsewhere on its socket", sendmmsg_elsewhere, FILTER = "T"),
+    TRY_OF(NETD | ICMPD, 39, "connect its socket elsewhere", connect_elsewhere, FILTER = "K"),
+    TRY_OF(NETD | ICMPD, 39, "disconnect its socket", disconnect_socket, FILTER = "K"),
+    TRY_OF(NETD, 40, "shutdown of a listener", shutdown_listener, FILTER = "T"),
+    TRY_OF(NETD, 40, "shutdown of a listener for reading", shutdown_listener_read, FILTER = "T"),
+    TRY_OF(NETD, 40, "socket option on a listener", set_option_on_listener, FILTER = "T"),
+    TRY_OF(NETD, 40, "fcntl(F_SETOWN)", own_listener, FILTER = "T"),
+    TRY_OF(NETD, 40, "fcntl(F_SETFL, O_ASYNC)", async_listener, FILTER = "T"),
+    TRY(40, "dup3 onto the control channel", replace_control, FILTER = "T"),
+    TRY(43, "connect by TCP", tcp_connect, FILTER = "K", LANDLOCK = "NET", SPACES = "ENETUNREACH"),
+    TRY(43, "bind a TCP port", tcp_bind, FILTER = "K", LANDLOCK = "NET"),
 };
 
-#define TRY(number, text, name, ...) {number, text, try_##name, {__VA_ARGS__}}
-#define FULL	 [W_FULL]
-#define STAGE0	 [W_STAGE0]
-#define LANDLOCK [W_LANDLOCK]
-#define NONET	 [W_NONET]
-#define DROP	 [W_DROP]
-#define BARE	 [W_BARE]
-
-static const struct attempt attempts[] = {
-    TRY(1, "open /etc/shadow", open_shadow, FULL = "T", LANDLOCK = "E", DROP = "E", BARE = "through"),
-    TRY(1, "open /proc/self/mem", open_own_memory, FULL = "T", LANDLOCK = "E", DROP = "E", BARE = "through"),
-    TRY(1, "open the root folder", open_root, FULL = "T", LANDLOCK = "EACCES", BARE = "through"),
-    TRY(1, "open /dev/null", open_null, FULL = "T", LANDLOCK = "E", DROP = "E", BARE = "through"),
-    TRY(1, "openat2 /dev/null", openat2_null, FULL = "T", LANDLOCK = "E", DROP = "E", BARE = "through"),
-    TRY(1, "creat a file", creat_file, FULL = "T", LANDLOCK = "EACCES", DROP = "EACCES", BARE = "through"),
-    TRY(2, "reopen a descriptor through /proc", reopen_descriptor, FULL = "T", LANDLOCK = "E", BARE = "through"),
-    TRY(3, "descriptors that are not in the row", stray_descriptors, FULL = "ENOENT", LANDLOCK = "ENOENT"),
-    TRY(4, "execve", execve_shell, FULL = "K", LANDLOCK = "E", DROP = "E"),
-    TRY(4, "execveat of a descriptor", execveat_descriptor, FULL = "K", LANDLOCK = "E", DROP = "E"),
-    TRY(5, "mmap read, write, execute", mmap_rwx, FULL = "K", DROP = "MDWE", BARE = "through"),
-    TRY(5, "mmap read, execute", mmap_rx, FULL = "K", BARE = "through"),
-    TRY(5, "mprotect execute", mprotect_x, FULL = "K", DROP = "MDWE", BARE = "through"),
-    TRY(5, "mmap of a descriptor", mmap_file, FULL = "K"),
-    TRY(5, "memfd_create", make_memfd, FULL = "K", BARE = "through"),
-    TRY(5, "shmat", attach_shm, FULL = "K", BARE = "EINVAL"),
-    TRY(5, "remap_file_pages", remap_pages, FULL = "K", BARE = "EINVAL"),
-    TRY(5, "pkey_mprotect", protect_with_key, FULL = "K", BARE = "through"),
-    TRY(6, "fork", make_child, FULL = "K", BARE = "through"),
-    TRY(6, "vfork", make_vfork, FULL = "K", BARE = "through"),
-    TRY(6, "clone", make_clone, FULL = "K", BARE = "through"),
-    TRY(6, "clone3", make_clone3, FULL = "ENOSYS", BARE = "through"),
-    TRY(6, "clone of a thread", make_thread, FULL = "K", BARE = "through"),
-    TRY(7, "setuid(0)", become_root, FULL = "K", LANDLOCK = "EPERM", DROP = "EPERM", BARE = "through"),
-    TRY(7, "setresuid(0)", become_root_all, FULL = "K", LANDLOCK = "EPERM", DROP = "EPERM", BARE = "through"),
-    TRY(7, "setgid(0)", change_group, FULL = "K", DROP = "EPERM", BARE = "through"),
-    TRY(7, "setgroups", change_groups, FULL = "K", DROP = "EPERM", BARE = "through"),
-    TRY(7, "capset", set_capabilities, FULL = "K", DROP = "EPERM"),
-    TRY(7, "prctl(PR_SET_KEEPCAPS)", keep_capabilities, FULL = "K", DROP = "EPERM", BARE = "through"),
-    TRY(7, "prctl(PR_SET_SECUREBITS)", change_securebits, FULL = "K", DROP = "EPERM", BARE = "through"),
-    TRY(8, "unshare(NEWUSER)", unshare_user, FULL = "K", BARE = "through"),
-    TRY(8, "unshare(NEWNET)", unshare_net, FULL = "K", LANDLOCK = "EPERM", DROP = "EPERM", BARE = "through"),
-    TRY(8, "setns", enter_namespace, FULL = "K", STAGE0 = "K"),
-    TRY(8, "mount", mount_proc, FULL = "K", STAGE0 = "K", LANDLOCK = "EPERM", DROP = "EPERM"),
-    TRY(8, "pivot_root", pivot, FULL = "K", STAGE0 = "K", LANDLOCK = "EPERM", DROP = "EPERM"),
-    TRY(8, "chroot", chroot_again, FULL = "K", LANDLOCK = "EPERM", DROP = "EPERM", BARE = "through"),
-    TRY(9, "another seccomp filter", add_filter, FULL = "K", BARE = "through"),
-    TRY(9, "prctl(PR_SET_DUMPABLE, 1)", set_dumpable, FULL = "K", BARE = "through"),
-    TRY(9, "prctl(PR_SET_PTRACER)", allow_tracer, FULL = "K"),
-    TRY(9, "prctl(PR_SET_MM)", change_memory_map, FULL = "K", DROP = "EPERM"),
-    TRY(9, "prctl(PR_SET_PDEATHSIG, 0)", drop_death_signal, FULL = "K", BARE = "through"),
-    TRY(9, "another SIGSYS handler", replace_handler, FULL = "K", BARE = "through"),
-    TRY(10, "io_uring_setup", make_ring, FULL = "ENOSYS", STAGE0 = "ENOSYS"),
-    TRY(11, "getpid by its x32 number", x32_getpid, FULL = "K", STAGE0 = "K", BARE = "ENOSYS through"),
-    TRY(11, "getpid by int 0x80", int80_getpid, FULL = "K", STAGE0 = "K", BARE = "through"),
-    TRY(12, "ioctl with bit 32 set", ioctl_high, FULL = "K T", BARE = "E"),
-    TRY(12, "fcntl(F_SETFL) with bit 32 set", fcntl_high, FULL = "K T", BARE = "through"),
-    TRY(12, "mprotect execute with bit 32 set", mprotect_high, FULL = "K", BARE = "E"),
-    TRY(12, "shutdown with bit 32 set", shutdown_high, FULL = "K T"),
-    TRY(12, "setsockopt with bit 32 set", setsockopt_high, FULL = "K T"),
-    TRY(13, "prlimit of itself", raise_limit, FULL = "T", DROP = "EPERM"),
-    TRY(13, "prlimit of the supervisor", raise_limit_of_parent, FULL = "T", DROP = "EPERM"),
-    TRY(14, "core dump", crash, FULL = "no-core", DROP = "no-core"),
-    TRY(15, "kill the supervisor", kill_supervisor, FULL = "K", LANDLOCK = "EPERM", DROP = "EPERM"),
-    TRY(15, "kill the process group", kill_group, FULL = "K"),
-    TRY(15, "kill(-1)", kill_all, FULL = "K"),
-    TRY(15, "kill a process of the same user", kill_sibling, FULL = "K", LANDLOCK = "EPERM", DROP = "through"),
-    TRY(15, "tgkill the supervisor", tgkill_supervisor, FULL = "K", LANDLOCK = "EPERM", DROP = "EPERM"),
-    TRY(15, "pidfd_open, pidfd_send_signal", pidfd_kill, FULL = "K", LANDLOCK = "EPERM", DROP = "EPERM"),
-    TRY(15, "rt_sigqueueinfo", queue_signal, FULL = "K", LANDLOCK = "EPERM", DROP = "EPERM"),
-    TRY(16, "ptrace the supervisor", trace_sibling, FULL = "K", STAGE0 = "K", LANDLOCK = "EPERM", DROP = "EPERM"),
-    TRY(16, "ptrace a process of the same user", trace_same_user, FULL = "K", STAGE0 = "K", LANDLOCK = "EPERM", DROP = "through EPERM"),
-    TRY(16, "process_vm_readv", read_sibling, FULL = "K", STAGE0 = "K", LANDLOCK = "EPERM", DROP = "EPERM"),
-    TRY(16, "pidfd_getfd", steal_descriptor, FULL = "K", STAGE0 = "K", LANDLOCK = "E"),
-    TRY(16, "open /proc/pid/mem of the supervisor", open_sibling_memory, FULL = "T", LANDLOCK = "E", DROP = "E"),
-    TRY(17, "connect to an abstract socket", connect_abstract, FULL = "K", LANDLOCK = "E", NONET = "EPERM", DROP = "through", BARE = "through"),
-    TRY(17, "connect to a socket in the file system", connect_pathname, FULL = "K", LANDLOCK = "ENOENT", DROP = "ENOENT", BARE = "through"),
-    TRY(18, "shmget", get_shm, FULL = "K", BARE = "through"),
-    TRY(18, "semget", get_semaphore, FULL = "K", BARE = "through"),
-    TRY(18, "msgget", get_queue, FULL = "K", BARE = "through"),
-    TRY(18, "mq_open", open_queue, FULL = "K", BARE = "E"),
-    TRY(18, "keyctl", use_keyring, FULL = "K", STAGE0 = "K", BARE = "E through"),
-    TRY(18, "inotify_init", watch_files, FULL = "K", BARE = "through"),
-    TRY(18, "fanotify_init", watch_mount, FULL = "K", STAGE0 = "K"),
-    TRY(18, "userfaultfd", fault_memory, FULL = "K", STAGE0 = "K"),
-    TRY(18, "perf_event_open", count_events, FULL = "K", STAGE0 = "K"),
-    TRY(18, "bpf", load_bpf, FULL = "K", STAGE0 = "K"),
-    TRY(20, "send on a resource descriptor", send_on_resource, FULL = "T"),
-    TRY(20, "send on descriptors it does not have", send_on_unknown, FULL = "EBADF T"),
-    TRY(20, "sendmsg on the control channel", sendmsg_on_channel, FULL = "T"),
-    TRY(37, "send to an address", send_to_address, FULL = "T"),
-    TRY(37, "connect by MSG_FASTOPEN", send_fastopen, FULL = "T"),
-    TRY(37, "socket: TCP", socket_inet, FULL = "K", LANDLOCK = "through", BARE = "through"),
-    TRY(37, "socket: UDP", socket_udp, FULL = "K", BARE = "through"),
-    TRY(37, "socket: TCP over IPv6", socket_inet6, FULL = "K", BARE = "through"),
-    TRY(37, "socket: raw", socket_raw, FULL = "K", LANDLOCK = "EPERM", DROP = "EPERM", BARE = "through"),
-    TRY(37, "socket: packet", socket_packet, FULL = "K", LANDLOCK = "EPERM", DROP = "EPERM"),
-    TRY(37, "socket: Unix", socket_unix, FULL = "K", BARE = "through"),
-    TRY(37, "socket: netlink", socket_netlink, FULL = "K", BARE = "through"),
-    TRY(37, "socket: AF_ALG", socket_alg, FULL = "K"),
-    TRY(37, "socket: vsock", socket_vsock, FULL = "K"),
-    TRY(37, "socketpair: datagram", pair_datagram, FULL = "K", BARE = "through"),
-    TRY(37, "bind", bind_descriptor, FULL = "K"),
-    TRY(37, "listen without bind", listen_descriptor, FULL = "K"),
-    TRY(37, "connect(AF_UNSPEC)", connect_unspec, FULL = "K"),
-    TRY(43, "connect by TCP", tcp_connect, FULL = "K", LANDLOCK = "E", NONET = "EACCES", DROP = "through", BARE = "through"),
-    TRY(43, "bind a TCP port", tcp_bind, FULL = "K", LANDLOCK = "EACCES", NONET = "EACCES", DROP = "through", BARE = "through"),
-    TRY(40, "shutdown of a listener", shutdown_listener, FULL = "T"),
-    TRY(40, "shutdown of a listener for reading", shutdown_listener_read, FULL = "T"),
-    TRY(40, "socket option on a listener", set_option_on_listener, FULL = "T"),
-    TRY(40, "fcntl(F_SETOWN)", own_listener, FULL = "T"),
-    TRY(40, "fcntl(F_SETFL, O_ASYNC)", async_listener, FULL = "T"),
-    TRY(40, "dup3 onto the control channel", replace_control, FULL = "T"),
-    TRY(18, "settimeofday", set_clock, FULL = "K", STAGE0 = "K", DROP = "E"),
-    TRY(18, "reboot", reboot_machine, FULL = "K", STAGE0 = "K", DROP = "EPERM"),
-};
-
-/* Where a row differs under full walls. */
+/* Where a process differs: by its promises and by its descriptors. */
 static const struct {
-	enum process process;
-	const char *text, *want;
+	unsigned who;
+	const char *text;
+	unsigned column;
+	const char *want;
 } exceptions[] = {
     /* roled hands descriptors to netd */
-    {PROC_ROLED, "sendmsg on the control channel", "through"},
+    {ROLED, "sendmsg on the control channel", L_FILTER, NULL},
+    /* promised to it, and bounded by its limits */
+    {NETD, "more pipes than its limit", L_FILTER, NULL},
+    {ROLED, "more socket pairs than its limit", L_FILTER, NULL},
+    {ROLED | KEYD, "more locked memory than its limit", L_FILTER, NULL},
+    /* roled may write its state files; what it has of processes is none */
+    {ROLED, "execveat of a memfd", L_LIMITS, NULL},
+    /* the number is in the range of its sockets */
+    {NETD | ICMPD | ROLED, "send on descriptors it does not have", L_FILTER, "EBADF"},
+    /* its filter is locked */
+    {ICMPD, "another filter on its socket", C_BARE, "EPERM"},
+    /* TCP is connected once; a raw socket again and again */
+    {NETD, "connect its socket elsewhere", C_BARE, "EISCONN"},
+    {NETD, "connect its socket elsewhere", L_LANDLOCK, "NET"},
 };

@@ -6,6 +6,7 @@
 #include "config.h"
 
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sched.h>
@@ -15,8 +16,10 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -26,21 +29,27 @@
 #ifndef PR_GET_MDWE
 #define PR_GET_MDWE 66
 #endif
+#ifndef SYS_landlock_create_ruleset
+#define SYS_landlock_create_ruleset 444
+#endif
 
-enum { DRILL_USER = 61901, ATTEMPT_MS = 5000 };
+/* Nobody accepts what the attempts connect: there is room for all of them. */
+enum { DRILL_USER = 61901, ATTEMPT_MS = 20000, BACKLOG = 4096, SHARED = 4096 };
 #define M(x) (1U << (x))
 
 const struct drill_role drill_roles[] = {
-    {PROC_NETD, M(PROC_ROLED), M(12) | M(13), 0, 0},
-    {PROC_ICMPD, M(PROC_ROLED), 0, 0, 0},
-    {PROC_ROLED, M(PROC_NETD) | M(PROC_ICMPD) | M(PROC_KEYD), 0, M(FD_STATE) | M(FD_LEDGER), M(FD_ADMIN)},
-    {PROC_KEYD, M(PROC_ROLED), 0, 0, 0},
-    {PROC_PARSER, 0, 0, M(FD_CONFIG), 0},
+    {PROC_NETD, M(PROC_ROLED), M(12) | M(13), 0, 0, SOCK_STREAM},
+    {PROC_ICMPD, M(PROC_ROLED), 0, 0, 0, SOCK_RAW},
+    {PROC_ROLED, M(PROC_NETD) | M(PROC_ICMPD) | M(PROC_KEYD), 0, M(FD_STATE) | M(FD_LEDGER), M(FD_ADMIN), 0},
+    {PROC_KEYD, M(PROC_ROLED), 0, 0, 0, 0},
+    {PROC_PARSER, 0, 0, M(FD_CONFIG), 0, 0},
 };
 const size_t drill_n_roles = sizeof(drill_roles) / sizeof(drill_roles[0]);
 struct drill_targets drill_target;
 
 static char folder[64], empty[80];
+static pid_t namespaces; /* a process that is in namespaces of its own */
+enum { NAMESPACES = CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP };
 
 void
 drill_die(const char *what)
@@ -55,6 +64,12 @@ drill_has_mdwe(void)
 	return prctl(PR_GET_MDWE, 0, 0, 0, 0) >= 0;
 }
 
+long
+drill_landlock_abi(void)
+{
+	return syscall(SYS_landlock_create_ruleset, NULL, 0, 1);
+}
+
 static int
 listening_tcp(unsigned short *port)
 {
@@ -62,7 +77,7 @@ listening_tcp(unsigned short *port)
 	socklen_t len = sizeof(in);
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	if (fd < 0 || bind(fd, (struct sockaddr *)&in, len) != 0 || listen(fd, 64) != 0 ||
+	if (fd < 0 || bind(fd, (struct sockaddr *)&in, len) != 0 || listen(fd, BACKLOG) != 0 ||
 	    getsockname(fd, (struct sockaddr *)&in, &len) != 0)
 		return -1;
 	*port = ntohs(in.sin_port);
@@ -77,7 +92,7 @@ listening_unix(const char *name, int abstract)
 
 	memcpy(un.sun_path + abstract, name, strlen(name));
 	if (fd < 0 || bind(fd, (struct sockaddr *)&un, (socklen_t)(offsetof(struct sockaddr_un,
-	    sun_path) + (size_t)abstract + strlen(name))) != 0 || listen(fd, 64) != 0)
+	    sun_path) + (size_t)abstract + strlen(name))) != 0 || listen(fd, BACKLOG) != 0)
 		return -1;
 	return fd;
 }
@@ -101,18 +116,40 @@ start_same_user(void)
 	return pid;
 }
 
+/* Namespaces are costly to make: but for the whole sandbox, all attempts share these. */
+static pid_t
+start_namespaces(void)
+{
+	char ready;
+	int fds[2];
+	pid_t pid;
+
+	if (pipe(fds) != 0)
+		return -1;
+	pid = fork();
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (unshare(NAMESPACES) != 0 || write(fds[1], "r", 1) != 1)
+			_exit(1);
+		for (;;)
+			pause();
+	}
+	close(fds[1]);
+	if (pid > 0 && read(fds[0], &ready, 1) != 1) {
+		waitpid(pid, NULL, 0);
+		pid = -1;
+	}
+	close(fds[0]);
+	return pid;
+}
+
 int
 drill_prepare(void)
 {
-	pid_t pid;
-	int status;
-
 	if (geteuid() != 0)
 		return 0;
-	pid = fork();
-	if (pid == 0)
-		_exit(unshare(CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWIPC) == 0 ? 0 : 1);
-	if (pid < 0 || waitpid(pid, &status, 0) != pid || status != 0)
+	namespaces = start_namespaces();
+	if (namespaces < 0)
 		return 0;
 	snprintf(folder, sizeof(folder), "/tmp/bh-drill.XXXXXX");
 	if (mkdtemp(folder) == NULL || chmod(folder, 0755) != 0)
@@ -125,6 +162,9 @@ drill_prepare(void)
 	    listening_unix(drill_target.abstract, 1) < 0 || chmod(drill_target.pathname, 0777) != 0)
 		return 0;
 	drill_target.supervisor = getpid();
+	drill_target.shared = shmget(IPC_PRIVATE, SHARED, IPC_CREAT | 0600);
+	if (drill_target.shared < 0)
+		return 0;
 	drill_target.same_user = start_same_user();
 	return drill_target.same_user > 0 && sandbox_stage0_prepare() == 0;
 }
@@ -134,6 +174,9 @@ drill_clean_up(void)
 {
 	kill(drill_target.same_user, SIGKILL);
 	waitpid(drill_target.same_user, NULL, 0);
+	kill(namespaces, SIGKILL);
+	waitpid(namespaces, NULL, 0);
+	shmctl(drill_target.shared, IPC_RMID, NULL);
 	unlink(drill_target.pathname);
 	rmdir(empty);
 	rmdir(folder);
@@ -157,11 +200,33 @@ channel_end(void)
 	return fds[0]; /* the other end stays open until close_range() */
 }
 
+/* A connected socket as the supervisor hands it out; its filter cannot be taken off again. */
+static int
+connected_socket(int type)
+{
+	struct sockaddr_in in = {.sin_family = AF_INET,
+	    .sin_port = type == SOCK_STREAM ? htons(drill_target.port) : 0,
+	    .sin_addr = {htonl(INADDR_LOOPBACK)}};
+	struct sock_filter none = BPF_STMT(BPF_RET | BPF_K, 0);
+	struct sock_fprog program = {1, &none};
+	int one = 1;
+	int fd = socket(AF_INET, type, type == SOCK_STREAM ? 0 : IPPROTO_ICMP);
+
+	if (fd < 0 || connect(fd, (struct sockaddr *)&in, sizeof(in)) != 0)
+		drill_die("socket");
+	if (type == SOCK_RAW &&
+	    (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) != 0 ||
+		setsockopt(fd, SOL_SOCKET, SO_LOCK_FILTER, &one, sizeof(one)) != 0))
+		drill_die("socket filter");
+	return fd;
+}
+
 void
 drill_descriptors(const struct drill_role *role, const struct drill_report *report)
 {
 	unsigned short port;
 	int from = fcntl(report->pipe[1], F_DUPFD, 200); /* out of the way of the fixed numbers */
+	int control = fcntl(report->control[1], F_DUPFD, 200);
 
 	drill_target.expected_fds = 0;
 	put_at(open("/dev/null", O_RDONLY), FD_NULL);
@@ -169,7 +234,7 @@ drill_descriptors(const struct drill_role *role, const struct drill_report *repo
 	put_at(from, 2);
 	for (int fd = FD_CONTROL; fd < 200; fd++)
 		close(fd);
-	put_at(fcntl(channel_end(), F_DUPFD, 100), FD_CONTROL);
+	put_at(control, FD_CONTROL);
 	for (unsigned p = 0; p < PROC_MAX; p++) {
 		if (role->peers & M(p))
 			put_at(fcntl(channel_end(), F_DUPFD, 100), FD_EDGE(p));
@@ -182,11 +247,13 @@ drill_descriptors(const struct drill_role *role, const struct drill_report *repo
 		if (role->admin & M(fd))
 			put_at(fcntl(channel_end(), F_DUPFD, 100), fd);
 	}
-	for (int fd = FD_CONTROL; fd < FD_FIRST_FREE; fd++) {
+	if (role->socket != 0)
+		put_at(fcntl(connected_socket(role->socket), F_DUPFD, 100), FD_FIRST_FREE);
+	for (int fd = FD_CONTROL; fd <= FD_FIRST_FREE; fd++) {
 		if (!(drill_target.expected_fds >> fd & 1))
 			close(fd);
 	}
-	close_range(FD_FIRST_FREE, ~0U, 0);
+	close_range(FD_FIRST_FREE + 1, ~0U, 0);
 	if (chdir(empty) != 0)
 		drill_die("chdir");
 }
@@ -202,8 +269,18 @@ drill_core_limit(rlim_t limit)
 void
 drill_namespaces(void)
 {
-	if (unshare(CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP) != 0)
+	if (unshare(NAMESPACES) != 0)
 		drill_die("unshare");
+}
+
+void
+drill_join_namespaces(void)
+{
+	int holder = (int)syscall(SYS_pidfd_open, namespaces, 0);
+
+	if (holder < 0 || syscall(SYS_setns, holder, NAMESPACES) != 0 || close(holder) != 0 ||
+	    chdir(empty) != 0)
+		drill_die("namespaces");
 }
 
 void
@@ -222,7 +299,7 @@ drill_parse_args(enum process process, struct sandbox_args *args)
 void
 drill_report_open(struct drill_report *r)
 {
-	if (pipe(r->pipe) != 0)
+	if (pipe(r->pipe) != 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, r->control) != 0)
 		drill_die("pipe");
 }
 
@@ -262,6 +339,14 @@ read_report(int fd, pid_t pid, char *text, size_t size)
 	text[len] = '\0';
 }
 
+/* In the parent, after the fork: the end of the report is the end of the process. */
+void
+drill_report_started(struct drill_report *r)
+{
+	close(r->pipe[1]);
+	close(r->control[1]);
+}
+
 void
 drill_report_read(struct drill_report *r, pid_t pid, char *verdict, size_t size)
 {
@@ -269,9 +354,9 @@ drill_report_read(struct drill_report *r, pid_t pid, char *verdict, size_t size)
 	const char *line;
 	int status;
 
-	close(r->pipe[1]);
 	read_report(r->pipe[0], pid, text, sizeof(text));
 	close(r->pipe[0]);
+	close(r->control[0]);
 	waitpid(pid, &status, 0);
 	line = strstr(text, "R ");
 	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS) {
@@ -285,8 +370,10 @@ drill_report_read(struct drill_report *r, pid_t pid, char *verdict, size_t size)
 		snprintf(verdict, size, "T");
 	} else if (WEXITSTATUS(status) == 0 && line != NULL && sscanf(line, "R %*d %31s", word) == 1) {
 		snprintf(verdict, size, "%s", word);
+	} else if (WEXITSTATUS(status) == 0 && text[0] == '\0') {
+		snprintf(verdict, size, "through"); /* another program ran in its place */
 	} else {
 		text[strcspn(text, "\n")] = '\0';
-		snprintf(verdict, size, "exit %d: %.40s", WEXITSTATUS(status), text);
+		snprintf(verdict, size, "exit %d: %.28s", WEXITSTATUS(status), text);
 	}
 }

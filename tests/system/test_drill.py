@@ -11,7 +11,7 @@ from test_breach import WITHOUT, needs_filter
 
 def drill(*args, prefix=()):
     return subprocess.run([*prefix, bulkhead.CTL, "drill", "-x", bulkhead.LIBEXEC, *args], text=True,
-                          capture_output=True, timeout=120 * SCALE, stdin=subprocess.DEVNULL)
+                          capture_output=True, timeout=300 * SCALE, stdin=subprocess.DEVNULL)
 
 
 @needs_filter
@@ -24,7 +24,10 @@ def test_drill_beside_a_running_daemon(pair):
     lines = p.stdout.splitlines()
     assert all(" %s " % name in lines[0] for name in (*CHILDREN, "parser")) and len(lines) > 100
     tried, denied = re.match(r"(\d+) cells tried, (\d+) denied, 0 wrong", lines[-1]).groups()
-    assert tried == denied and int(tried) > 500, lines[-1]
+    assert tried == denied and int(tried) > 5000, lines[-1]
+    for layer in ("filter of the row", "first filter", "Landlock", "user and root folder", "namespaces", "limits"):
+        row = [l for l in lines if re.match(r"\| %s alone " % layer, l)]
+        assert len(row) == 1 and int(row[0].split("|")[2]) > 15, layer
     bulkhead.record("breach-drill", lines)
     assert {s: [s.child(n) for n in CHILDREN] for s in pair[1:]} == pids
     group.roles_hold({main: "main", standby: "standby"}, 0.1)
