@@ -16,6 +16,7 @@ static struct transaction transaction = {.serial = 1};
 static struct conf pending; /* parsed and checked, not in force */
 static uv_timer_t timer;
 static int timer_made;
+static struct bucket requests; /* of administrators, through roled */
 
 /* The last outcome, for a roled that starts later. */
 static struct {
@@ -235,12 +236,11 @@ reload_request(void)
 void
 reload_request_bounded(void)
 {
-	static struct bucket bucket;
 	int64_t now = now_ms();
 
-	if (bucket.burst == 0)
-		bucket_init(&bucket, REQUEST_BURST, REQUEST_RATE, now);
-	if (bucket_take(&bucket, now))
+	if (requests.burst == 0)
+		bucket_init(&requests, REQUEST_BURST, REQUEST_RATE, now);
+	if (bucket_take(&requests, now))
 		reload_request();
 	else
 		send_state(proc_of(PROC_ROLED), RELOAD_REFUSED, PROC_SUPERVISOR,

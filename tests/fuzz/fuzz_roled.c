@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -129,6 +130,7 @@ set_up_once(void)
 	done = 1;
 	signal(SIGPIPE, SIG_IGN);
 	log_to(quiet_log);
+	log_on_fatal(abort); /* no packet ends it that way */
 	if (sodium_init() < 0)
 		abort();
 	make_conf();
@@ -242,9 +244,15 @@ static void
 listen_a_bit(void)
 {
 	static uint8_t packet[MSG_SIZE_MAX];
+	struct pollfd ready[CHANNELS];
 
+	for (int i = 0; i < CHANNELS; i++)
+		ready[i] = (struct pollfd){.fd = ends[i], .events = POLLIN};
+	if (poll(ready, CHANNELS, 0) <= 0)
+		return;
 	for (int i = 0; i < CHANNELS; i++) {
-		while (recv(ends[i], packet, sizeof(packet), MSG_DONTWAIT) > 0)
+		while ((ready[i].revents & POLLIN) &&
+		       recv(ends[i], packet, sizeof(packet), MSG_DONTWAIT) > 0)
 			;
 	}
 }

@@ -284,6 +284,7 @@ set_up(void)
 	size_t len;
 
 	log_to(quiet_log);
+	log_on_fatal(abort);
 	if (sodium_init() < 0 || uv_loop_init(&loop) != 0)
 		abort();
 	for (int i = 0; i < 2; i++) {

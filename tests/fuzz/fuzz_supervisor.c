@@ -3,8 +3,9 @@
  * The supervisor with everybody hostile: channels 0 to 3 of table.h are its children in the order
  * of children[], 4 is the runner, 5 the parser; the body of a packet for 6 goes into roled's log
  * pipe. Its real tables, handlers, reload and sockets run; processes are not started, and to kill
- * one ends it at once. Compiled with fork, kill, waitpid and uv_timer_start of this file for those
- * of the supervisor.
+ * one ends it at once. Time is that of the input: a millisecond for each packet, and TIME_LEAP_MS
+ * where a packet says so. Compiled with fork, kill, waitpid, uv_timer_start and uv_timer_stop of
+ * this file for those of the supervisor, which is the same for each input (again.h).
  */
 #include "config.h"
 
@@ -13,6 +14,7 @@
 #undef waitpid
 #undef channel_pair
 #undef uv_timer_start
+#undef uv_timer_stop
 
 #include <errno.h>
 #include <fcntl.h>
@@ -24,16 +26,20 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "again.h"
 #include "fuzz.h"
+#include "lib/clock.h"
 #include "supervisor/supervisor.h"
 #include "table.h"
 
 enum { RUNNER = N_CHILDREN, PARSER, CHANNELS, LOG = CHANNELS, FIRST_PID = 1 << 28 };
+enum { TIME_START_MS = 1000000, TIME_LEAP_MS = 600, TIMERS = 2 * N_CHILDREN + 4 };
 
 pid_t fuzz_fork(void);
 int fuzz_kill(pid_t pid, int sig);
 pid_t fuzz_waitpid(pid_t pid, int *status, int options);
 int fuzz_timer_start(uv_timer_t *timer, uv_timer_cb cb, uint64_t timeout, uint64_t repeat);
+int fuzz_timer_stop(uv_timer_t *timer);
 int fuzz_channel_pair(int fds[2]);
 
 extern struct channel runner_channel;
@@ -120,15 +126,72 @@ fuzz_channel_pair(int fds[2])
 	return 0;
 }
 
+/* ---- time */
+
+static int64_t time_ms = TIME_START_MS;
+static struct {
+	uv_timer_t *timer;
+	uv_timer_cb cb;
+	int64_t due_ms, repeat_ms;
+} timers[TIMERS];
+
+int64_t
+now_ms(void)
+{
+	return time_ms;
+}
+
+int64_t
+now_us(void)
+{
+	return time_ms * 1000;
+}
+
+int
+fuzz_timer_stop(uv_timer_t *timer)
+{
+	for (size_t i = 0; i < TIMERS; i++) {
+		if (timers[i].timer == timer)
+			timers[i].timer = NULL;
+	}
+	return 0;
+}
+
 /* The back-off of a process is over at once. */
 int
 fuzz_timer_start(uv_timer_t *timer, uv_timer_cb cb, uint64_t timeout, uint64_t repeat)
 {
+	fuzz_timer_stop(timer);
 	for (int i = 0; i < N_CHILDREN; i++) {
 		if (timer == &proc_of(children[i])->retry)
 			timeout = 0;
 	}
-	return uv_timer_start(timer, cb, timeout, repeat);
+	for (size_t i = 0; i < TIMERS; i++) {
+		if (timers[i].timer != NULL)
+			continue;
+		timers[i].timer = timer;
+		timers[i].cb = cb;
+		timers[i].due_ms = time_ms + (int64_t)timeout;
+		timers[i].repeat_ms = (int64_t)repeat;
+		return 0;
+	}
+	abort();
+}
+
+/* Those that are due; one that starts another waits for the next call. */
+static void
+run_timers(void)
+{
+	for (size_t i = 0; i < TIMERS; i++) {
+		uv_timer_t *timer = timers[i].timer;
+
+		if (timer == NULL || timers[i].due_ms > time_ms)
+			continue;
+		timers[i].due_ms = time_ms + timers[i].repeat_ms;
+		if (timers[i].repeat_ms == 0)
+			timers[i].timer = NULL;
+		timers[i].cb(timer);
+	}
 }
 
 /* ---- in place of spawn.c, main.c and realtime.c */
@@ -222,6 +285,8 @@ runner_main(int fd, int log_fd, pid_t supervisor)
 
 static unsigned last_type;
 
+static void time_leap(void);
+
 static void
 note_type(unsigned type, uint8_t *body, size_t n)
 {
@@ -230,13 +295,10 @@ note_type(unsigned type, uint8_t *body, size_t n)
 	last_type = type;
 }
 
-/* One that has broken the protocol is replaced: in earnest the supervisor ends with it. */
+/* In earnest the supervisor ends with the runner, so that there is one at the start only. */
 static void
 start_runner(void)
 {
-	if (runner_channel.fd >= 0)
-		return;
-	forget_end(&list[RUNNER]);
 	if (actions_start_runner() != 0)
 		abort();
 	list[RUNNER].end = last_far;
@@ -251,15 +313,89 @@ set_up(void)
 
 	table_set_up();
 	table_adjust = note_type;
+	table_later = time_leap;
 	sup.config_path = path;
 	close(mkstemp(path));
 	(void)chmod(path, 0600);
 	table_conf(&good);
+	for (int i = 0; i < CHANNELS; i++)
+		list[i].end = -1;
+}
+
+static void
+run_loop(void)
+{
+	time_ms++;
+	for (int i = 0; i < 3; i++) {
+		run_timers();
+		uv_run(&loop, UV_RUN_NOWAIT);
+		processes_reap();
+	}
+}
+
+static void
+time_leap(void)
+{
+	time_ms += TIME_LEAP_MS;
+	run_loop();
+}
+
+static void
+close_handle(uv_handle_t *handle, void *unused)
+{
+	(void)unused;
+	if (!uv_is_closing(handle))
+		uv_close(handle, NULL);
+}
+
+/* Nothing is left of the supervisor of the input before. */
+static void
+stop(void)
+{
+	sup.stopping = 1; /* what ends now starts nothing */
+	end_conffile();
+	end_processes();
+	end_actions();
+	uv_walk(&loop, close_handle, NULL);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	if (uv_loop_close(&loop) != 0)
+		abort();
+	again_actions();
+	again_conffile();
+	again_processes();
+	again_reload();
+	again_sockets();
+	for (int i = 0; i < CHANNELS; i++)
+		forget_end(&list[i]);
+	if (log_end >= 0)
+		close(log_end);
+	if (last_far >= 0)
+		close(last_far);
+	log_end = last_far = -1;
+	table_close_all(FD_FIRST_FREE);
+	memset(timers, 0, sizeof(timers));
+	memset(dead, 0, sizeof(dead));
+	next_pid = FIRST_PID;
+	time_ms = TIME_START_MS;
+	last_type = 0;
+	sup.stopping = sup.exit_code = 0;
+	sup.empty_fd = -1;
+}
+
+/* A supervisor that has just started its processes. */
+static void
+start(void)
+{
+	static int done;
+
+	if (!done)
+		set_up();
+	else
+		stop();
+	done = 1;
 	sup.conf = good;
 	sup.loop = &loop;
 	sup.empty_fd = open("/", O_RDONLY | O_CLOEXEC);
-	for (int i = 0; i < CHANNELS; i++)
-		list[i].end = -1;
 	if (uv_loop_init(&loop) != 0)
 		abort();
 	processes_start();
@@ -268,32 +404,7 @@ set_up(void)
 	list[RUNNER].channel = &runner_channel;
 	list[PARSER].channel = &parser_channel;
 	parser_channel.fd = 0; /* it is open whenever its hostile end is */
-}
-
-static void
-run_loop(void)
-{
-	for (int i = 0; i < 3; i++) {
-		uv_run(&loop, UV_RUN_NOWAIT);
-		processes_reap();
-	}
-}
-
-/* Everybody is new, and what is left of a reload is over. */
-static void
-start_again(void)
-{
-	forget_end(&list[PARSER]);
-	for (int i = 0; i < N_CHILDREN; i++)
-		proc_kill(proc_of(children[i]), NULL);
-	run_loop();
-	sup.conf = good;
-	for (int i = 0; i < N_CHILDREN; i++) {
-		struct proc *p = proc_of(children[i]);
-
-		memset(&p->backoff, 0, sizeof(p->backoff));
-		p->accused_ms = 0;
-	}
+	start_runner();
 	run_loop();
 }
 
@@ -312,13 +423,7 @@ turn(size_t which)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static int done;
-
-	if (!done)
-		set_up();
-	done = 1;
-	start_runner();
-	start_again();
+	start();
 	if (size > TABLE_HEAD && data[0] == LOG) { /* one input, one log */
 		(void)!write(log_end, data + 1, size - 1 < 4096 ? size - 1 : 4096);
 		run_loop();

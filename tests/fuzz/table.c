@@ -7,6 +7,7 @@
 #include "table.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <sodium.h>
@@ -21,6 +22,7 @@
 #include "lib/log.h"
 
 void (*table_adjust)(unsigned type, uint8_t *body, size_t n);
+void (*table_later)(void);
 
 /* What goes to the log must be fit for a terminal, whatever it was made of. */
 static void
@@ -42,6 +44,7 @@ table_set_up(void)
 
 	signal(SIGPIPE, SIG_IGN);
 	log_to(quiet_log);
+	log_on_fatal(abort); /* no packet ends a process that way */
 	(void)setrlimit(RLIMIT_NOFILE, &files);
 	(void)unshare(CLONE_NEWNET); /* nothing that a target does may reach a network */
 	if (sodium_init() < 0)
@@ -163,10 +166,15 @@ void
 table_drain(const struct table_channel *list, size_t n)
 {
 	static uint8_t packet[MSG_SIZE_MAX];
+	struct pollfd ready[TABLE_CHANNELS];
 
+	for (size_t i = 0; i < n; i++)
+		ready[i] = (struct pollfd){.fd = list[i].end, .events = POLLIN};
+	if (poll(ready, n, 0) <= 0)
+		return;
 	for (size_t i = 0; i < n; i++) {
-		while (
-		    list[i].end >= 0 && recv(list[i].end, packet, sizeof(packet), MSG_DONTWAIT) > 0)
+		while ((ready[i].revents & POLLIN) &&
+		       recv(list[i].end, packet, sizeof(packet), MSG_DONTWAIT) > 0)
 			;
 	}
 }
@@ -200,6 +208,8 @@ void
 table_play(const uint8_t *data, size_t size, struct table_channel *list, size_t n,
     int (*turn)(size_t which))
 {
+	if (n > TABLE_CHANNELS)
+		abort();
 	for (int i = 0; i < TABLE_PACKETS && size >= TABLE_HEAD; i++) {
 		size_t len = (size_t)data[3] | (size_t)data[4] << 8, which = data[0] % n;
 		const uint8_t *body = data + TABLE_HEAD;
@@ -208,6 +218,8 @@ table_play(const uint8_t *data, size_t size, struct table_channel *list, size_t 
 			len = size - TABLE_HEAD;
 		if (len > MSG_SIZE_MAX - MSG_HEADER)
 			len = MSG_SIZE_MAX - MSG_HEADER;
+		if (table_later != NULL && (data[2] & 8))
+			table_later();
 		if (list[which].end >= 0 && list[which].channel->fd >= 0) {
 			play_one(&list[which], data[1] % MSG_TYPE_MAX, data[2], body, len);
 			if (!turn(which))

@@ -4,8 +4,9 @@
  * and the input is a list of packets for them.
  *
  * A packet of the input: u8 which channel; u8 type; u8 how (bits 0-2: state of the receiver, 0 to 3
- * as it is; bits 4-5: kind of descriptor; bit 6: one descriptor too many; bit 7: one too few);
- * u16 length of the body; body. Answers are permitted, or no handler of them would be reached.
+ * as it is; bit 3: time passes first, where the target has a time of its own; bits 4-5: kind of
+ * descriptor; bit 6: one descriptor too many; bit 7: one too few); u16 length of the body; body.
+ * Answers are permitted, or no handler of them would be reached.
  */
 #ifndef BH_TESTS_FUZZ_TABLE_H
 #define BH_TESTS_FUZZ_TABLE_H
@@ -16,6 +17,7 @@
 enum {
 	TABLE_FAR = 700,    /* hostile ends are above; what the process opens is below */
 	TABLE_PACKETS = 64, /* of one input */
+	TABLE_CHANNELS = 8, /* at most */
 	TABLE_HEAD = 5,
 };
 
@@ -43,6 +45,8 @@ void table_drain(const struct table_channel *list, size_t n);
 void table_close_all(int from);
 /* When set: may change the body of a packet, for numbers that the process chose itself. */
 extern void (*table_adjust)(unsigned type, uint8_t *body, size_t n);
+/* When set: time passes. */
+extern void (*table_later)(void);
 /* For seeds: append a packet, or the messages of a whole config. Returns the new length. */
 size_t table_append(uint8_t *out, size_t size, size_t n, uint8_t which, const struct msg *m);
 size_t table_append_conf(

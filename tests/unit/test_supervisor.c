@@ -47,14 +47,9 @@ say_u64(int which, enum message_type type, uint64_t value)
 static void
 all_up(void)
 {
-	static int done;
 	static struct msg m;
 
-	if (!done)
-		set_up();
-	done = 1;
-	start_runner();
-	start_again();
+	start();
 	for (int i = 0; i < N_CHILDREN; i++) {
 		msg_begin(&m, MSG_READY);
 		msg_put_u8(&m, 31);
