@@ -9,6 +9,7 @@
 
 /* While the loop is there. */
 void end_actions(void);
+void end_channels(void);
 void end_conffile(void);
 void end_processes(void);
 

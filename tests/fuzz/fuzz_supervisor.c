@@ -356,6 +356,7 @@ stop(void)
 	end_conffile();
 	end_processes();
 	end_actions();
+	end_channels();
 	uv_walk(&loop, close_handle, NULL);
 	uv_run(&loop, UV_RUN_DEFAULT);
 	if (uv_loop_close(&loop) != 0)

@@ -13,6 +13,8 @@
 
 #include "tests/fuzz/fuzz_supervisor.c"
 
+#include <net/if.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 enum { NETD, ICMPD, ROLED, KEYD };
@@ -189,6 +191,169 @@ test_log_lines(void **state)
 			    ((unsigned char)text[i] >= 0x20 && (unsigned char)text[i] < 0x7f));
 }
 
+/* ---- netd asks for connections */
+
+/* The network of this test has loopback, or a connection could not even begin. */
+static void
+loopback_up(void)
+{
+	struct ifreq r = {.ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING};
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	assert_true(fd >= 0);
+	(void)ioctl(fd, SIOCSIFFLAGS, &r); /* not as root: it is the host's, and is up */
+	close(fd);
+}
+
+/* Type of the next answer to a DIAL, behind whatever else the supervisor has to say. */
+static int
+dial(uint8_t server, uint8_t path, uint8_t kind)
+{
+	static uint8_t packet[MSG_SIZE_MAX];
+	static struct msg m;
+
+	msg_begin(&m, MSG_DIAL);
+	msg_put_u32(&m, 7);
+	msg_put_u8(&m, server);
+	msg_put_u8(&m, path);
+	msg_put_u8(&m, kind);
+	say(NETD, &m);
+	while (recv(list[NETD].end, packet, sizeof(packet), MSG_DONTWAIT) > 0) {
+		if (packet[0] == MSG_DIALED || packet[0] == MSG_DIAL_FAILED)
+			return packet[0];
+	}
+	return -1;
+}
+
+/* A netd that was taken over gets the connections that the config has, and no other. */
+static void
+test_dials(void **state)
+{
+	pid_t netd;
+	unsigned n = 0;
+
+	(void)state;
+	all_up();
+	loopback_up();
+	netd = proc_of(PROC_NETD)->pid;
+	/* left from an earlier config, say: there, but not in force */
+	sup.conf.server[3] = sup.conf.server[1];
+	sup.conf.server[1].path[1] = sup.conf.server[1].path[0];
+	assert_int_equal(dial(1, 0, LINK_STATUS), MSG_DIALED);
+	assert_int_equal(dial(0, 0, LINK_STATUS), MSG_DIAL_FAILED); /* that is us */
+	assert_int_equal(dial(1, 1, LINK_STATUS), MSG_DIAL_FAILED);
+	assert_int_equal(dial(3, 0, LINK_STATUS), MSG_DIAL_FAILED);
+	assert_int_equal(dial(1, 0, LINK_STATUS + 1), MSG_DIAL_FAILED);
+	assert_int_equal(proc_of(PROC_NETD)->pid, netd); /* it may be a reload behind */
+	sup.conf.server[0].kind = KIND_DMZ;
+	assert_int_equal(dial(1, 0, LINK_STATUS), MSG_DIAL_FAILED);
+	sup.conf.server[0].kind = KIND_STANDARD;
+
+	/* nor as many as it likes of those */
+	for (int i = 0; i < 200; i++)
+		n += dial(1, 0, LINK_STATUS) == MSG_DIALED;
+	assert_in_range(n, 90, 120);
+	time_leap();
+	assert_int_equal(dial(1, 0, LINK_STATUS), MSG_DIALED);
+	assert_int_equal(proc_of(PROC_NETD)->pid, netd);
+	assert_int_equal(dial(CONF_SERVERS, 0, LINK_STATUS), -1); /* never right: it is killed */
+	assert_int_not_equal(proc_of(PROC_NETD)->pid, netd);
+}
+
+/* ---- time */
+
+/* Number of the last PING to a child. */
+static uint64_t
+last_ping(int which)
+{
+	static uint8_t packet[MSG_SIZE_MAX];
+	uint64_t cookie = 0;
+
+	while (recv(list[which].end, packet, sizeof(packet), MSG_DONTWAIT) > 0) {
+		for (size_t i = 0; packet[0] == MSG_PING && i < sizeof(cookie); i++)
+			cookie = (i == 0 ? 0 : cookie) | (uint64_t)packet[MSG_HEADER + i] << 8 * i;
+	}
+	return cookie;
+}
+
+static void
+test_pong_is_not_guessed(void **state)
+{
+	pid_t icmpd;
+	uint64_t cookie;
+
+	(void)state;
+	for (int guess = 0; guess < 2; guess++) {
+		all_up();
+		icmpd = proc_of(PROC_ICMPD)->pid;
+		time_leap();
+		cookie = last_ping(ICMPD);
+		assert_int_not_equal(cookie, 0);
+		if (guess) {
+			say_u64(ICMPD, MSG_PONG, cookie ^ 4);
+		} else {
+			say_u64(ICMPD, MSG_PONG, cookie);
+			assert_int_equal(proc_of(PROC_ICMPD)->pid, icmpd);
+			time_leap(); /* another PING is out */
+			say_u64(ICMPD, MSG_PONG, cookie);
+		}
+		assert_int_not_equal(proc_of(PROC_ICMPD)->pid, icmpd);
+	}
+}
+
+static void
+test_silence(void **state)
+{
+	pid_t keyd, icmpd;
+	int leaps = 0;
+
+	(void)state;
+	all_up();
+	keyd = proc_of(PROC_KEYD)->pid;
+	icmpd = proc_of(PROC_ICMPD)->pid;
+	for (; leaps < 20 && proc_of(PROC_KEYD)->pid == keyd; leaps++) {
+		time_leap();
+		if (proc_of(PROC_ICMPD)->pid == icmpd)
+			say_u64(ICMPD, MSG_PONG, last_ping(ICMPD));
+	}
+	assert_in_range(leaps * TIME_LEAP_MS, SILENT_MS, SILENT_MS + 2 * TIME_LEAP_MS);
+	assert_int_equal(proc_of(PROC_ICMPD)->pid, icmpd);
+}
+
+/* ---- too much */
+
+static void
+test_floods(void **state)
+{
+	static char lines[32768];
+	static struct msg m;
+	pid_t roled, icmpd;
+	int n = 0;
+
+	(void)state;
+	all_up();
+	icmpd = proc_of(PROC_ICMPD)->pid;
+	/* each is taken, and comes too late to accuse anybody */
+	msg_begin(&m, MSG_PREPARED);
+	msg_put_u64(&m, 99);
+	for (; n < 10000 && proc_of(PROC_ICMPD)->pid == icmpd; n++) {
+		proc_of(PROC_ICMPD)->asked = 1;
+		proc_of(PROC_ICMPD)->control.permit[MSG_PREPARED] = 1;
+		say(ICMPD, &m);
+	}
+	assert_in_range(n, MESSAGE_BURST, 3 * MESSAGE_BURST);
+
+	all_up();
+	roled = proc_of(PROC_ROLED)->pid;
+	memset(lines, 'x', sizeof(lines));
+	lines[sizeof(lines) - 1] = '\n';
+	for (n = 0; n < 400 && proc_of(PROC_ROLED)->pid == roled; n++) {
+		(void)!write(log_end, lines, sizeof(lines));
+		run_loop();
+	}
+	assert_in_range(n * (int)sizeof(lines), LOG_FLOOD_BYTES, 8 * LOG_FLOOD_BYTES);
+}
+
 int
 main(void)
 {
@@ -197,6 +362,10 @@ main(void)
 	    cmocka_unit_test(test_accusations),
 	    cmocka_unit_test(test_parser_is_not_believed),
 	    cmocka_unit_test(test_log_lines),
+	    cmocka_unit_test(test_dials),
+	    cmocka_unit_test(test_pong_is_not_guessed),
+	    cmocka_unit_test(test_silence),
+	    cmocka_unit_test(test_floods),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
