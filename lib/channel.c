@@ -23,7 +23,10 @@ struct channel_packet {
 	uint8_t bytes[];
 };
 
-enum { RECEIVE_FDS = 16 }; /* room to see (and close) more descriptors than any row allows */
+enum {
+	RECEIVE_FDS = 16, /* room to see (and close) more descriptors than any row allows */
+	STAMP_SIZE = 16,  /* of a time stamp: two numbers of up to 8 bytes */
+};
 
 const char *
 violation_name(enum channel_violation v)
@@ -50,7 +53,14 @@ violation_name(enum channel_violation v)
 int
 channel_pair(int fds[2])
 {
-	return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds);
+	const int on = 1;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) != 0)
+		return -1;
+	/* every packet carries a stamp, the end of file does not: is_stamped() */
+	for (int i = 0; i < 2; i++)
+		(void)setsockopt(fds[i], SOL_SOCKET, SO_TIMESTAMP, &on, sizeof(on));
+	return 0;
 }
 
 void
@@ -315,13 +325,35 @@ keep_evidence(struct channel *c, enum channel_violation v, const uint8_t header[
 	c->violation_len = (uint8_t)(n + body);
 }
 
-/* One packet into m and header. Returns its size, 0 at end of file, -1 with errno. */
+/*
+ * Was there a packet at all? A read of nothing is an empty packet or the end of file, and neither
+ * MSG_EOR, which Linux does not set here, nor poll(2), which tells of an end behind packets that
+ * wait, tells them apart. The stamp does, which each packet of channel_pair() has.
+ */
+static int
+is_stamped(struct msghdr *mh)
+{
+	for (struct cmsghdr *cm = CMSG_FIRSTHDR(mh); cm != NULL; cm = CMSG_NXTHDR(mh, cm)) {
+		if (cm->cmsg_level == SOL_SOCKET && cm->cmsg_type == SCM_TIMESTAMP)
+			return 1;
+	}
+	return 0;
+}
+
+/* What recvmsg(2) said besides the bytes. */
+struct received {
+	int truncated; /* bytes or descriptors had no room */
+	int stamped;
+};
+
+/* One packet into m and header. Returns its size, 0 for an empty one or at the end, -1 with errno.
+ */
 static ssize_t
-receive_packet(struct channel *c, struct msg *m, uint8_t header[MSG_HEADER], int *truncated)
+receive_packet(struct channel *c, struct msg *m, uint8_t header[MSG_HEADER], struct received *r)
 {
 	union {
 		struct cmsghdr align;
-		uint8_t bytes[CMSG_SPACE(RECEIVE_FDS * sizeof(int))];
+		uint8_t bytes[CMSG_SPACE(STAMP_SIZE) + CMSG_SPACE(RECEIVE_FDS * sizeof(int))];
 	} control;
 	struct iovec iov[2] = {
 	    {.iov_base = header, .iov_len = MSG_HEADER},
@@ -335,12 +367,15 @@ receive_packet(struct channel *c, struct msg *m, uint8_t header[MSG_HEADER], int
 
 	msg_begin(m, (enum message_type)0);
 	do {
+		/* ECONNRESET, once: the peer has ended and left something unread; what it said
+		 * waits still */
 		n = recvmsg(c->fd, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	} while (n < 0 && errno == EINTR);
+	} while (n < 0 && (errno == EINTR || errno == ECONNRESET));
 	if (n < 0)
 		return -1;
 	collect_fds(&mh, m);
-	*truncated = (mh.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0;
+	r->truncated = (mh.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0;
+	r->stamped = is_stamped(&mh);
 	if (n >= MSG_HEADER) {
 		m->type = (uint16_t)(header[0] | header[1] << 8);
 		m->len = (size_t)n - MSG_HEADER;
@@ -372,9 +407,13 @@ handle_packet(struct channel *c, struct msg *m, const uint8_t header[MSG_HEADER]
 	return 0;
 }
 
-/* Nothing was read: was that a packet without a byte? Behind the end of file is the end of file. */
+/*
+ * A socket that is not of channel_pair() (the admin socket) has no stamps: nothing was read, was
+ * that a packet without a byte? Behind the end of file is the end of file. A second empty packet
+ * looks like it; either way whoever sent it is not listened to any more.
+ */
 static int
-is_empty_packet(int fd)
+is_followed(int fd)
 {
 	char byte;
 	struct iovec iov = {.iov_base = &byte, .iov_len = 1};
@@ -398,14 +437,15 @@ channel_read(struct channel *c)
 	}
 	for (int i = 0; i < CHANNEL_BUDGET; i++) {
 		uint8_t header[MSG_HEADER] = {0};
-		int truncated = 0, fd = c->fd;
-		ssize_t n = receive_packet(c, &m, header, &truncated);
+		struct received r = {0};
+		int fd = c->fd;
+		ssize_t n = receive_packet(c, &m, header, &r);
 
 		if (n < 0)
 			return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : -1;
-		if (n == 0 && m.n_fds == 0 && !is_empty_packet(c->fd))
+		if (n == 0 && m.n_fds == 0 && !r.stamped && !is_followed(c->fd))
 			return -1;
-		if (handle_packet(c, &m, header, (size_t)n, truncated) != 0)
+		if (handle_packet(c, &m, header, (size_t)n, r.truncated) != 0)
 			return -1;
 		if (c->violation == V_QUEUE) /* an answer found the queue full */
 			return -1;

@@ -88,7 +88,10 @@ int channel_flush(struct channel *c);
 /* Allow one more message of a PERMIT type (called when the question is sent). */
 void channel_permit(struct channel *c, enum message_type type);
 
-/* A connected pair of channel sockets, close-on-exec and non-blocking. Returns 0 or -1. */
+/*
+ * A connected pair of channel sockets, close-on-exec and non-blocking. Packets carry time stamps
+ * (SO_TIMESTAMP), which tell a packet without a byte from the end of file. Returns 0 or -1.
+ */
 int channel_pair(int fds[2]);
 
 #endif

@@ -262,6 +262,82 @@ malformed_body_is_a_violation(void **state)
 	teardown(&e);
 }
 
+/* The last words of a peer that ends with something unread are heard: the kernel tells of that
+ * first. */
+static void
+last_words_are_heard(void **state)
+{
+	struct ends e;
+	static struct msg m;
+
+	(void)state;
+	setup(&e, PROC_SUPERVISOR, PROC_NETD);
+	msg_begin(&m, MSG_DUMP);
+	assert_int_equal(channel_send(&e.c, &m), 0);
+	raw_send(&e, MSG_READY, 0, 1, 0);
+	close(e.raw);
+	e.raw = -1;
+	assert_int_equal(channel_read(&e.c), -1);
+	assert_int_equal(handled, 1);
+	assert_int_equal(e.c.violation, V_NONE);
+	channel_close(&e.c);
+}
+
+/* How a channel reads on which so many empty packets come, and then a good one, or the end. */
+static enum channel_violation
+read_empty(const int fds[2], int empty, int good, int closed)
+{
+	struct ends e = {.raw = fds[1]};
+	enum channel_violation v;
+
+	channel_init(&e.c, fds[0], PROC_SUPERVISOR, PROC_NETD, count_message, NULL);
+	handled = 0;
+	for (int i = 0; i < empty; i++)
+		assert_int_equal(send(e.raw, "", 0, MSG_NOSIGNAL), 0);
+	if (good)
+		raw_send(&e, MSG_READY, 0, 1, 0);
+	if (closed)
+		assert_int_equal(shutdown(e.raw, SHUT_WR), 0);
+	assert_int_equal(channel_read(&e.c), -1);
+	assert_int_equal(handled, empty == 0 && good);
+	v = e.c.violation;
+	teardown(&e);
+	return v;
+}
+
+/* An empty packet is a violation, however many there are and whatever follows; the end is not. */
+static void
+empty_packets_are_no_end_of_file(void **state)
+{
+	int fds[2];
+
+	(void)state;
+	for (int empty = 0; empty <= 3; empty++) {
+		for (int rest = empty == 0 ? 1 : 0; rest <= 3;
+		     rest++) { /* nothing, end, good, good and end */
+			if (empty == 0 && rest == 2)
+				continue; /* nothing wrong */
+			assert_int_equal(channel_pair(fds), 0);
+			assert_int_equal(read_empty(fds, empty, rest & 2, rest & 1),
+			    empty > 0 ? V_SIZE : V_NONE);
+		}
+	}
+}
+
+/* A socket that channel_pair() did not make, as the admin socket: one empty packet is seen. */
+static void
+empty_packet_without_stamps(void **state)
+{
+	int fds[2];
+
+	(void)state;
+	for (int empty = 0; empty <= 1; empty++) {
+		assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, fds), 0);
+		assert_int_equal(
+		    read_empty(fds, empty, 0, empty == 0), empty > 0 ? V_SIZE : V_NONE);
+	}
+}
+
 static void
 end_of_file_is_no_violation(void **state)
 {
@@ -422,6 +498,9 @@ main(void)
 	    cmocka_unit_test(oversized_and_short_packets),
 	    cmocka_unit_test(secret_bodies_are_not_kept),
 	    cmocka_unit_test(malformed_body_is_a_violation),
+	    cmocka_unit_test(last_words_are_heard),
+	    cmocka_unit_test(empty_packets_are_no_end_of_file),
+	    cmocka_unit_test(empty_packet_without_stamps),
 	    cmocka_unit_test(end_of_file_is_no_violation),
 	    cmocka_unit_test(one_wake_up_has_a_budget),
 	    cmocka_unit_test(full_socket_queues_in_order_then_gives_up),
