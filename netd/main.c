@@ -94,17 +94,18 @@ end_now(uv_timer_t *timer)
 
 /*
  * No new connections; those that carry go on until roled has closed them and the other ends have
- * answered, or until the time is up.
+ * answered, or until the time is up. The supervisor may die while we stop: then the time is
+ * shorter.
  */
 static void
 end_within(int code, uint64_t ms)
 {
-	if (ending)
+	uv_update_time(&netd_loop);
+	if (ending && uv_timer_get_due_in(&end_timer) <= ms)
 		return;
 	ending = 1;
 	end_code = code;
 	admit_close_all();
-	uv_update_time(&netd_loop);
 	uv_timer_start(&end_timer, end_now, ms, 0);
 	netd_check_end();
 }

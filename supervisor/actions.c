@@ -161,8 +161,15 @@ on_message(struct channel *c, struct msg *m)
 static void
 on_closed(struct channel *c)
 {
+	const uint8_t *b = c->violation_bytes;
+	char bytes[4 * sizeof(c->violation_bytes) + 1];
+
 	if (c->violation != V_NONE)
-		log_error("the runner broke the protocol (%s)", violation_name(c->violation));
+		log_error("the runner broke the protocol with %s (%s): %s",
+		    message_name(
+			c->violation_len >= 2 ? (unsigned)(b[0] | b[1] << 8) : MSG_TYPE_MAX),
+		    violation_name(c->violation),
+		    log_vis(bytes, sizeof(bytes), b, c->violation_len));
 	channel_close(c);
 	if (runner_pid > 0)
 		kill(runner_pid, SIGKILL); /* its end is seen by SIGCHLD */

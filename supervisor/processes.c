@@ -296,6 +296,10 @@ on_answer(struct proc *p, struct msg *m)
 	p->asked--;
 	p->control.permit[MSG_PREPARED] = p->asked;
 	p->control.permit[MSG_REFUSED] = p->asked;
+	/* they come in the order of the questions, and all but the last one were taken back (ABORT)
+	 */
+	if (p->asked > 0)
+		return 0;
 	if (p->step == STEP_PREPARING && serial == reload_serial())
 		on_start_answer(p, reason);
 	else if (p->step == STEP_UP)

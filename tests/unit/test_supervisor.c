@@ -125,37 +125,207 @@ test_accusations(void **state)
 	}
 }
 
-/* A parser that was taken over sends what no rule allows, with the digest that belongs to it. */
+/* A reload is asked for, and the parser says that configuration. */
 static void
-test_parser_is_not_believed(void **state)
+reload_to(const struct conf *c)
 {
 	static uint8_t packets[8192];
-	static struct conf c;
 	static struct msg m;
 	uint8_t digest[16];
 	size_t n;
 
+	msg_begin(&m, MSG_ACTION);
+	msg_put_u8(&m, ACTION_RELOAD);
+	memset(m.body + 1, 0, 23);
+	m.len = 24;
+	say(ROLED, &m);
+	assert_true(list[PARSER].end >= 0);
+	n = table_append_conf(packets, sizeof(packets), 0, PARSER, c, PROC_SUPERVISOR);
+	conf_digest(c, digest);
+	msg_begin(&m, MSG_CONF_DONE);
+	msg_put_bytes(&m, digest, sizeof(digest));
+	n = table_append(packets, sizeof(packets), n, PARSER, &m);
+	table_play(packets, n, list, CHANNELS, turn);
+}
+
+/* A parser that was taken over sends what no rule allows, with the digest that belongs to it. */
+static void
+test_parser_is_not_believed(void **state)
+{
+	static struct conf c;
+
 	(void)state;
 	for (int good_one = 1; good_one >= 0; good_one--) {
 		all_up();
-		msg_begin(&m, MSG_ACTION);
-		msg_put_u8(&m, ACTION_RELOAD);
-		memset(m.body + 1, 0, 23);
-		m.len = 24;
-		say(ROLED, &m);
-		assert_true(list[PARSER].end >= 0);
 		table_conf(&c);
 		c.general.hold_ms++;
 		if (!good_one)
 			strcpy(c.server[1].name, "a"); /* as server 0 */
-		n = table_append_conf(packets, sizeof(packets), 0, PARSER, &c, PROC_SUPERVISOR);
-		conf_digest(&c, digest);
-		msg_begin(&m, MSG_CONF_DONE);
-		msg_put_bytes(&m, digest, sizeof(digest));
-		n = table_append(packets, sizeof(packets), n, PARSER, &m);
-		table_play(packets, n, list, CHANNELS, turn);
+		reload_to(&c);
 		assert_int_equal(reload_preparing(), good_one);
 	}
+}
+
+static void
+refuse_prepare(int which, uint64_t serial)
+{
+	static struct msg m;
+
+	msg_begin(&m, MSG_REFUSED);
+	msg_put_u64(&m, serial);
+	msg_put_u16(&m, REFUSE_RESOURCE);
+	msg_put_u8(&m, 0);
+	say(which, &m);
+}
+
+/*
+ * A reload that was given up has the serial of the one after it: an answer to the first that comes
+ * late must not stand for the second, which this child refuses.
+ */
+static void
+test_late_answer_is_not_for_the_next(void **state)
+{
+	static struct conf c;
+	uint64_t serial;
+
+	(void)state;
+	all_up();
+	serial = reload_serial() + 1;
+	table_conf(&c);
+	c.general.hold_ms++;
+	reload_to(&c);
+	assert_true(reload_preparing());
+	refuse_prepare(NETD, serial);
+	assert_false(reload_preparing());
+
+	c.general.hold_ms++;
+	reload_to(&c);
+	assert_true(reload_preparing());
+	say_u64(NETD, MSG_PREPARED, serial);
+	for (int i = ICMPD; i <= KEYD; i++)
+		say_u64(i, MSG_PREPARED, serial); /* to the first */
+	say_u64(ROLED, MSG_PREPARED, serial);
+	say_u64(KEYD, MSG_PREPARED, serial);
+	assert_true(reload_preparing());
+	refuse_prepare(ICMPD, serial);
+	assert_false(reload_preparing());
+	assert_int_equal(reload_serial() + 1, serial);
+	assert_int_equal(sup.conf.general.hold_ms, good.general.hold_ms);
+	for (int i = NETD; i <= KEYD; i++)
+		assert_int_equal(proc_of(children[i])->step, STEP_UP);
+}
+
+/* The next packet of that type for a process, with the number of its descriptors. Length, or -1. */
+static ssize_t
+heard(int which, enum message_type type, uint8_t *packet, size_t size, int *has_fd)
+{
+	union {
+		struct cmsghdr align;
+		uint8_t bytes[128];
+	} control;
+	struct iovec iov = {packet, size};
+
+	for (;;) {
+		struct msghdr mh = {.msg_iov = &iov,
+		    .msg_iovlen = 1,
+		    .msg_control = &control,
+		    .msg_controllen = sizeof(control.bytes)};
+		ssize_t n = recvmsg(list[which].end, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+
+		if (n <= 0)
+			return -1;
+		*has_fd = 0;
+		for (struct cmsghdr *cm = CMSG_FIRSTHDR(&mh); cm != NULL; cm = CMSG_NXTHDR(&mh, cm))
+			*has_fd |= cm->cmsg_type == SCM_RIGHTS;
+		if (n >= MSG_HEADER && (packet[0] | packet[1] << 8) == (int)type)
+			return n;
+	}
+}
+
+/* netd asks for a connection, and must be told that there is none. */
+static void
+dial_in_vain(uint8_t server, uint8_t path, uint8_t kind)
+{
+	uint8_t packet[MSG_SIZE_MAX];
+	static struct msg m;
+	int has_fd = 0;
+
+	msg_begin(&m, MSG_DIAL);
+	msg_put_u32(&m, 0x04030201);
+	msg_put_u8(&m, server);
+	msg_put_u8(&m, path);
+	msg_put_u8(&m, kind);
+	say(NETD, &m);
+	assert_int_equal(
+	    heard(NETD, MSG_DIAL_FAILED, packet, sizeof(packet), &has_fd), MSG_HEADER + 5);
+	assert_memory_equal(packet + MSG_HEADER, "\1\2\3\4", 4);
+	assert_int_equal(packet[MSG_HEADER + 4], CLOSE_ERROR);
+	assert_false(has_fd);
+	assert_int_equal(heard(NETD, MSG_DIALED, packet, sizeof(packet), &has_fd), -1);
+}
+
+/* Numbers that there can be, but that the configuration does not use: no socket, and nobody is
+ * killed. */
+static void
+test_unused_numbers_dial_nothing(void **state)
+{
+	const struct conf_general *g = &good.general;
+	pid_t pid;
+
+	(void)state;
+	all_up();
+	/* addresses that are left over there must not matter */
+	for (int server = 0; server < CONF_SERVERS; server++) {
+		if (server >= g->n_servers)
+			sup.conf.server[server] = good.server[1];
+		for (int path = 1; path < CONF_PATHS; path++)
+			sup.conf.server[server].path[path] = good.server[1].path[0];
+	}
+	pid = proc_of(PROC_NETD)->pid;
+	for (uint8_t server = 0; server < CONF_SERVERS; server++) {
+		for (uint8_t path = 0; path < CONF_PATHS; path++) {
+			if (server >= g->n_servers || server == g->self ||
+			    path >= good.server[server].n_paths)
+				dial_in_vain(server, path, LINK_STATUS);
+			dial_in_vain(server, path, LINK_SYNC);
+			dial_in_vain(server, path, LINK_REQUEST);
+		}
+	}
+	assert_int_equal(proc_of(PROC_NETD)->pid, pid);
+	sup.conf = good;
+}
+
+/* The result of a check that is not configured any more goes nowhere; one that cannot be ends the
+ * runner. */
+static void
+test_unused_checks_are_not_told(void **state)
+{
+	uint8_t packet[MSG_SIZE_MAX];
+	static struct msg m;
+	int has_fd;
+
+	(void)state;
+	all_up();
+	assert_int_not_equal(good.general.n_checks, CONF_CHECKS);
+	for (unsigned index = good.general.n_checks; index < CONF_CHECKS; index++) {
+		msg_begin(&m, MSG_RUN_CHECK);
+		msg_put_u8(&m, (uint8_t)index);
+		msg_put_u8(&m, 1);
+		msg_put_u16(&m, 1);
+		msg_put_u32(&m, 0);
+		say(RUNNER, &m);
+		assert_int_equal(
+		    heard(ROLED, MSG_CHECK_STATE, packet, sizeof(packet), &has_fd), -1);
+		assert_true(runner_channel.fd >= 0);
+	}
+	/* of a hook that was not asked for there is no result */
+	msg_begin(&m, MSG_RUN_RESULT);
+	msg_put_u64(&m, 1);
+	msg_put_u8(&m, RESULT_OK);
+	msg_put_u32(&m, 0);
+	msg_put_u32(&m, 0);
+	say(RUNNER, &m);
+	assert_true(runner_channel.fd < 0);
 }
 
 /* Whatever a child writes is one printable line, and is told to be its own. */
@@ -361,6 +531,9 @@ main(void)
 	    cmocka_unit_test(test_one_answer_per_question),
 	    cmocka_unit_test(test_accusations),
 	    cmocka_unit_test(test_parser_is_not_believed),
+	    cmocka_unit_test(test_late_answer_is_not_for_the_next),
+	    cmocka_unit_test(test_unused_numbers_dial_nothing),
+	    cmocka_unit_test(test_unused_checks_are_not_told),
 	    cmocka_unit_test(test_log_lines),
 	    cmocka_unit_test(test_dials),
 	    cmocka_unit_test(test_pong_is_not_guessed),
