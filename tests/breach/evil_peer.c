@@ -1,28 +1,38 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Breach drill by messages: takes over one end of the channels of a *running* daemon and says what
- * the process behind it must never send. All cells are made from messages.def: every type in the
- * wrong direction, and every type of the channel with wrong lengths, wrong numbers and kinds of
- * descriptors, in the wrong state, unasked for; besides broken headers, empty packets, half-closed
- * channels and forged credentials.
+ * the process behind it must never send (evil_cells.c).
  *
  *   evil_peer children PID SOCKET   the receivers are the children of supervisor PID, and roled on
  *                                   its admin socket
- *   evil_peer supervisor PID COUNT  the receiver is the supervisor: COUNT cells of all, evenly chosen
- *   evil_peer parser PID 0          prints the cells of the parser, for which it stands in: a copy of this
- *                                   program called parser, started by the supervisor, says the one whose
- *                                   number is in the file "cell" of its folder
+ *   evil_peer supervisor PID COUNT  the receiver is the supervisor: COUNT cells of all, per child
+ *   evil_peer prepare PID COUNT     the same while it waits for the answer to its PREPARE; the file
+ *                                   of its configuration must differ from what is in force
+ *   evil_peer stop PID CELL         the same, of roled, while it waits for the end of roled
+ *   evil_peer runner PID CELL       the sender is the runner
+ *   evil_peer unused PID 0          what is right in form, of a server or hook that is not
+ * configured evil_peer parser PID 0          prints the cells of the parser, for which it stands
+ * in: a copy of this program called parser, started by the supervisor, says the one whose number is
+ * in the file "cell" of its folder evil_peer start PID COUNT       prints the cells of children
+ * that are not up yet, and ends those that run again and again: copies of this program with their
+ * names say one each, STREAK in a row, and then are the real one of the folder "real" evil_peer
+ * list RECEIVER SENDER STATE   prints type and fault of each cell evil_peer host LIBEXEC CONFIG
+ * FOLDER COUNT   evil_host.c: we are the supervisor, of the real programs evil_peer admin CTL
+ * CONFIG SOCKET COUNT      evil_host.c: we are roled, of bulkheadctl
  *
- * children: the supervisor is stopped meanwhile, and its ends of the control channels are ours: PEER
- * gives a child a new neighbour, which is us, and PEER_BROKEN tells what the child made of it.
- * supervisor: a child is stopped and its end used; the supervisor must kill it. Restarts are delayed
- * for a child that was not up for half a second, so that each cell takes longer.
+ * children: the supervisor is stopped meanwhile, and its ends of the control channels are ours:
+ * PEER gives a child a new neighbour, which is us, and PEER_BROKEN tells what the child made of it.
+ * supervisor: a child is stopped and its end used; the supervisor must kill it. Restarts are
+ * delayed for a child that was not up for half a second, so that each cell takes longer.
  *
- * One line per channel: receiver, sender, cells, refused. Each cell that was not is a line on stderr.
- * Exit 0 when all were refused, 1 when not, 2 when it cannot try. That nobody keeps a descriptor is
- * for the caller to see, once the links that are broken on the way are up again.
+ * One line per channel and state: cells, receiver, sender, state, tried, refused. Each cell that
+ * was not is a line on stderr. Exit 0 when all were refused, 1 when not, 2 when it cannot try. That
+ * nobody keeps a descriptor is for the caller to see, once the links that are broken on the way are
+ * up again.
  */
 #include "config.h"
+
+#include "evil.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -34,164 +44,23 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "lib/channel.h"
 #include "lib/clock.h"
+#include "lib/conf.h"
 
 enum {
-	EXIT_WRONG = 1,
-	EXIT_UNTRIED = 2,
-	CELLS_MAX = 2048,
-	MANY_FDS = 253, /* SCM_MAX_FD of the kernel */
-	SEEN_FDS = 16,	/* more than a receiver looks at: truncated */
-	PACKET_MAX = 65535,
-	WAIT_MS = 5000,
 	UP_MS = 800, /* a child that has been up so long is started again at once */
 	N_CHILDREN = 4,
-	SINGLE_CELLS = 10, /* the last ones of make_cells() */
-};
-#define V(x) (1U << V_##x)
-
-enum descriptor { FD_PLAIN, FD_FOLDER, FD_TERMINAL, FD_OWN_END };
-enum way { WAY_PACKET, WAY_EMPTY, WAY_HALF_CLOSE, WAY_CLOSE };
-
-/* One thing that a receiver must not put up with. */
-struct cell {
-	enum way way;
-	uint16_t type;
-	uint16_t high; /* the header's second field, zero in a good packet */
-	size_t size;   /* of the whole packet */
-	unsigned n_fds;
-	enum descriptor kind;
-	char fill;  /* of the body */
-	int forged; /* with the supervisor's credentials */
-	unsigned expected; /* mask of enum channel_violation; 0: none is reported */
-	const char *what;
+	STREAK = 5, /* generations in a row that are not the real program */
+	START_MS = 120000,
 };
 
-static struct cell cells[CELLS_MAX];
-static size_t n_cells;
-static unsigned tried, refused, wrong;
 static pid_t supervisor;
 
 static const enum process children[N_CHILDREN] = {PROC_NETD, PROC_ICMPD, PROC_ROLED, PROC_KEYD};
 
-/* ---- cells, from the table */
-
-static struct cell *
-add_cell(unsigned type, size_t body, unsigned n_fds, unsigned expected, const char *what)
-{
-	struct cell *c = &cells[n_cells];
-
-	if (n_cells == CELLS_MAX)
-		abort();
-	n_cells++;
-	memset(c, 0, sizeof(*c));
-	c->type = (uint16_t)type;
-	c->size = MSG_HEADER + body;
-	c->n_fds = n_fds;
-	c->expected = expected;
-	c->what = what;
-	return c;
-}
-
-static void
-add_lengths(unsigned type, const struct message_row *row)
-{
-	if (row->min > 0) {
-		add_cell(type, (size_t)row->min - 1, row->fds, V(LENGTH), "a byte too short");
-		add_cell(type, 0, row->fds, V(LENGTH), "without a body");
-	}
-	add_cell(type, (size_t)row->max + 1, row->fds, V(LENGTH), "a byte too long");
-	add_cell(type, MSG_SIZE_MAX - MSG_HEADER, row->fds, V(LENGTH), "as long as a packet can be");
-	add_cell(type, PACKET_MAX - MSG_HEADER, row->fds, V(SIZE), "longer than a packet can be");
-}
-
-static void
-add_descriptors(unsigned type, const struct message_row *row)
-{
-	static const unsigned numbers[] = {0, 1, 2, SEEN_FDS, MANY_FDS};
-	unsigned extra = row->fds + 1U;
-
-	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
-		if (numbers[i] != row->fds)
-			add_cell(type, row->min, numbers[i], numbers[i] > SEEN_FDS ? V(SIZE) : V(FDS),
-			    "number of descriptors");
-	}
-	add_cell(type, row->min, extra, V(FDS), "a folder")->kind = FD_FOLDER;
-	add_cell(type, row->min, extra, V(FDS), "a terminal")->kind = FD_TERMINAL;
-	add_cell(type, row->min, extra, V(FDS), "its own end of the channel")->kind = FD_OWN_END;
-}
-
-/* A type that sender may send to receiver: everything about it is wrong but that. */
-static void
-add_wrong_forms(unsigned type, const struct message_row *row, enum channel_state state)
-{
-	struct cell *c = add_cell(type, row->min, row->fds, V(SIZE), "header that is not zero");
-
-	c->high = 1;
-	add_lengths(type, row);
-	add_descriptors(type, row);
-	if (!(row->states & state))
-		add_cell(type, row->min, row->fds, V(STATE), "wrong state");
-	else if (row->flags & F_PERMIT) /* zeros are no answer to a question that is under way */
-		add_cell(type, row->min, row->fds, V(FLAGS) | V(BODY), "not asked for");
-}
-
-/* Right in form, but of a server, path, action, process or cause that cannot be. */
-static void
-add_impossible(enum process receiver, enum process sender, enum channel_state state)
-{
-	static const enum message_type types[] = {MSG_DIAL, MSG_ACTION, MSG_PEER_BROKEN, MSG_LINK_IN,
-	    MSG_LINK_CLOSED, MSG_LINK_OPEN, MSG_ICMP_REPORT};
-
-	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
-		const struct message_row *row = message_row(types[i]);
-
-		if ((row->from & (1U << sender)) && (row->to & (1U << receiver)) && (row->states & state))
-			add_cell(types[i], row->min, row->fds, V(BODY), "impossible values")->fill = (char)-1;
-	}
-}
-
-/* All that sender must not say to receiver, whose channel is in that state. */
-static void
-make_cells(enum process receiver, enum process sender, enum channel_state state)
-{
-	n_cells = 0;
-	for (unsigned type = 0; type <= MSG_TYPE_MAX; type++) {
-		const struct message_row *row = message_row(type);
-
-		if (row == NULL)
-			add_cell(type, 0, 0, V(TYPE), "no such type");
-		else if (!(row->from & (1U << sender)))
-			add_cell(type, row->min, row->fds, V(FROM), "wrong direction");
-		else if (!(row->to & (1U << receiver)))
-			add_cell(type, row->min, row->fds, V(TO), "not for this one");
-		else
-			add_wrong_forms(type, row, state);
-	}
-	add_cell(UINT16_MAX, 0, 0, V(TYPE), "no such type");
-	add_impossible(receiver, sender, state);
-	/* said by root for the others; in the place of a child the kernel does not let it out at all */
-	add_cell(MSG_PING, 8, 0, sender == PROC_PARSER ? 0 : V(FROM), "forged credentials")->forged = 1;
-	for (size_t size = 1; size < MSG_HEADER; size++)
-		add_cell(0, 0, 0, V(SIZE), "less than a header")->size = size;
-	add_cell(0, 0, 0, V(SIZE), "empty packet")->way = WAY_EMPTY;
-	add_cell(0, 0, 0, 0, "half-closed")->way = WAY_HALF_CLOSE;
-	add_cell(0, 0, 0, 0, "closed")->way = WAY_CLOSE;
-}
-
 /* ---- the other processes */
-
-static _Noreturn void
-untried(const char *what)
-{
-	fprintf(stderr, "evil_peer: %s: %s\n", what, strerror(errno));
-	kill(supervisor, SIGCONT);
-	_exit(EXIT_UNTRIED);
-}
 
 /* Text of /proc/PID/name; its length, 0 when there is none. */
 static size_t
@@ -227,7 +96,8 @@ child_pid(enum process process)
 			return 0;
 		n = read_proc(pid, "cmdline", args, sizeof(args));
 		/* once it has executed its program: name, process-name, generation ... */
-		if (n > strlen(args) + 1 && strcmp(args + strlen(args) + 1, process_name(process)) == 0)
+		if (n > strlen(args) + 1 &&
+		    strcmp(args + strlen(args) + 1, process_name(process)) == 0)
 			return pid;
 	}
 }
@@ -244,101 +114,6 @@ take_descriptor(pid_t pid, int fd)
 	return copy;
 }
 
-/* ---- saying it */
-
-static int
-odd_descriptor(const struct cell *c, int own)
-{
-	switch (c->kind) {
-	case FD_FOLDER:
-		return open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	case FD_TERMINAL:
-		return open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
-	case FD_OWN_END:
-		return dup(own);
-	default:
-		return open("/dev/null", O_RDONLY | O_CLOEXEC);
-	}
-}
-
-/* Control data of the cell. Returns its length. */
-static size_t
-fill_control(const struct cell *c, int odd, char *control, size_t size)
-{
-	struct msghdr mh = {.msg_control = control, .msg_controllen = size};
-	struct cmsghdr *cm = CMSG_FIRSTHDR(&mh);
-	struct ucred forged = {supervisor, 0, 0};
-
-	memset(control, 0, size);
-	cm->cmsg_level = SOL_SOCKET;
-	if (c->forged) {
-		cm->cmsg_type = SCM_CREDENTIALS;
-		cm->cmsg_len = CMSG_LEN(sizeof(forged));
-		memcpy(CMSG_DATA(cm), &forged, sizeof(forged));
-		return CMSG_SPACE(sizeof(forged));
-	}
-	if (c->n_fds == 0)
-		return 0;
-	cm->cmsg_type = SCM_RIGHTS;
-	cm->cmsg_len = CMSG_LEN(c->n_fds * sizeof(int));
-	for (unsigned i = 0; i < c->n_fds; i++)
-		memcpy(CMSG_DATA(cm) + i * sizeof(int), &odd, sizeof(int));
-	return CMSG_SPACE(c->n_fds * sizeof(int));
-}
-
-static int
-say_packet(const struct cell *c, int sock)
-{
-	static char packet[PACKET_MAX];
-	static union {
-		struct cmsghdr align;
-		char bytes[CMSG_SPACE(MANY_FDS * sizeof(int))];
-	} control;
-	struct iovec iov = {packet, c->way == WAY_EMPTY ? 0 : c->size};
-	struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1};
-	int odd = odd_descriptor(c, sock), r;
-
-	memset(packet, c->fill, sizeof(packet));
-	packet[0] = (char)c->type;
-	packet[1] = (char)(c->type >> 8);
-	packet[2] = (char)c->high;
-	packet[3] = 0;
-	mh.msg_controllen = fill_control(c, odd, control.bytes, sizeof(control.bytes));
-	mh.msg_control = mh.msg_controllen > 0 ? control.bytes : NULL;
-	r = sendmsg(sock, &mh, MSG_NOSIGNAL) >= 0 ? 0 : -1;
-	close(odd);
-	return r;
-}
-
-static int
-say(const struct cell *c, int sock)
-{
-	switch (c->way) {
-	case WAY_HALF_CLOSE:
-		return shutdown(sock, SHUT_WR);
-	case WAY_CLOSE:
-		return shutdown(sock, SHUT_RDWR);
-	default:
-		return say_packet(c, sock);
-	}
-}
-
-static void
-complain(enum process receiver, enum process sender, const struct cell *c, const char *instead)
-{
-	wrong++;
-	fprintf(stderr, "evil_peer: %s to %s: %s, %zu bytes, %u descriptors (%s): %s\n",
-	    process_name(sender), process_name(receiver), message_name(c->type), c->size, c->n_fds,
-	    c->what, instead);
-}
-
-static void
-print_result(enum process receiver, enum process sender)
-{
-	printf("%s\t%s\t%u\t%u\n", process_name(receiver), process_name(sender), tried, refused);
-	tried = refused = 0;
-}
-
 /* ---- receivers: the children */
 
 static int controls[PROC_MAX]; /* the supervisor's ends of the control channels */
@@ -348,18 +123,19 @@ drain(int sock)
 {
 	static char packet[PACKET_MAX];
 
-	while (recv(sock, packet, sizeof(packet), MSG_DONTWAIT) > 0)
+	while (take_packet(sock, packet, sizeof(packet)) > 0)
 		;
 }
 
-/* Which of the supervisor's sockets is the other end of the child's control channel? One packet tells. */
+/* Which of the supervisor's sockets is the other end of the child's control channel? One packet
+ * tells. */
 static int
 find_control(pid_t pid)
 {
 	int end = take_descriptor(pid, FD_CONTROL), found = -1;
 
 	if (end < 0)
-		untried("control channel");
+		evil_untried("control channel");
 	for (int round = 0; round < 2; round++) {
 		for (int fd = 3; fd < 256 && found < 0; fd++) {
 			int copy = take_descriptor(supervisor, fd), type = 0;
@@ -368,7 +144,8 @@ find_control(pid_t pid)
 
 			if (copy < 0)
 				continue;
-			if (getsockopt(copy, SOL_SOCKET, SO_TYPE, &type, &len) != 0 || type != SOCK_SEQPACKET) {
+			if (getsockopt(copy, SOL_SOCKET, SO_TYPE, &type, &len) != 0 ||
+			    type != SOCK_SEQPACKET) {
 				close(copy);
 				continue;
 			}
@@ -379,7 +156,7 @@ find_control(pid_t pid)
 				close(copy);
 		}
 		if (round == 0 && send(end, "probe", 5, MSG_NOSIGNAL) != 5)
-			untried("probe");
+			evil_untried("probe");
 	}
 	close(end);
 	return found;
@@ -395,52 +172,23 @@ become_peer(enum process child, enum process peer)
 	} control = {0};
 	uint8_t packet[MSG_HEADER + 1] = {MSG_PEER, 0, 0, 0, (uint8_t)peer};
 	struct iovec iov = {packet, sizeof(packet)};
-	struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
+	struct msghdr mh = {.msg_iov = &iov,
+	    .msg_iovlen = 1,
+	    .msg_control = &control,
 	    .msg_controllen = sizeof(control.bytes)};
 	struct cmsghdr *cm = CMSG_FIRSTHDR(&mh);
 	int fds[2];
 
 	if (channel_pair(fds) != 0)
-		untried("channel");
+		evil_untried("channel");
 	cm->cmsg_level = SOL_SOCKET;
 	cm->cmsg_type = SCM_RIGHTS;
 	cm->cmsg_len = CMSG_LEN(sizeof(int));
 	memcpy(CMSG_DATA(cm), &fds[1], sizeof(int));
 	if (sendmsg(controls[child], &mh, MSG_NOSIGNAL) < 0)
-		untried("PEER");
+		evil_untried("PEER");
 	close(fds[1]);
 	return fds[0];
-}
-
-/* Read until end of file. Returns 0 when the receiver closed it, -1 when it did not in time. */
-static int
-wait_cut(int sock, int ms)
-{
-	static char packet[PACKET_MAX];
-	int64_t end = now_ms() + ms;
-
-	for (;;) {
-		struct pollfd p = {.fd = sock, .events = POLLIN};
-		int64_t left = end - now_ms();
-
-		if (left <= 0 || poll(&p, 1, (int)left) <= 0)
-			return -1;
-		if (p.revents & POLLHUP)
-			return 0;
-		if (recv(sock, packet, sizeof(packet), MSG_DONTWAIT) == 0)
-			return 0;
-	}
-}
-
-/* Does the report quote the start of that packet? */
-static int
-is_quoted(const struct cell *c, const uint8_t *bytes, size_t n)
-{
-	size_t size = c->way == WAY_EMPTY ? 0 : c->size < MSG_HEADER ? c->size : MSG_HEADER;
-	const uint8_t header[MSG_HEADER] = {
-	    (uint8_t)c->type, (uint8_t)(c->type >> 8), (uint8_t)c->high, 0};
-
-	return n >= size && memcmp(bytes, header, size) == 0;
 }
 
 /* The child's PEER_BROKEN: the violation; V_NONE when none comes, or one about something else. */
@@ -457,7 +205,7 @@ read_report(enum process child, enum process peer, const struct cell *c, int ms)
 
 		if (left < 0 || poll(&p, 1, (int)left) <= 0)
 			return V_NONE;
-		n = recv(p.fd, b, sizeof(b), MSG_DONTWAIT);
+		n = take_packet(p.fd, b, sizeof(b));
 		if (n == 0)
 			return V_MAX; /* it has ended */
 		if (n >= MSG_HEADER + 2 && (b[0] | b[1] << 8) == MSG_PEER_BROKEN && b[4] == peer)
@@ -469,21 +217,19 @@ static void
 try_at_child(enum process child, enum process peer, const struct cell *c)
 {
 	int sock = become_peer(child, peer);
+	const char *instead = NULL;
 	unsigned v;
 
-	tried++;
 	if (say(c, sock) != 0)
-		untried(c->what);
+		evil_untried(c->what);
 	/* after our own close there is nothing to be seen at this end */
-	if (c->way != WAY_CLOSE && wait_cut(sock, WAIT_MS) != 0) {
-		complain(child, peer, c, "not cut off");
-	} else if ((v = read_report(child, peer, c, c->expected != 0 ? WAIT_MS : 1)) == V_MAX) {
-		complain(child, peer, c, "the receiver has ended");
-	} else if (c->expected != 0 ? !(c->expected >> v & 1) : v != V_NONE) {
-		complain(child, peer, c, violation_name((enum channel_violation)v));
-	} else {
-		refused++;
-	}
+	if (c->way != WAY_CLOSE && wait_cut(sock, WAIT_MS) != 0)
+		instead = "not cut off";
+	else if ((v = read_report(child, peer, c, c->expected != 0 ? WAIT_MS : 1)) == V_MAX)
+		instead = "the receiver has ended";
+	else if (c->expected != 0 ? !(c->expected >> v & 1) : v != V_NONE)
+		instead = violation_name((enum channel_violation)v);
+	count_cell(child, peer, c, instead);
 	close(sock);
 }
 
@@ -497,34 +243,43 @@ attack_child(enum process child, enum process peer)
 		try_at_child(child, peer, &cells[i]);
 	if (child_pid(child) != pid) {
 		fprintf(stderr, "evil_peer: %s has ended\n", process_name(child));
-		wrong++;
+		evil_wrong++;
 	}
-	print_result(child, peer);
+	print_result(child, peer, S_RUN);
 }
 
-/* Connections of bulkheadctl, before the hello: all that is said is wrong. */
-static void
-attack_admin(const char *path)
+/* A connection of bulkheadctl, in S_RUN after its hello. */
+static int
+connect_admin(const char *path, enum channel_state state)
 {
+	const uint8_t hello[MSG_HEADER + 4] = {MSG_CTL_HELLO, 0, 0, 0, 1};
 	struct sockaddr_un un = {.sun_family = AF_UNIX};
+	int sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 
 	snprintf(un.sun_path, sizeof(un.sun_path), "%s", path);
-	make_cells(PROC_ROLED, PROC_CTL, S_START);
-	for (size_t i = 0; i < n_cells; i++) {
-		int sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (sock < 0 || connect(sock, (struct sockaddr *)&un, sizeof(un)) != 0)
+		evil_untried(path);
+	if (state == S_RUN && send(sock, hello, sizeof(hello), MSG_NOSIGNAL) < 0)
+		evil_untried("hello");
+	return sock;
+}
 
-		if (sock < 0 || connect(sock, (struct sockaddr *)&un, sizeof(un)) != 0)
-			untried(path);
-		tried++;
+/* We are bulkheadctl: before the hello all that is said is wrong, and after it much. */
+static void
+attack_admin(const char *path, enum channel_state state)
+{
+	make_cells(PROC_ROLED, PROC_CTL, state);
+	for (size_t i = 0; i < n_cells; i++) {
+		int sock = connect_admin(path, state);
+
 		if (say(&cells[i], sock) != 0)
-			untried(cells[i].what);
-		if (cells[i].way != WAY_CLOSE && wait_cut(sock, WAIT_MS) != 0)
-			complain(PROC_ROLED, PROC_CTL, &cells[i], "not cut off");
-		else
-			refused++;
+			evil_untried(cells[i].what);
+		count_cell(PROC_ROLED, PROC_CTL, &cells[i],
+		    cells[i].way != WAY_CLOSE && wait_cut(sock, WAIT_MS) != 0 ? "not cut off"
+									      : NULL);
 		close(sock);
 	}
-	print_result(PROC_ROLED, PROC_CTL);
+	print_result(PROC_ROLED, PROC_CTL, state);
 }
 
 /* The two neighbours get each other again. */
@@ -537,7 +292,9 @@ reconnect(enum process a, enum process b)
 	} control = {0};
 	uint8_t packet[MSG_HEADER + 1] = {MSG_PEER, 0, 0, 0, (uint8_t)b};
 	struct iovec iov = {packet, sizeof(packet)};
-	struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
+	struct msghdr mh = {.msg_iov = &iov,
+	    .msg_iovlen = 1,
+	    .msg_control = &control,
 	    .msg_controllen = sizeof(control.bytes)};
 	struct cmsghdr *cm = CMSG_FIRSTHDR(&mh);
 	int end = become_peer(b, a);
@@ -547,32 +304,33 @@ reconnect(enum process a, enum process b)
 	cm->cmsg_len = CMSG_LEN(sizeof(int));
 	memcpy(CMSG_DATA(cm), &end, sizeof(int));
 	if (sendmsg(controls[a], &mh, MSG_NOSIGNAL) < 0)
-		untried("PEER");
+		evil_untried("PEER");
 	close(end);
 }
 
 static void
 attack_children(const char *admin)
 {
-	static const enum process edges[][2] = {{PROC_NETD, PROC_ROLED}, {PROC_ICMPD, PROC_ROLED},
-	    {PROC_KEYD, PROC_ROLED}};
+	static const enum process edges[][2] = {
+	    {PROC_NETD, PROC_ROLED}, {PROC_ICMPD, PROC_ROLED}, {PROC_KEYD, PROC_ROLED}};
 
 	for (size_t i = 0; i < N_CHILDREN; i++) {
 		pid_t pid = child_pid(children[i]);
 
 		if (pid == 0)
-			untried("no such child");
+			evil_untried("no such child");
 		kill(supervisor, SIGSTOP);
 		controls[children[i]] = find_control(pid);
 		if (controls[children[i]] < 0)
-			untried("control channel of the supervisor");
+			evil_untried("control channel of the supervisor");
 	}
 	for (size_t i = 0; i < sizeof(edges) / sizeof(edges[0]); i++) {
 		attack_child(edges[i][1], edges[i][0]);
 		attack_child(edges[i][0], edges[i][1]);
 		reconnect(edges[i][0], edges[i][1]);
 	}
-	attack_admin(admin);
+	attack_admin(admin, S_START);
+	attack_admin(admin, S_RUN);
 	kill(supervisor, SIGCONT);
 }
 
@@ -606,85 +364,328 @@ wait_end(int pidfd)
 	return poll(&p, 1, WAIT_MS) == 1 ? 0 : -1;
 }
 
-/* What the log must have, one per cell on stdout: the caller compares. */
-static void
-print_expected(enum process child, const struct cell *c)
+/* It does nothing any more, and its end of the channel to the supervisor is ours. */
+struct taken {
+	pid_t pid;
+	int pidfd, end;
+};
+
+static struct taken
+take_over(pid_t pid)
 {
-	printf("log\t%s\t%s\t", process_name(child), 
-	    message_name(c->size < MSG_HEADER || c->way != WAY_PACKET ? MSG_TYPE_MAX : c->type));
-	for (unsigned v = 1; v < V_MAX; v++) {
-		if (c->expected >> v & 1)
-			printf("%s|", violation_name((enum channel_violation)v));
-	}
-	printf("\n");
+	struct taken t = {pid, (int)syscall(SYS_pidfd_open, pid, 0), -1};
+
+	kill(pid, SIGSTOP);
+	t.end = take_descriptor(pid, FD_CONTROL);
+	if (t.pidfd < 0 || t.end < 0)
+		evil_untried("control channel of a child");
+	return t;
+}
+
+static void
+give_up(const struct taken *t)
+{
+	close(t->end);
+	close(t->pidfd);
+}
+
+/* Say it in the place of the child, which must not live on. */
+static void
+try_taken(const struct taken *t, enum process sender, const struct cell *c)
+{
+	int dead;
+
+	if (say(c, t->end) != 0)
+		evil_untried(c->what);
+	dead = wait_end(t->pidfd) == 0;
+	if (!dead)
+		kill(t->pid, SIGCONT);
+	count_cell(PROC_SUPERVISOR, sender, c, dead ? NULL : "the sender lives on");
+	print_expected(sender, c);
 }
 
 static void
 try_at_supervisor(struct victim *v, const struct cell *c)
 {
-	int pidfd = (int)syscall(SYS_pidfd_open, v->pid, 0), end;
+	struct taken t = take_over(v->pid);
 
-	kill(v->pid, SIGSTOP);
-	end = take_descriptor(v->pid, FD_CONTROL);
-	if (pidfd < 0 || end < 0)
-		untried("control channel of a child");
-	tried++;
-	if (say(c, end) != 0)
-		untried(c->what);
-	if (wait_end(pidfd) != 0) {
-		complain(PROC_SUPERVISOR, v->process, c, "the sender lives on");
-		kill(v->pid, SIGCONT);
-	} else {
-		refused++;
-	}
-	print_expected(v->process, c);
-	close(end);
-	close(pidfd);
+	try_taken(&t, v->process, c);
+	give_up(&t);
 }
 
-/* Of all cells count evenly, but always those at the end, of which there is one of each. */
-static const struct cell *
-choose_cell(size_t number, size_t count)
+/* The next packet for a child that was taken over, of that type; its length, or -1. */
+static ssize_t
+read_until(const struct taken *t, enum message_type type, uint8_t *packet, size_t size)
 {
-	if (count >= n_cells || number < SINGLE_CELLS)
-		return &cells[n_cells - 1 - number];
-	return &cells[(number - SINGLE_CELLS) * (n_cells - SINGLE_CELLS) / (count - SINGLE_CELLS)];
+	int64_t end = now_ms() + WAIT_MS;
+
+	for (;;) {
+		struct pollfd p = {.fd = t->end, .events = POLLIN};
+		int64_t left = end - now_ms();
+		ssize_t n;
+
+		if (left <= 0 || poll(&p, 1, (int)left) <= 0)
+			return -1;
+		n = take_packet(t->end, packet, size);
+		if (n <= 0)
+			return -1;
+		if (n >= MSG_HEADER && (packet[0] | packet[1] << 8) == (int)type)
+			return n;
+	}
 }
 
+/* Answer a PREPARE with the serial before: no agreement; and a second answer is one too many. */
 static void
-attack_supervisor(size_t count)
+answer_old_serial(const struct taken *t, const uint8_t *packet)
+{
+	uint8_t answer[MSG_HEADER + 8] = {MSG_PREPARED};
+
+	memcpy(answer + MSG_HEADER, packet + MSG_HEADER, 8);
+	for (int i = 0; i < 8 && answer[MSG_HEADER + i]-- == 0; i++)
+		;
+	if (send(t->end, answer, sizeof(answer), MSG_NOSIGNAL) < 0)
+		evil_untried("an old serial");
+}
+
+static const struct cell old_serial = {.type = MSG_PREPARED,
+    .size = MSG_HEADER + 8,
+    .expected = V(FLAGS),
+    .single = TIMED,
+    .what = "the old serial, and then another answer"};
+
+/* A reload is under way and waits for this child; the first cell is an answer to the one before. */
+static void
+try_at_prepare(struct victim *v, size_t count)
+{
+	struct taken t = take_over(v->pid);
+	const struct cell *c = v->next == 0 ? &old_serial : choose_cell(v->next - 1, count - 1);
+	uint8_t packet[MSG_SIZE_MAX];
+
+	drain(t.end);
+	kill(supervisor, SIGHUP);
+	if (read_until(&t, MSG_PREPARE, packet, sizeof(packet)) != MSG_HEADER + 8)
+		evil_untried("no PREPARE");
+	if (v->next == 0)
+		answer_old_serial(&t, packet);
+	try_taken(&t, v->process, c);
+	give_up(&t);
+}
+
+/* How many cells of this state are tried? */
+static size_t
+limit_of(const struct victim *v, enum channel_state state, size_t count)
+{
+	make_cells(PROC_SUPERVISOR, v->process, state);
+	return count < n_cells + (state == S_PREPARE) ? count : n_cells + (state == S_PREPARE);
+}
+
+/* Each child says count of its cells; one after the other while a reload is under way. */
+static void
+attack_supervisor(enum channel_state state, size_t count)
 {
 	struct victim v[N_CHILDREN] = {{0}};
-	unsigned all[N_CHILDREN][2] = {{0}};
-	size_t per_child = (count + N_CHILDREN - 1) / N_CHILDREN, done = 0;
+	size_t left = N_CHILDREN;
 
 	for (size_t i = 0; i < N_CHILDREN; i++)
 		v[i].process = children[i];
-	while (done < per_child * N_CHILDREN) {
-		for (size_t i = 0; i < N_CHILDREN; i++) {
-			if (v[i].next == per_child || !is_up(&v[i]))
-				continue;
-			make_cells(PROC_SUPERVISOR, v[i].process, S_RUN);
-			if (v[i].next < n_cells)
-				try_at_supervisor(&v[i], choose_cell(v[i].next, per_child));
-			all[i][0] += tried;
-			all[i][1] += refused;
-			tried = refused = 0;
-			v[i].next++;
-			done++;
+	for (size_t i = 0; left > 0; i = (i + 1) % N_CHILDREN) {
+		size_t limit = limit_of(&v[i], state, count);
+
+		if (v[i].next == limit || !is_up(&v[i])) {
+			poll(NULL, 0, 2);
+			continue;
 		}
-		poll(NULL, 0, 5);
+		if (state == S_PREPARE)
+			try_at_prepare(&v[i], limit);
+		else
+			try_at_supervisor(&v[i], choose_cell(v[i].next, limit));
+		if (++v[i].next == limit)
+			left--;
 	}
 	for (size_t i = 0; i < N_CHILDREN; i++) {
 		while (!is_up(&v[i]))
 			poll(NULL, 0, 5);
-		tried = all[i][0];
-		refused = all[i][1];
-		print_result(PROC_SUPERVISOR, v[i].process);
+		print_result(PROC_SUPERVISOR, v[i].process, state);
 	}
 }
 
-/* ---- in the place of the parser */
+/* The supervisor has been told to stop and waits for roled, which is us. */
+static void
+attack_stop(size_t number, size_t count)
+{
+	struct taken t = take_over(child_pid(PROC_ROLED));
+	uint8_t packet[MSG_SIZE_MAX];
+	const struct cell *c;
+
+	make_cells(PROC_SUPERVISOR, PROC_ROLED, S_STOP);
+	c = choose_cell(number, count);
+	drain(t.end);
+	kill(supervisor, SIGTERM);
+	if (read_until(&t, MSG_STOP, packet, sizeof(packet)) < 0)
+		evil_untried("no STOP");
+	if (c != NULL) {
+		try_taken(&t, PROC_ROLED, c);
+		print_result(PROC_SUPERVISOR, PROC_ROLED, S_STOP);
+	} else {
+		kill(t.pid, SIGKILL);
+	}
+	give_up(&t);
+}
+
+/* Pid of the process that runs the hooks; it has no program of its own. */
+static pid_t
+runner_pid(void)
+{
+	char name[64], list[1024], *at = list;
+
+	snprintf(name, sizeof(name), "task/%d/children", (int)supervisor);
+	read_proc(supervisor, name, list, sizeof(list));
+	for (;;) {
+		pid_t pid = (pid_t)strtol(at, &at, 10);
+
+		if (pid <= 0)
+			evil_untried("no runner");
+		if (read_proc(pid, "comm", name, sizeof(name)) > 0 &&
+		    strcmp(name, "bulkhead-runner\n") == 0)
+			return pid;
+	}
+}
+
+static void
+attack_from_runner(size_t number, size_t count)
+{
+	struct taken t = take_over(runner_pid());
+	const struct cell *c;
+
+	make_cells(PROC_SUPERVISOR, PROC_RUNNER, S_START);
+	c = choose_cell(number, count);
+	if (c != NULL) {
+		try_taken(&t, PROC_RUNNER, c);
+		print_result(PROC_SUPERVISOR, PROC_RUNNER, S_START);
+	} else {
+		kill(t.pid, SIGKILL);
+	}
+	give_up(&t);
+}
+
+/* ---- right in form, but of what the configuration does not use: nothing follows, nobody is killed
+ */
+
+/* One question to the supervisor, and the body of the answer that it must give. */
+struct unused {
+	enum process sender;
+	const char *what;
+	uint8_t type, body[24], size;
+	uint8_t answer, expected[5], at, n; /* type; n bytes from at of its body */
+};
+
+/*
+ * Servers 0 and 1 are configured, with a path each, and this is number 1; of the hooks, stop is
+ * not; numbers of the answer: CLOSE_ERROR, RESULT_NONE.
+ */
+static const struct unused questions[] = {
+    {PROC_NETD, "server that is not configured", MSG_DIAL, {1, 2, 3, 4, 2, 0, LINK_STATUS}, 7,
+	MSG_DIAL_FAILED, {1, 2, 3, 4, CLOSE_ERROR}, 0, 5},
+    {PROC_NETD, "last server there can be", MSG_DIAL,
+	{1, 2, 3, 5, CONF_SERVERS - 1, 0, LINK_STATUS}, 7, MSG_DIAL_FAILED,
+	{1, 2, 3, 5, CLOSE_ERROR}, 0, 5},
+    {PROC_NETD, "path that is not configured", MSG_DIAL, {1, 2, 3, 6, 0, 1, LINK_STATUS}, 7,
+	MSG_DIAL_FAILED, {1, 2, 3, 6, CLOSE_ERROR}, 0, 5},
+    {PROC_NETD, "this server itself", MSG_DIAL, {1, 2, 3, 7, 1, 0, LINK_STATUS}, 7, MSG_DIAL_FAILED,
+	{1, 2, 3, 7, CLOSE_ERROR}, 0, 5},
+    {PROC_NETD, "kind of link that is not opened", MSG_DIAL, {1, 2, 3, 8, 0, 0, LINK_SYNC}, 7,
+	MSG_DIAL_FAILED, {1, 2, 3, 8, CLOSE_ERROR}, 0, 5},
+    {PROC_ROLED, "hook that is not configured", MSG_ACTION, {ACTION_HOOK, HOOK_STOP, 0, UINT8_MAX},
+	24, MSG_ACTION_RESULT, {RESULT_NONE}, 8, 1},
+    {PROC_ROLED, "test of a hook that is not configured", MSG_ACTION,
+	{ACTION_HOOK_TEST, HOOK_STOP, 0, UINT8_MAX}, 24, MSG_ACTION_RESULT, {RESULT_NONE}, 8, 1},
+    {PROC_ROLED, "hook for a server that is not configured", MSG_ACTION,
+	{ACTION_HOOK, HOOK_ALARM, 0, CONF_SERVERS - 1}, 24, MSG_ACTION_RESULT, {RESULT_OK}, 8, 1},
+};
+
+static void
+ask_unused(const struct taken *t, const struct unused *q)
+{
+	const struct cell c = {.type = q->type, .size = MSG_HEADER + q->size, .what = q->what};
+	uint8_t packet[MSG_SIZE_MAX] = {q->type};
+	ssize_t n;
+
+	memcpy(packet + MSG_HEADER, q->body, q->size);
+	if (send(t->end, packet, MSG_HEADER + q->size, MSG_NOSIGNAL) < 0)
+		evil_untried(q->what);
+	n = read_until(t, q->answer, packet, sizeof(packet));
+	if (n < MSG_HEADER + q->at + q->n)
+		count_cell(PROC_SUPERVISOR, q->sender, &c, "no answer");
+	else if (memcmp(packet + MSG_HEADER + q->at, q->expected, q->n) != 0)
+		count_cell(PROC_SUPERVISOR, q->sender, &c, "another answer");
+	else
+		count_cell(PROC_SUPERVISOR, q->sender, &c, NULL);
+}
+
+static void
+attack_unused(void)
+{
+	static const enum process senders[] = {PROC_NETD, PROC_ROLED};
+
+	for (size_t s = 0; s < sizeof(senders) / sizeof(senders[0]); s++) {
+		struct taken t = take_over(child_pid(senders[s]));
+
+		drain(t.end);
+		for (size_t i = 0; i < sizeof(questions) / sizeof(questions[0]); i++) {
+			if (questions[i].sender == senders[s])
+				ask_unused(&t, &questions[i]);
+		}
+		kill(t.pid, SIGCONT);
+		give_up(&t);
+		print_result(PROC_SUPERVISOR, senders[s], S_RUN);
+	}
+}
+
+/* Is there such a channel, and does one of our modes say its cells in that state? */
+static int
+is_played(enum process to, enum process from, enum channel_state in)
+{
+	if (to == PROC_PARSER || from == PROC_PARSER || to == PROC_RUNNER || from == PROC_RUNNER)
+		return in == S_START && (to == PROC_SUPERVISOR || from == PROC_SUPERVISOR);
+	if (to == PROC_CTL)
+		return from == PROC_ROLED && in == S_RUN;
+	if (from == PROC_CTL)
+		return to == PROC_ROLED && (in == S_START || in == S_RUN);
+	if (to == PROC_SUPERVISOR) /* it waits for roled only */
+		return role_row(from) != NULL && (in != S_STOP || from == PROC_ROLED);
+	if (from == PROC_SUPERVISOR)
+		return role_row(to) != NULL;
+	return is_edge(to, from) && (in != S_STOP || to == PROC_NETD || to == PROC_ROLED);
+}
+
+/* Type and fault of each cell of that channel, for the documents to name. Returns the exit code. */
+static int
+list_cells(const char *receiver, const char *sender, const char *state)
+{
+	enum process to = PROC_MAX, from = PROC_MAX;
+	enum channel_state in = S_ANY;
+
+	for (enum process p = PROC_SUPERVISOR; p < PROC_MAX; p++) {
+		to = strcmp(process_name(p), receiver) == 0 ? p : to;
+		from = strcmp(process_name(p), sender) == 0 ? p : from;
+	}
+	for (enum channel_state s = S_START; s <= S_STOP; s = (enum channel_state)(s << 1))
+		in = strcmp(state_text(s), state) == 0 ? s : in;
+	if (to == PROC_MAX || from == PROC_MAX || in == S_ANY || !is_played(to, from, in))
+		return EVIL_UNTRIED;
+	make_cells(to, from, in);
+	for (size_t i = 0; i < n_cells; i++)
+		printf("%s\t%s\n", cell_type(&cells[i]), cells[i].what);
+	for (size_t i = 0; i < sizeof(questions) / sizeof(questions[0]); i++) {
+		if (to == PROC_SUPERVISOR && from == questions[i].sender && in == S_RUN)
+			printf("%s\t%s\n", message_name(questions[i].type), questions[i].what);
+	}
+	if (from == PROC_SUPERVISOR && in == S_RUN)
+		list_odd(to);
+	return 0;
+}
+
+/* ---- in the place of a child */
 
 static void
 print_parser(void)
@@ -694,48 +695,173 @@ print_parser(void)
 		print_expected(PROC_PARSER, &cells[i]);
 }
 
-static _Noreturn void
-stand_in(void)
+/* Which cell does that generation say? Number, or SIZE_MAX for none: it is the real program. */
+static size_t
+cell_of(unsigned long generation, size_t count)
+{
+	size_t turn = (generation - 1) / (STREAK + 1), place = (generation - 1) % (STREAK + 1);
+	size_t number = turn * STREAK + place - 1;
+
+	return place == 0 || number >= count || number >= n_cells ? SIZE_MAX : number;
+}
+
+/* Generation of the running child; 0 while there is none. */
+static unsigned long
+generation_of(pid_t pid)
+{
+	char args[256] = "";
+	size_t n = pid > 0 ? read_proc(pid, "cmdline", args, sizeof(args)) : 0;
+	const char *at = args;
+
+	for (int i = 0; i < 2 && at < args + n; i++)
+		at += strlen(at) + 1;
+	return at < args + n ? strtoul(at, NULL, 10) : 0;
+}
+
+/* End the real ones until each cell has been said, and print what the log must have. */
+static void
+attack_start(size_t count)
+{
+	struct victim v[N_CHILDREN] = {{0}};
+	int64_t end = now_ms() + START_MS;
+	size_t done = 0;
+
+	for (size_t i = 0; i < N_CHILDREN; i++) {
+		v[i].process = children[i];
+		make_cells(PROC_SUPERVISOR, children[i], S_START);
+		for (size_t k = 0; k < count && k < n_cells; k++)
+			print_expected(children[i], choose_cell(k, count));
+	}
+	for (size_t i = 0; done != (1U << N_CHILDREN) - 1; i = (i + 1) % N_CHILDREN) {
+		unsigned long generation;
+
+		make_cells(PROC_SUPERVISOR, children[i], S_START);
+		poll(NULL, 0, 5);
+		if (now_ms() > end)
+			evil_untried("not all cells have been said");
+		if (!is_up(&v[i]))
+			continue;
+		generation = generation_of(v[i].pid);
+		if (cell_of(generation + 1, count) != SIZE_MAX)
+			kill(v[i].pid, SIGKILL);
+		else if (generation > 0 && cell_of(generation, count) == SIZE_MAX)
+			done |= (size_t)1 << i;
+	}
+}
+
+/* File beside our program; path has room for it. */
+static void
+beside(char *path, size_t size, const char *name)
+{
+	ssize_t n = readlink("/proc/self/exe", path, size - 64);
+
+	if (n <= 0)
+		_exit(EVIL_UNTRIED);
+	path[n] = '\0';
+	strcpy(strrchr(path, '/') + 1, name);
+}
+
+static size_t
+read_number(const char *name)
 {
 	char path[4096], number[16] = "";
-	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - sizeof("cell"));
 	int fd;
-	size_t cell;
 
-	supervisor = getppid();
-	if (n <= 0)
-		_exit(EXIT_UNTRIED);
-	path[n] = '\0';
-	memcpy(strrchr(path, '/') + 1, "cell", sizeof("cell"));
+	beside(path, sizeof(path), name);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0 || read(fd, number, sizeof(number) - 1) <= 0)
-		_exit(EXIT_UNTRIED);
+		_exit(EVIL_UNTRIED);
 	close(fd);
-	cell = (size_t)strtoul(number, NULL, 10);
-	make_cells(PROC_SUPERVISOR, PROC_PARSER, S_START);
-	if (cell >= n_cells || say(&cells[cell], FD_CONTROL) != 0)
-		_exit(EXIT_UNTRIED);
-	(void)wait_cut(FD_CONTROL, WAIT_MS);
+	return (size_t)strtoul(number, NULL, 10);
+}
+
+/* Started by the supervisor under the name of one of its children. */
+static _Noreturn void
+stand_in(enum process process, char **argv)
+{
+	static char *no_environment[] = {NULL};
+	char path[4096], real[64];
+	size_t number, count;
+
+	evil_supervisor = getppid();
+	make_cells(PROC_SUPERVISOR, process, S_START);
+	count = process == PROC_PARSER ? n_cells : read_number("count");
+	number = process == PROC_PARSER ? read_number("cell")
+					: cell_of(strtoul(argv[2], NULL, 10), count);
+	if (number == SIZE_MAX) {
+		snprintf(real, sizeof(real), "real/%s", process_name(process));
+		beside(path, sizeof(path), real);
+		execve(path, argv, no_environment);
+		_exit(EVIL_UNTRIED);
+	}
+	if (number >= n_cells)
+		_exit(EVIL_UNTRIED);
+	if (say(process == PROC_PARSER ? &cells[number] : choose_cell(number, count), FD_CONTROL) !=
+	    0)
+		_exit(EVIL_UNTRIED);
+	if (process != PROC_PARSER) /* it is killed for it, or not */
+		(void)poll(NULL, 0, WAIT_MS);
+	else
+		(void)wait_cut(FD_CONTROL, WAIT_MS);
 	_exit(0);
+}
+
+/* ---- */
+
+static int
+usage(void)
+{
+	fprintf(stderr,
+	    "usage: evil_peer children PID SOCKET | supervisor PID COUNT | prepare PID COUNT |\n"
+	    "       stop PID CELL COUNT | runner PID CELL COUNT | unused PID | parser PID | start "
+	    "PID COUNT |\n"
+	    "       list RECEIVER SENDER STATE | host LIBEXEC CONFIG FOLDER COUNT | admin CTL "
+	    "CONFIG SOCKET COUNT\n");
+	return EVIL_UNTRIED;
+}
+
+/* At a running daemon. Returns the exit code. */
+static int
+attack(const char *how, char **arg)
+{
+	supervisor = evil_supervisor = (pid_t)atoi(arg[0]);
+	if (supervisor <= 1)
+		return usage();
+	if (strcmp(how, "children") == 0)
+		attack_children(arg[1]);
+	else if (strcmp(how, "supervisor") == 0)
+		attack_supervisor(S_RUN, strtoul(arg[1], NULL, 10));
+	else if (strcmp(how, "prepare") == 0)
+		attack_supervisor(S_PREPARE, strtoul(arg[1], NULL, 10));
+	else if (strcmp(how, "stop") == 0 && arg[2] != NULL)
+		attack_stop(strtoul(arg[1], NULL, 10), strtoul(arg[2], NULL, 10));
+	else if (strcmp(how, "runner") == 0 && arg[2] != NULL)
+		attack_from_runner(strtoul(arg[1], NULL, 10), strtoul(arg[2], NULL, 10));
+	else if (strcmp(how, "start") == 0)
+		attack_start(strtoul(arg[1], NULL, 10));
+	else if (strcmp(how, "unused") == 0)
+		attack_unused();
+	else if (strcmp(how, "parser") == 0)
+		print_parser();
+	else
+		return usage();
+	return evil_wrong > 0 ? EVIL_WRONG : 0;
 }
 
 int
 main(int argc, char **argv)
 {
-	if (argc > 1 && strcmp(argv[0], "parser") == 0)
-		stand_in();
-	if (argc != 4 || (supervisor = (pid_t)atoi(argv[2])) <= 1) {
-		fprintf(stderr, "usage: evil_peer children PID SOCKET | supervisor PID COUNT | parser PID 0\n");
-		return EXIT_UNTRIED;
+	for (enum process p = PROC_SUPERVISOR; p < PROC_MAX; p++) {
+		if (argc > 2 && strcmp(argv[0], argv[1]) == 0 &&
+		    strcmp(argv[0], process_name(p)) == 0)
+			stand_in(p, argv);
 	}
 	signal(SIGPIPE, SIG_IGN);
-	if (strcmp(argv[1], "children") == 0)
-		attack_children(argv[3]);
-	else if (strcmp(argv[1], "supervisor") == 0)
-		attack_supervisor((size_t)strtoul(argv[3], NULL, 10));
-	else if (strcmp(argv[1], "parser") == 0)
-		print_parser();
-	else
-		return EXIT_UNTRIED;
-	return wrong > 0 ? EXIT_WRONG : 0;
+	if (argc == 5 && strcmp(argv[1], "list") == 0)
+		return list_cells(argv[2], argv[3], argv[4]);
+	if (argc == 6 && strcmp(argv[1], "host") == 0)
+		return evil_host(argv[2], argv[3], argv[4], strtoul(argv[5], NULL, 10));
+	if (argc == 6 && strcmp(argv[1], "admin") == 0)
+		return evil_admin(argv[2], argv[3], argv[4], strtoul(argv[5], NULL, 10));
+	return argc >= 4 ? attack(argv[1], argv + 2) : usage();
 }

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: ISC
 """What the documents say is tried: configurations, commands, options, links."""
+import functools
 import os
 import re
 import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -128,19 +130,84 @@ def test_privsep_lists_every_process(pair):
         assert name in text, name
 
 
-def test_break_ins_name_their_proof():
-    """What doc/privsep.md says of a break-in names tests that exist and numbers of the drill's table."""
-    page = read("doc", "privsep.md").split("### What a break-in of each can still do")[1].split("\n## ")[0]
-    table = read("tests", "breach", "drill_table.h")
+def known_tests():
+    """Names of all tests, in C and Python."""
     sources = "".join(read(folder, name) for folder in ("tests/unit", "tests/system")
                       for name in os.listdir(os.path.join(TOP, folder)) if name.endswith((".c", ".py")))
-    lines = re.findall(r"^- (.*?)(?=^- |^\*\*|\Z)", page, re.M | re.S)
-    assert len(lines) > 15
-    for line in lines:
-        tests = re.findall(r"`(\w+_\w+)`", line)
-        numbers = [n for list_ in re.findall(r"\bD ((?:\d+(?:, )?)+)", line) for n in re.findall(r"\d+", list_)]
-        assert tests or numbers or "evil peers" in line, "nothing shows: " + line
-        for name in tests:
-            assert re.search(r"^(?:def )?%s\(" % name, sources, re.M), "no test " + name
-        for number in numbers:
+    written = set(re.findall(r"^(\w+)\(void \*\*state\)$", sources, re.M))
+    registered = set(re.findall(r"^\t    (?:cmocka_unit_test\w*|\w*TEST)\((\w+)\b", sources, re.M))
+    return written & registered | set(re.findall(r"^def (test_\w+)\(", sources, re.M))
+
+
+@functools.lru_cache(maxsize=None)
+def known_cells(receiver, sender, state):
+    """What the evil peers say on that channel: {(message, what is wrong)}; nothing where there is no channel."""
+    sys.path.insert(0, os.path.join(TOP, "tests", "breach"))
+    import matrix
+    if (receiver, sender) not in matrix.edges():
+        return set()
+    p = subprocess.run([os.path.join(BUILD, "tests", "breach", "evil_peer"), "list", receiver, sender, state],
+                       text=True, capture_output=True)
+    return {tuple(line.split("\t")) for line in p.stdout.splitlines()}
+
+
+CELL = re.compile(r"(\w+) < (\w+), (\w+): (\w+), (.+)")
+
+
+def ties(statement, tests, table):
+    """What shows it: everything that is named exists, or that is an error."""
+    found = []
+    for name in re.findall(r"`([^`]+)`", statement):
+        cell = CELL.fullmatch(name)
+        if cell:
+            receiver, sender, state, message, what = cell.groups()
+            assert (message, what) in known_cells(receiver, sender, state), "no such cell: " + name
+        elif "_" in name or "<" in name:
+            assert name in tests, "no test " + name
+        else:
+            assert name in ("bulkheadctl",), "what is `%s`?" % name
+            continue
+        found.append(name)
+    for list_ in re.findall(r"\bD ((?:\d+(?:, )?)+)", statement):
+        for number in re.findall(r"\d+", list_):
             assert "TRY(%s," % number in table, "nothing in the drill has number " + number
+            found.append(number)
+    return found
+
+
+def proofs(page, tests, table):
+    """Statements of the section with what shows them; one without is an error. What follows a semicolon is one."""
+    section = page.split("### What a break-in of each can still do")[1].split("\n## ")[0]
+    lines = re.findall(r"^- (.*?)(?=\n- |\n\n|\Z)", section, re.M | re.S)
+    found = []
+    for line in lines:
+        # a clause without a colon belongs to the next one, which shows both
+        for statement in re.findall(r".*?: .*?(?:;|\.?\s*\Z)", re.sub(r"`[^`]*`", lambda m: m[0].replace(";", ","),
+                                    " ".join(line.split()))):
+            found.append((statement, ties(statement, tests, table)))
+            assert found[-1][1], "nothing shows: " + statement
+    assert len(lines) > 25 and len(found) > len(lines)
+    return found
+
+
+def test_break_ins_name_their_proof():
+    """What doc/privsep.md says of a break-in names tests and cells that exist and numbers of the drill's table."""
+    proofs(read("doc", "privsep.md"), known_tests(), read("tests", "breach", "drill_table.h"))
+
+
+@pytest.mark.parametrize("old, new", [
+    ("`test_hangs`.", "`test_hangs_not`."),
+    ("D 37, 40, 43", "D 37, 40, 99"),
+    ("supervisor < netd, run: DIAL, impossible values", "supervisor < netd, run: DIAL, impossible valves"),
+    ("supervisor < netd, run: DIAL, impossible values", "keyd < netd, run: DIAL, no such type"),
+    ("roled < keyd, run: LINK_IN, wrong direction", "roled < keyd, later: LINK_IN, wrong direction"),
+    (": D 4;", ";"), (": D 4; nor", ": evil peers; nor"), ("`test_bucket`", "`tests`")])
+def test_break_ins_without_a_proof_are_found(old, new):
+    """The check above fails when a name, a number or a cell does not exist, or nothing is named."""
+    page = read("doc", "privsep.md")
+    assert old in page
+    broken = page.replace(old, new)
+    if old == ": D 4;":
+        broken = page.replace("It cannot run a program: D 4; nor", "It cannot run a program: so it is; nor")
+    with pytest.raises(AssertionError):
+        proofs(broken, known_tests(), read("tests", "breach", "drill_table.h"))

@@ -6,13 +6,20 @@ import shutil
 import signal
 import subprocess
 
+import pytest
+
 import bulkhead
+import process
 from bulkhead import CHILDREN, SCALE, wait_for
 from test_breach import needs_filter
 
 EVIL_PEER = os.path.join(bulkhead.BUILD, "tests", "breach", "evil_peer")
-# Each cell at the supervisor costs it a child; BULKHEAD_EVIL_CELLS=1200 tries all there are.
-CELLS = int(os.environ.get("BULKHEAD_EVIL_CELLS", "80"))
+ALL = 1200  # more than any channel has: BULKHEAD_EVIL_CELLS=1200 tries all there are
+
+
+def cells(default):
+    """Cells per channel and state where each costs a process; deterministic, see choose_cell() of the program."""
+    return int(os.environ.get("BULKHEAD_EVIL_CELLS", default))
 
 
 def play(*args, limit_s=60):
@@ -22,26 +29,42 @@ def play(*args, limit_s=60):
     return [line.split("\t") for line in p.stdout.splitlines()]
 
 
-def descriptors(server):
-    """{name: number of descriptors} of the supervisor and its children, with both links up."""
-    wait_for(lambda: len(server.links(state="up")) == 2, "both links are up")
+def counted(rows):
+    """[[receiver, sender, state, tried, refused]]; all must have been refused."""
+    found = [[*r[1:4], int(r[4]), int(r[5])] for r in rows if r[0] == "cells"]
+    assert all(tried == refused for *_, tried, refused in found), found
+    return found
+
+
+def descriptors(server, links=2):
+    """{name: number of descriptors} of the supervisor and its children, with their links up."""
+    wait_for(lambda: len(server.links(state="up")) == links, "all links are up")
     pids = {n: server.child(n) for n in CHILDREN}
     pids["supervisor"] = server.popen.pid
     return {n: len(os.listdir("/proc/%d/fd" % p)) for n, p in pids.items() if p}
 
 
-def check_descriptors(server, before):
+def check_descriptors(server, before, links=2):
     """Nobody has kept one of what was sent; those of links come and go."""
     def settled():
-        now = descriptors(server)
+        now = descriptors(server, links)
         return len(now) == len(before) and all(now[n] <= before[n] for n in before)
-    wait_for(settled, lambda: "descriptors were %s, are %s" % (before, descriptors(server)))
+    wait_for(settled, lambda: "descriptors were %s, are %s" % (before, descriptors(server, links)))
 
 
 def check_undisturbed(group, main, standby, hooks):
     group.wait_pair()
     assert main.role() == "main" and standby.role() == "standby", group.report()
     assert (len(main.hooks()), len(standby.hooks())) == hooks, "a hook ran"
+
+
+def check_log(server, rows):
+    """Type and reason of each violation are in the log, and closed channels are told as what they are."""
+    log = server.log()
+    for _, child, name, reasons in (r for r in rows if r[0] == "log" and r[3]):
+        line = r"%s broke the protocol with %s \((%s)\)" % (child, re.escape(name), reasons.strip("|"))
+        assert re.search(line, log), "the log has no line %s" % line
+    wait_for(lambda: re.search(r"was killed because it closed its channel", server.log()), "closed channels")
 
 
 @needs_filter
@@ -52,15 +75,15 @@ def test_children_cut_off_evil_peers(pair):
     hooks, supervisor = (len(main.hooks()), len(standby.hooks())), standby.popen.pid
     before = descriptors(standby)
     pids = {n: standby.child(n) for n in CHILDREN}
-    rows = play("children", supervisor, os.path.join(standby.run, "admin.sock"))
-    tried = {(r[0], r[1]): (int(r[2]), int(r[3])) for r in rows}
-    assert len(tried) == 7 and all(t == r and t > 100 for t, r in tried.values()), tried
+    rows = counted(play("children", supervisor, os.path.join(standby.run, "admin.sock")))
+    assert len(rows) == 8 and all(r[3] > 100 for r in rows), rows
     assert {n: standby.child(n) for n in CHILDREN} == pids, "a child has ended"
     check_undisturbed(group, main, standby, hooks)
     check_descriptors(standby, before)
     refused = re.findall(r"(\w+)\[\d+\].* a message of (\w+) was refused \((.+?)\)", standby.log())
     bulkhead.record("breach-peers-children", rows)
-    assert refused and {(a, b) for a, b, _ in refused} <= set(tried)  # the log is rate-limited
+    # the log is rate-limited
+    assert refused and {(a, b) for a, b, _ in refused} <= {(r[0], r[1]) for r in rows}
 
 
 @needs_filter
@@ -69,20 +92,149 @@ def test_supervisor_kills_evil_children(pair):
     group, main, standby = pair
     standby.expect_log(r".")
     hooks, supervisor = (len(main.hooks()), len(standby.hooks())), standby.popen.pid
-    before = descriptors(standby)
-    rows = play("supervisor", supervisor, CELLS, limit_s=30 + CELLS)
-    tried = {r[1]: (int(r[2]), int(r[3])) for r in rows if r[0] == "supervisor"}
-    assert set(tried) == set(CHILDREN) and all(t == r and t >= 15 for t, r in tried.values()), tried
+    before, count = descriptors(standby), cells(16)
+    rows = play("supervisor", supervisor, count, limit_s=40 + 4 * count)
+    found = counted(rows)
+    assert {r[1] for r in found} == set(CHILDREN) and all(r[3] >= min(count, 100) for r in found), found
     assert standby.popen.poll() is None and standby.popen.pid == supervisor
     check_undisturbed(group, main, standby, hooks)
     check_descriptors(standby, before)
-    bulkhead.record("breach-peers-supervisor", [r for r in rows if r[0] != "log"])
-    log = standby.log()
-    for _, child, name, reasons in (r for r in rows if r[0] == "log" and r[3]):
-        line = r"%s broke the protocol with %s \((%s)\)" % (child, re.escape(name), reasons.strip("|"))
-        assert re.search(line, log), "the log has no line %s" % line
-    # the end of a channel is not a violation, and told as what it is
-    wait_for(lambda: re.search(r"was killed because it closed its channel", standby.log()), "closed channels")
+    bulkhead.record("breach-peers-supervisor", found)
+    check_log(standby, rows)
+
+
+@needs_filter
+def test_supervisor_kills_evil_children_in_a_reload(pair):
+    """The same while it waits for their answers to PREPARE; an answer with the serial before is none."""
+    group, main, standby = pair
+    standby.expect_log(r".")
+    hooks, supervisor = (len(main.hooks()), len(standby.hooks())), standby.popen.pid
+    before, count = descriptors(standby), cells(6)
+    standby.write_config(group.config_text(standby).replace("misses = 6", "misses = 7", 1))
+    rows = play("prepare", supervisor, count, limit_s=40 + 6 * count)
+    found = counted(rows)
+    assert {r[1] for r in found} == set(CHILDREN) and all(r[3] >= min(count, 100) for r in found), found
+    # the old configuration is still in force everywhere, and the next reload goes through
+    assert standby.own()["conf_serial"] == 1 and "reload: done" not in standby.log()
+    assert len(re.findall(r"reload refused, the old config stays in force: \w+ ended while it was asked",
+                          standby.log())) == sum(r[3] for r in found)
+    check_undisturbed(group, main, standby, hooks)
+    check_log(standby, rows)
+    standby.tool("reload", check=True)
+    assert standby.own()["conf_serial"] == 2
+    check_descriptors(standby, before)
+    bulkhead.record("breach-peers-prepare", found)
+
+
+def programs(group, names):
+    """A folder of programs in which these are the evil peer, and the real ones beside it."""
+    folder = os.path.join(group.folder, "libexec")
+    shutil.copytree(bulkhead.LIBEXEC, folder)
+    shutil.copytree(bulkhead.LIBEXEC, os.path.join(folder, "real"))
+    for name in names:
+        put(folder, name)
+    return folder
+
+
+def put(folder, name):
+    shutil.copy(EVIL_PEER, os.path.join(folder, name + ".new"))
+    os.rename(os.path.join(folder, name + ".new"), os.path.join(folder, name))
+
+
+@needs_filter
+def test_supervisor_kills_evil_children_before_they_are_up(make_group):
+    """A program that says something wrong as its first word: killed, delayed, and nothing else happens."""
+    group, count = make_group(["alpha"]), cells(10)
+    server = group["alpha"]
+    server.expect_log(r".")
+    server.libexec = programs(group, CHILDREN)
+    with open(os.path.join(server.libexec, "count"), "w") as f:
+        f.write(str(count))
+    server.start()
+    wait_for(server.own, "it answers")
+    before = len(os.listdir("/proc/%d/fd" % server.pid))
+    rows = play("start", server.pid, count, limit_s=120)
+    wait_for(lambda: set(server.processes()) >= set(CHILDREN), "the real ones are up")
+    log, said = server.log(), {}
+    for _, child, name, reasons in rows:
+        said.setdefault(child, []).append((name, reasons.strip("|")))
+    found = []
+    for child, list_ in said.items():
+        ends = {int(n): why for why, n in re.findall(
+            r"%s\[\d+\] was killed because (.*?); starting it again in \d+ ms \(restart (\d+)," % child, log)}
+        refused = 0
+        for number, (name, reasons) in enumerate(list_):
+            generation = 2 + number // 5 * 6 + number % 5  # STREAK of the evil peer, the real one between
+            why = ends.get(generation)
+            assert why == ("it broke the protocol" if reasons else "it closed its channel"), (child, name, reasons, why)
+            line = r"%s broke the protocol with %s \((%s)\)" % (child, re.escape(name), reasons)
+            assert not reasons or re.search(line, log), "the log has no line %s" % line
+            refused += 1
+        found.append(["supervisor", child, "start", len(list_), refused])
+    assert {r[1] for r in found} == set(CHILDREN) and all(r[3] >= min(count, 100) for r in found), found
+    wait_for(lambda: len(os.listdir("/proc/%d/fd" % server.pid)) <= before, "no descriptor is kept")
+    bulkhead.record("breach-peers-start", found)
+
+
+@needs_filter
+@pytest.mark.parametrize("sender, how, status", [("roled", "stop", 0), ("runner", "runner", 1)])
+def test_supervisor_ends_in_order(make_group, sender, how, status):
+    """roled breaks the rules while it is to stop, or the runner at any time: the guard ends in order."""
+    group, count, found = make_group(["alpha"]), cells(6), []
+    server = group["alpha"]
+    server.expect_log(r".")
+    for number in range(count):
+        mark = len(server.log())
+        server.start()
+        wait_for(server.own, "it answers")
+        pids = server.pids()
+        rows = play(how, server.pid, number, count)
+        assert server.wait_exit() == status, server.log()[mark:]
+        wait_for(lambda: not [p for p in pids if process.alive(p)], "nothing is left", 1)  # as a hook of the runner
+        if not rows:
+            break  # there are no more
+        found += counted(rows)
+        for _, _, name, reasons in (r for r in rows if r[0] == "log"):
+            line = r"%s broke the protocol with %s \((%s)\)" % (sender, re.escape(name), reasons.strip("|"))
+            assert not reasons or re.search(line, server.log()[mark:]), "the log has no line %s" % line
+    total = sum(r[3] for r in found)
+    assert total >= min(count, 100)
+    bulkhead.record("breach-peers-" + how, [["supervisor", sender, found[0][2], total, sum(r[4] for r in found)]])
+
+
+@needs_filter
+def test_supervisor_uses_only_what_is_configured(make_group):
+    """Numbers that are right but that the configuration does not use: no socket, no hook, nobody is killed."""
+    group = make_group()
+    for server in group:
+        text, n = re.subn(r"\n\tstop = .*", "", group.config_text(server))
+        assert n == 1
+        server.write_config(text)
+    group.start()
+    main, standby = group.wait_pair()
+    server = group["beta"]
+    server.expect_log(r"never opens")
+    pids = {n: server.child(n) for n in CHILDREN}
+    sockets = set(tcp_sockets(server))
+    rows = counted(play("unused", server.pid, 0))
+    assert [r[1:4] for r in rows] == [["netd", "run", 5], ["roled", "run", 3]]
+    assert set(tcp_sockets(server)) <= sockets, "a connection was opened"
+    runs = [h for h in server.hooks() if h.env["BULKHEAD_HOOK"] == "stop"]
+    assert not runs, "a hook ran that is not configured"
+    alarm = [h for h in server.hooks() if h.env["BULKHEAD_HOOK"] == "alarm"][-1]
+    assert alarm.env["BULKHEAD_PEER"] == "", "of a server that is not configured only the number is known"
+    assert {n: server.child(n) for n in CHILDREN} == pids
+    group.wait_pair()
+    bulkhead.record("breach-peers-unused", rows)
+
+
+def tcp_sockets(server):
+    """Remote addresses of all TCP sockets in the namespace of the server that listens for nobody."""
+    found = []
+    for name in ("tcp", "tcp6"):
+        with open("/proc/%d/net/%s" % (server.pid, name)) as f:
+            found += [line.split()[2] for line in f.readlines()[1:]]
+    return found
 
 
 def log_from(server, start):
@@ -97,18 +249,15 @@ def test_supervisor_refuses_an_evil_parser(make_group):
     group = make_group()
     server = group["beta"]
     server.expect_log(r".")
-    folder = os.path.join(group.folder, "libexec")
-    shutil.copytree(bulkhead.LIBEXEC, folder)
-    server.flags = ["-x", folder]
+    server.libexec = programs(group, ())
     group.start()
     main, standby = group.wait_pair()
     before, hooks = descriptors(server), (len(main.hooks()), len(standby.hooks()))
-    shutil.copy(EVIL_PEER, os.path.join(folder, "parser.new"))
-    os.rename(os.path.join(folder, "parser.new"), os.path.join(folder, "parser"))
+    put(server.libexec, "parser")
     rows, refused = play("parser", server.popen.pid, 0), 0
     assert len(rows) > 100
     for number, (_, _, name, reasons) in enumerate(rows):
-        with open(os.path.join(folder, "cell"), "w") as f:
+        with open(os.path.join(server.libexec, "cell"), "w") as f:
             f.write(str(number))
         start = os.path.getsize(server.log_file)
         os.kill(server.popen.pid, signal.SIGHUP)
@@ -117,4 +266,37 @@ def test_supervisor_refuses_an_evil_parser(make_group):
         refused += 1
     check_undisturbed(group, main, standby, hooks)
     check_descriptors(server, before)
-    bulkhead.record("breach-peers-parser", [["supervisor", "parser", len(rows), refused]])
+    bulkhead.record("breach-peers-parser", [["supervisor", "parser", "start", len(rows), refused]])
+
+
+@needs_filter
+def test_children_bear_an_evil_supervisor(make_group):
+    """The real programs with us as their supervisor and neighbours, in every state of their channels.
+
+    The supervisor is root, so this is no wall: but a confused one gets an exit code, and nothing undefined.
+    """
+    group, count = make_group(["alpha", "beta"]), cells(16)
+    folder = os.path.join(group.folder, "host")
+    os.mkdir(folder, 0o755)
+    rows = counted(play("host", bulkhead.LIBEXEC, group["alpha"].config, folder, count, limit_s=120 + count * 2))
+    states = {}
+    for receiver, sender, state, tried, _ in rows:
+        states.setdefault((receiver, sender), set()).add(state)
+        assert tried >= min(count, 100), (receiver, sender, state)
+    every = {"start", "run", "prepare", "stop"}
+    for child in CHILDREN:
+        assert states[child, "supervisor"] == every
+        assert child == "roled" or states["roled", child] == every
+    assert states["netd", "roled"] == every
+    assert states["icmpd", "roled"] == states["keyd", "roled"] == every - {"stop"}  # they are gone at once
+    assert {("parser", "supervisor"), ("runner", "supervisor")} <= set(states)
+    bulkhead.record("breach-peers-host", rows)
+
+
+@needs_filter
+def test_bulkheadctl_bears_an_evil_guard(make_group):
+    """roled in other hands, and an admin who asks it: exit code 3, and nothing of it on the terminal."""
+    server = make_group(["alpha"])["alpha"]
+    rows = counted(play("admin", bulkhead.CTL, server.config, os.path.join(server.run, "admin.sock"), ALL))
+    assert [r[:3] for r in rows] == [["ctl", "roled", "run"]] and rows[0][3] > 100
+    bulkhead.record("breach-peers-admin", rows)
