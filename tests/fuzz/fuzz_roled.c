@@ -4,9 +4,9 @@
  * admin client) is fed packets made from the input, in the order of the input. The real tables,
  * handlers, links and role machine run; files are real, processes and sockets of partners are not.
  *
- * Input: u8 which channel, u8 message type, u8 state of the channel, u8 length of the body, body;
- * and so on. Types are made valid for the direction half of the time by taking them modulo the
- * table.
+ * Input: u8 which channel, u8 message type, u8 state of the channel (and with TIME_LEAP, time
+ * passes first), u8 length of the body, body; and so on. Time is that of the input alone. Types are
+ * made valid for the direction half of the time by taking them modulo the table.
  */
 #include "config.h"
 
@@ -23,19 +23,37 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/loop.h"
 #include "roled/roled.h"
 
 enum { CHANNELS = 5, FAR = 40, TURNS = 2, PACKETS = 40 };
+enum { TIME_START_MS = 1000000, TIME_LEAP = 0x80, TIME_LEAP_MS = 700 };
 
 static const enum process peers[CHANNELS] = {
     PROC_SUPERVISOR, PROC_NETD, PROC_ICMPD, PROC_KEYD, PROC_CTL};
 
 struct roled roled;
 static struct conf conf;
-static struct ledger ledger;
-static int ends[CHANNELS]; /* the hostile ends, moved above FAR */
+static struct ledger ledger; /* empty */
+static int ends[CHANNELS];   /* the hostile ends, moved above FAR */
+
+/* ---- time */
+
+static int64_t time_ms = TIME_START_MS;
+
+int64_t
+now_ms(void)
+{
+	return time_ms;
+}
+
+int64_t
+now_us(void)
+{
+	return time_ms * 1000;
+}
 
 /* ---- what main.c has */
 
@@ -177,13 +195,14 @@ start(void)
 
 	memset(&roled, 0, sizeof(roled));
 	roled.boot = 7;
+	time_ms = TIME_START_MS;
 	uv_loop_init(&roled.loop);
 	for (int i = 0; i < CHANNELS - 1; i++)
 		ends[i] = pair_at(peers[i] == PROC_SUPERVISOR ? FD_CONTROL : FD_EDGE(peers[i]));
 	if (ftruncate(FD_STATE, 0) != 0)
 		abort();
 	store_open(&roled.store, FD_STATE, content, &len);
-	roled.ledger = ledger; /* goes on from input to input */
+	roled.ledger = ledger; /* what the file has of others is not looked at */
 	machine_persisted_blank(&roled.persisted);
 	ipc_init();
 	loop_detach_channel(&roled.child.control); /* read by hand: its end is the end of roled */
@@ -208,7 +227,6 @@ stop(void)
 		if (all[i]->fd >= 0)
 			channel_close(all[i]);
 	}
-	ledger = roled.ledger;
 	admin_close_all();
 	links_close(&roled.links);
 	uv_run(&roled.loop, UV_RUN_DEFAULT);
@@ -283,6 +301,21 @@ bring_back(int which)
 	ends[which] = fds[1];
 }
 
+/* What is due at the end of a turn of the loop. */
+static void
+turn(void)
+{
+	if (roled.running) {
+		(void)ipc_watch_netd(time_ms);
+		(void)links_tick(&roled.links, time_ms);
+		if (time_ms >= roled.machine_next_ms)
+			input_tick(time_ms);
+		if (roled.second_ms != 0 && time_ms >= roled.second_ms)
+			outputs_second(time_ms);
+	}
+	(void)admin_turn();
+}
+
 static void
 give(int which, uint8_t type, uint8_t state, const uint8_t *body, size_t n)
 {
@@ -302,12 +335,14 @@ give(int which, uint8_t type, uint8_t state, const uint8_t *body, size_t n)
 	memcpy(packet + MSG_HEADER, body, n);
 	if (send(ends[which], packet, MSG_HEADER + n, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
 		return;
+	if (state & TIME_LEAP)
+		time_ms += TIME_LEAP_MS;
 	for (int i = 0; i < TURNS; i++) {
+		time_ms++;
 		if (channel_read(&roled.child.control) < 0)
 			roled.child.control.violation = V_NONE; /* it would leave; here it stays */
 		uv_run(&roled.loop, UV_RUN_NOWAIT);
-		links_tick(&roled.links, now_ms());
-		admin_turn();
+		turn();
 		store_mirror(&roled.store);
 		listen_a_bit();
 	}
