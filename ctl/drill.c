@@ -18,12 +18,16 @@ cmd_drill(const struct options *o, int argc, char **argv)
 
 	if (argc == 3 && strcmp(argv[1], "-x") == 0)
 		dir = argv[2];
+	else if (argc == 2 && strcmp(argv[1], "-x") == 0)
+		die_usage(o, "-x: expected a directory");
 	else if (argc != 1)
 		die_usage(o, "unknown argument '%.40s'", argv[1]);
 	if (geteuid() != 0)
 		die(CTL_EXIT_FAILED, "drill: must be root, to enter the sandboxes as the daemon does");
 	if ((size_t)snprintf(path, sizeof(path), "%s/drill", dir) >= sizeof(path))
 		die_usage(o, "-x: expected a path of at most %d bytes", CONF_COMMAND - 1);
+	if (isatty(STDERR_FILENO))
+		fprintf(stderr, "trying to break out of every sandbox; this takes up to a minute\n");
 	execl(path, "drill", o->json ? "-j" : "-t", (char *)NULL);
-	die(CTL_EXIT_FAILED, "%s: %s", path, strerror(errno));
+	die(CTL_EXIT_FAILED, "%s: %s (installed as a whole? or -x DIRECTORY)", path, strerror(errno));
 }

@@ -196,9 +196,22 @@ open_admin(const char *run_dir, gid_t gid)
 	    lchown(un.sun_path, 0, gid) != 0 || chmod(un.sun_path, 0660) != 0 ||
 	    listen(fd, ADMIN_BACKLOG) != 0 || rename(un.sun_path, admin_path) != 0) {
 		log_error("%s: cannot listen: %s", admin_path, strerror(errno));
+		if (fd >= 0)
+			close(fd);
 		return -1;
 	}
 	return fd;
+}
+
+void
+files_renew_admin(const struct conf *c)
+{
+	int fd = open_admin(c->general.run_dir, c->general.admin_gid);
+
+	if (fd < 0)
+		return; /* the old one is better than none */
+	close(sup.admin_fd);
+	sup.admin_fd = fd;
 }
 
 int

@@ -520,6 +520,8 @@ proc_start(struct proc *p)
 	s.realtime = sup.conf.general.realtime;
 	s.root_fd = sup.empty_fd;
 	s.fd[FD_NULL] = sup.null_fd;
+	if (p->process == PROC_ROLED && p->generation > 1)
+		files_renew_admin(&sup.conf);
 	fill_resources(&s);
 	p->pid = -1;
 	if (channels_connect(&s) == 0 && channel_pair(control) == 0) {

@@ -110,6 +110,11 @@ int config_send(struct channel *to, const struct conf *c);
 
 /* Directories, pid file, key files, state files, admin socket. Returns 0 or -1 (logged). */
 int files_open(const struct conf *c);
+/*
+ * Another admin socket at the same path, for the next generation of roled: what a hijacked one did to
+ * its listener ends with it. Where that fails (logged) the old one stays.
+ */
+void files_renew_admin(const struct conf *c);
 /* An unlinked directory: empty root of a parser that runs before the config is known. */
 int files_temporary_root(void);
 /* Pid file and admin socket go. */

@@ -6,8 +6,11 @@
 
 check() returns the deviations as a list of sentences; tests/system/test_breach.py uses it.
 """
+import ctypes
+import fcntl
 import os
 import re
+import socket
 import stat
 import sys
 
@@ -15,7 +18,7 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 
 # Index in FD_EDGE (policy/roles.h) and who has a channel to whom besides the supervisor.
 INDEX = {"netd": 1, "icmpd": 2, "roled": 3, "keyd": 4}
-EDGES = {"netd": ["roled"], "icmpd": ["roled"], "roled": ["netd", "icmpd", "keyd"], "keyd": ["roled"]}
+EDGES = {"netd": ["roled"], "icmpd": ["roled"], "roled": ["netd", "icmpd", "keyd"], "keyd": ["roled"], "parser": []}
 CONTROL, EDGE_BASE, RESOURCE, FIRST_FREE = 3, 3, 12, 16
 # Resources: descriptor -> kind; "?" before it: may be missing (fewer listeners than slots, keys closed).
 RESOURCES = {
@@ -23,6 +26,7 @@ RESOURCES = {
     "icmpd": {},
     "roled": {12: "file", 13: "file", 14: "socket"},
     "keyd": {},
+    "parser": {12: "file"},
 }
 # What may stand at 16 and above: libuv's own, and sockets that were received or accepted.
 FREE = {
@@ -30,7 +34,14 @@ FREE = {
     "icmpd": {"eventpoll", "eventfd", "pipe", "socket"},
     "roled": {"eventpoll", "eventfd", "pipe", "socket"},
     "keyd": set(),
+    "parser": set(),
 }
+# Domain and type of Internet sockets that one may hold; all others: none.
+INTERNET = {"netd": socket.SOCK_STREAM, "icmpd": socket.SOCK_RAW}
+# Options that no socket of a child has: level, name, what it would be good for.
+OPTIONS = ((socket.IPPROTO_IP, 3, "IP_HDRINCL"), (socket.IPPROTO_IP, 19, "IP_TRANSPARENT"),
+           (socket.SOL_SOCKET, socket.SO_MARK, "SO_MARK"), (socket.SOL_SOCKET, socket.SO_BROADCAST, "SO_BROADCAST"))
+SO_LOCK_FILTER, F_GETOWN, SYS_PIDFD_GETFD = 44, 9, 438
 NAMESPACES = ("net", "mnt", "ipc", "uts", "cgroup")
 SUPERVISOR_CAPS = {"CHOWN": 0, "KILL": 5, "SETGID": 6, "SETUID": 7, "SETPCAP": 8, "NET_BIND_SERVICE": 10,
                    "NET_RAW": 13, "SYS_CHROOT": 18, "SYS_ADMIN": 21, "SYS_NICE": 23}
@@ -108,6 +119,52 @@ def check_descriptors(name, pid):
     return bad
 
 
+def sockets(pid):
+    """{number: socket}: duplicates of the sockets of a process."""
+    libc, pidfd, found = ctypes.CDLL(None, use_errno=True), os.pidfd_open(pid), {}
+    try:
+        for fd, what in descriptors(pid).items():
+            copy = libc.syscall(SYS_PIDFD_GETFD, pidfd, fd, 0) if what == "socket" else -1
+            if copy >= 0:  # else it was closed meanwhile
+                found[fd] = socket.socket(fileno=copy)
+    finally:
+        os.close(pidfd)
+    return found
+
+
+def check_socket(name, fd, s):
+    """What is wrong with a socket that the process called name holds."""
+    if fcntl.fcntl(s, F_GETOWN) or fcntl.fcntl(s, fcntl.F_GETFL) & os.O_ASYNC:
+        return ["has an owner, or signals"]
+    if s.family == socket.AF_UNIX:
+        return []
+    if s.family not in (socket.AF_INET, socket.AF_INET6) or s.type != INTERNET.get(name):
+        return ["is of family %d, type %d" % (s.family, s.type)]
+    # a raw socket that includes headers may send whatever source it likes
+    bad = ["has " + text for level, option, text in OPTIONS
+           if (text != "IP_HDRINCL" or s.type == socket.SOCK_RAW) and s.family == socket.AF_INET
+           and s.getsockopt(level, option)]
+    if s.family == socket.AF_INET and s.getsockopt(socket.IPPROTO_IP, socket.IP_OPTIONS, 40):
+        bad.append("has IP options")
+    if s.getsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, 16).strip(b"\0"):
+        bad.append("is bound to a device")
+    if s.type == socket.SOCK_RAW and not s.getsockopt(socket.SOL_SOCKET, SO_LOCK_FILTER):
+        bad.append("has a filter that can be taken off")
+    listens = s.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    if listens != (name == "netd" and RESOURCE <= fd < FIRST_FREE):
+        bad.append("listens" if listens else "does not listen")
+    return bad
+
+
+def check_sockets(name, pid):
+    """The sockets of a process: of the kinds of its row, and without any setting that widens them."""
+    bad = []
+    for fd, s in sockets(pid).items():
+        bad += ["socket %d %s" % (fd, b) for b in check_socket(name, fd, s)]
+        s.close()
+    return bad
+
+
 def check_limits(pid, row):
     have, bad = limits(pid), []
     want = {"Max core file size": 0, "Max open files": row["nofile"], "Max locked memory": row["memlock"],
@@ -143,7 +200,7 @@ def check_child(name, pid, row, uid):
     for line in read(pid, "maps").splitlines():
         if re.match(r"\S+ .w.?x|\S+ rwx", line):
             bad.append("memory both writable and executable: " + line)
-    return bad + check_limits(pid, row) + check_descriptors(name, pid)
+    return bad + check_limits(pid, row) + check_descriptors(name, pid) + check_sockets(name, pid)
 
 
 def check_supervisor(pid):

@@ -28,6 +28,9 @@ Processes that enter the sandbox of each child with its descriptors and then try
 The running process itself issues the call (`tests/breach/ptrace_drill`). *refused*: with an error.
 
 %s
+On a server that runs without any filter: what root folder, user, limits and Landlock refuse by themselves.
+
+%s
 ## By messages of an evil peer
 
 One end of a channel is in other hands and says all that it must not say, made from `lib/messages.def`
@@ -116,17 +119,19 @@ def main(build, readme=None):
     table = "\n".join(load(build, "breach-drill"))
     counts = re.search(r"^(\d+) cells tried, (\d+) denied", table, re.M)
     running = [c for c in load(build, "breach-running-*") if not c["attempt"].startswith("control_")]
+    unfiltered = load(build, "breach-unfiltered")
     peers = [r for r in load(build, "breach-peers-*") if len(r) == 5]
     figures = {
         "Calls from every sandbox and layer": tuple(map(int, counts.groups())) if counts else (0, 0),
         "Calls by the running children": (len(running), sum(c["verdict"] != "through" for c in running)),
+        "The same without their filters": (len(unfiltered), sum(c["verdict"] != "through" for c in unfiltered)),
         "Messages of evil peers": (sum(r[3] for r in peers), sum(r[4] for r in peers)),
     }
     tried, denied = (sum(f[i] for f in figures.values()) for i in (0, 1))
     channels, untried = peer_table(peers)
     os.makedirs(os.path.join(build, "doc"), exist_ok=True)
     with open(os.path.join(build, "doc", "breach-matrix.md"), "w") as f:
-        f.write(PAGE % (table, running_table(running), channels, tried, denied))
+        f.write(PAGE % (table, running_table(running), running_table(unfiltered), channels, tried, denied))
     if readme:
         put_figures(readme, figures)
     print("breach matrix: %d cells tried, %d denied" % (tried, denied))

@@ -94,15 +94,26 @@ print_attempts(void)
 static void
 print_runs(void)
 {
-	printf("\n| %-33s | tried | denied | open, as that layer leaves it |\n"
-	       "|-----------------------------------|------:|-------:|-----------------------------"
-	       "-:|\n",
-	    "run");
+	printf("\n| %-33s | tried | denied | left to the other layers |\n"
+	       "|-----------------------------------|------:|-------:|-------------------------:|\n", "run");
 	for (size_t run = 0; run < n_runs; run++) {
 		struct drill_count c = drill_count(run);
 
-		printf(
-		    "| %-33s | %5u | %6u | %29u |\n", runs[run].name, c.tried, c.denied, c.shown);
+		printf("| %-33s | %5u | %6u | %24u |\n", runs[run].name, c.tried, c.denied, c.shown);
+	}
+	printf("\n");
+}
+
+/* What a process may do because it is its work: through although everything stands. */
+static void
+print_promised(void)
+{
+	for (size_t k = 0; k < n_attempts * drill_n_roles; k++) {
+		const struct result *r = drill_result(&attempts[k / drill_n_roles], k % drill_n_roles, RUN_FULL);
+
+		if (r != NULL && !r->is_denial)
+			printf("%s: %s: %s, as its row promises\n", process_name(r->role->process),
+			    r->attempt->text, verdict_word(r));
 	}
 }
 
@@ -113,7 +124,8 @@ print_table(void)
 
 	print_attempts();
 	print_runs();
-	printf("\n%u cells tried, %u denied, %u wrong; %u more show what the attempt does without "
+	print_promised();
+	printf("%u cells tried, %u denied, %u wrong; %u more show what the attempt does without "
 	       "a layer\n",
 	    c.tried, c.denied, c.wrong, c.shown);
 }

@@ -4,7 +4,8 @@
  * intruder in it would, and says what became of it. Nothing in the daemon helps: root's ptrace puts a
  * call instruction where the process happens to stand, and takes it away again if it lives.
  *
- *   ptrace_drill -l              the attempts, one per line: name, expected verdict
+ *   ptrace_drill -l              the attempts, one per line: name, expected verdict, "socket" when it
+ *                                needs an Internet socket that the process holds
  *   ptrace_drill PID ATTEMPT     one line: verdict, a blank, detail
  *
  * Verdicts: killed (by the kernel), trapped (SIGSYS handler: named in the log, exit 112), refused
@@ -15,7 +16,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
+#include <netinet/ip_icmp.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
@@ -42,66 +45,99 @@ main(void)
 
 #define OWN_PAGE   ((uint64_t)-1) /* replaced: address of the text below on the stack */
 #define SUPERVISOR ((uint64_t)-2) /* replaced: parent of the process */
+#define SOCKET	   ((uint64_t)-3) /* replaced: the first Internet socket among its descriptors */
 #define X32	   0x40000000
 enum door { SYSCALL, INT80 };
-enum { EXIT_WRONG = 1, EXIT_UNTRIED = 2, STACK_BELOW = 2048, WAIT_S = 5 };
+enum { EXIT_WRONG = 1, EXIT_UNTRIED = 2, STACK_BELOW = 2048, WAIT_S = 20, FD_FIRST = 16, FD_END = 768 };
+/* What lies at OWN_PAGE, for those that get so far. */
+enum payload { PATH, DEVICE, OPTIONS, ONE, FILTER, ADDRESS, MESSAGE, VECTOR, REDIRECT, ZEROES };
+enum { PAYLOAD_SIZE = 128 };
 
 static const struct attempt {
 	const char *name, *expected;
 	enum door door;
 	uint64_t nr, arg[6];
+	enum payload payload;
 } attempts[] = {
-    {"open", "trapped", SYSCALL, SYS_open, {OWN_PAGE, O_RDONLY}},
-    {"openat", "trapped", SYSCALL, SYS_openat, {(uint64_t)AT_FDCWD, OWN_PAGE, O_RDONLY}},
-    {"socket", "killed", SYSCALL, SYS_socket, {AF_INET, SOCK_STREAM, 0}},
-    {"socket_unix", "killed", SYSCALL, SYS_socket, {AF_UNIX, SOCK_STREAM, 0}},
-    {"connect", "killed", SYSCALL, SYS_connect, {3, OWN_PAGE, 16}},
-    {"bind", "killed", SYSCALL, SYS_bind, {3, OWN_PAGE, 16}},
-    {"listen", "killed", SYSCALL, SYS_listen, {3, 1}},
-    {"execve", "killed", SYSCALL, SYS_execve, {OWN_PAGE, 0, 0}},
-    {"fork", "killed", SYSCALL, SYS_fork, {0}},
-    {"clone", "killed", SYSCALL, SYS_clone, {SIGCHLD}},
-    {"clone3", "refused", SYSCALL, SYS_clone3, {OWN_PAGE, 64}},
-    {"mmap_exec", "killed", SYSCALL, SYS_mmap, {0, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, (uint64_t)-1, 0}},
-    {"mprotect_exec", "killed", SYSCALL, SYS_mprotect, {OWN_PAGE, 4096, PROT_READ | PROT_EXEC}},
-    {"ptrace", "killed", SYSCALL, SYS_ptrace, {PTRACE_ATTACH, SUPERVISOR, 0, 0}},
-    {"process_vm_readv", "killed", SYSCALL, SYS_process_vm_readv, {SUPERVISOR, 0, 0, 0, 0, 0}},
-    {"kill", "killed", SYSCALL, SYS_kill, {SUPERVISOR, 0}},
-    {"setuid", "killed", SYSCALL, SYS_setuid, {0}},
-    {"capset", "killed", SYSCALL, SYS_capset, {OWN_PAGE, OWN_PAGE}},
-    {"unshare", "killed", SYSCALL, SYS_unshare, {CLONE_NEWUSER}},
-    {"mount", "killed", SYSCALL, SYS_mount, {OWN_PAGE, OWN_PAGE, 0, 0x2000, 0}},
-    {"chroot", "killed", SYSCALL, SYS_chroot, {OWN_PAGE}},
-    {"bpf", "killed", SYSCALL, SYS_bpf, {0, 0, 0}},
-    {"seccomp", "killed", SYSCALL, SYS_seccomp, {1, 0, OWN_PAGE}},
-    {"prctl_dumpable", "killed", SYSCALL, SYS_prctl, {PR_SET_DUMPABLE, 1, 0, 0, 0}},
-    {"io_uring_setup", "refused", SYSCALL, SYS_io_uring_setup, {4, OWN_PAGE}},
-    {"new_call", "refused", SYSCALL, 500, {0}},
-    {"x32", "killed", SYSCALL, X32 | SYS_getpid, {0}},
-    {"int80", "killed", INT80, 20, {0}},
-    {"execveat", "killed", SYSCALL, SYS_execveat, {(uint64_t)AT_FDCWD, OWN_PAGE, 0, 0, 0}},
-    {"vfork", "killed", SYSCALL, SYS_vfork, {0}},
-    {"memfd_create", "killed", SYSCALL, SYS_memfd_create, {OWN_PAGE, 0}},
-    {"setgroups", "killed", SYSCALL, SYS_setgroups, {0, OWN_PAGE}},
-    {"setns", "killed", SYSCALL, SYS_setns, {3, 0}},
-    {"pivot_root", "killed", SYSCALL, SYS_pivot_root, {OWN_PAGE, OWN_PAGE}},
-    {"prlimit64", "trapped", SYSCALL, SYS_prlimit64, {0, 7, OWN_PAGE, 0}},
-    {"tgkill", "killed", SYSCALL, SYS_tgkill, {SUPERVISOR, SUPERVISOR, 0}},
-    {"pidfd_getfd", "killed", SYSCALL, SYS_pidfd_getfd, {3, 3, 0}},
-    {"process_vm_writev", "killed", SYSCALL, SYS_process_vm_writev, {SUPERVISOR, 0, 0, 0, 0, 0}},
-    {"shmget", "killed", SYSCALL, SYS_shmget, {0, 4096, 0}},
-    {"keyctl", "killed", SYSCALL, SYS_keyctl, {0, 0, 0}},
-    {"inotify_init1", "killed", SYSCALL, SYS_inotify_init1, {0}},
-    {"userfaultfd", "killed", SYSCALL, SYS_userfaultfd, {0}},
-    {"perf_event_open", "killed", SYSCALL, SYS_perf_event_open, {OWN_PAGE, 0, 0, 0, 0}},
-    {"settimeofday", "killed", SYSCALL, SYS_settimeofday, {0, 0}},
-    {"sendto", "trapped", SYSCALL, SYS_sendto, {3, OWN_PAGE, 8, MSG_DONTWAIT, OWN_PAGE, 16}},
-    {"sendmmsg", "trapped", SYSCALL, SYS_sendmmsg, {3, OWN_PAGE, 1, 0}},
-    {"setsockopt", "trapped", SYSCALL, SYS_setsockopt, {16, IPPROTO_IP, IP_HDRINCL, OWN_PAGE, 4}},
-    {"shutdown", "trapped", SYSCALL, SYS_shutdown, {12, SHUT_RDWR}},
-    {"fcntl", "trapped", SYSCALL, SYS_fcntl, {3, F_SETOWN, 1}},
-    {"dup3", "trapped", SYSCALL, SYS_dup3, {0, 3, 0}},
-    {"control_getpid", "through", SYSCALL, SYS_getpid, {0}},
+    {"open", "trapped", SYSCALL, SYS_open, {OWN_PAGE, O_RDONLY}, PATH},
+    {"openat", "trapped", SYSCALL, SYS_openat, {(uint64_t)AT_FDCWD, OWN_PAGE, O_RDONLY}, PATH},
+    {"socket", "killed", SYSCALL, SYS_socket, {AF_INET, SOCK_STREAM, 0}, PATH},
+    {"socket_unix", "killed", SYSCALL, SYS_socket, {AF_UNIX, SOCK_STREAM, 0}, PATH},
+    {"connect", "killed", SYSCALL, SYS_connect, {3, OWN_PAGE, 16}, PATH},
+    {"bind", "killed", SYSCALL, SYS_bind, {3, OWN_PAGE, 16}, PATH},
+    {"listen", "killed", SYSCALL, SYS_listen, {3, 1}, PATH},
+    {"execve", "killed", SYSCALL, SYS_execve, {OWN_PAGE, 0, 0}, PATH},
+    {"fork", "killed", SYSCALL, SYS_fork, {0}, PATH},
+    {"clone", "killed", SYSCALL, SYS_clone, {SIGCHLD}, PATH},
+    {"clone3", "refused", SYSCALL, SYS_clone3, {OWN_PAGE, 64}, PATH},
+    {"mmap_exec", "killed", SYSCALL, SYS_mmap, {0, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, (uint64_t)-1, 0}, PATH},
+    {"mprotect_exec", "killed", SYSCALL, SYS_mprotect, {OWN_PAGE, 4096, PROT_READ | PROT_EXEC}, PATH},
+    {"ptrace", "killed", SYSCALL, SYS_ptrace, {PTRACE_ATTACH, SUPERVISOR, 0, 0}, PATH},
+    {"process_vm_readv", "killed", SYSCALL, SYS_process_vm_readv, {SUPERVISOR, OWN_PAGE, 1, OWN_PAGE, 1, 0}, VECTOR},
+    {"kill", "killed", SYSCALL, SYS_kill, {SUPERVISOR, 0}, PATH},
+    {"setuid", "killed", SYSCALL, SYS_setuid, {0}, PATH},
+    {"capset", "killed", SYSCALL, SYS_capset, {OWN_PAGE, OWN_PAGE}, PATH},
+    {"unshare", "killed", SYSCALL, SYS_unshare, {CLONE_NEWUSER}, PATH},
+    {"mount", "killed", SYSCALL, SYS_mount, {OWN_PAGE, OWN_PAGE, 0, 0x2000, 0}, PATH},
+    {"chroot", "killed", SYSCALL, SYS_chroot, {OWN_PAGE}, PATH},
+    {"bpf", "killed", SYSCALL, SYS_bpf, {0, 0, 0}, PATH},
+    {"seccomp", "killed", SYSCALL, SYS_seccomp, {1, 0, OWN_PAGE}, PATH},
+    {"prctl_dumpable", "killed", SYSCALL, SYS_prctl, {PR_SET_DUMPABLE, 1, 0, 0, 0}, PATH},
+    {"io_uring_setup", "refused", SYSCALL, SYS_io_uring_setup, {4, OWN_PAGE}, PATH},
+    {"new_call", "refused", SYSCALL, 500, {0}, PATH},
+    {"x32", "killed", SYSCALL, X32 | SYS_getpid, {0}, PATH},
+    {"int80", "killed", INT80, 20, {0}, PATH},
+    {"execveat", "killed", SYSCALL, SYS_execveat, {(uint64_t)AT_FDCWD, OWN_PAGE, 0, 0, 0}, PATH},
+    {"vfork", "killed", SYSCALL, SYS_vfork, {0}, PATH},
+    {"memfd_create", "killed", SYSCALL, SYS_memfd_create, {OWN_PAGE, 0}, PATH},
+    {"setgroups", "killed", SYSCALL, SYS_setgroups, {0, OWN_PAGE}, PATH},
+    {"setns", "killed", SYSCALL, SYS_setns, {3, 0}, PATH},
+    {"pivot_root", "killed", SYSCALL, SYS_pivot_root, {OWN_PAGE, OWN_PAGE}, PATH},
+    {"prlimit64", "trapped", SYSCALL, SYS_prlimit64, {0, 7, OWN_PAGE, 0}, PATH},
+    {"tgkill", "killed", SYSCALL, SYS_tgkill, {SUPERVISOR, SUPERVISOR, 0}, PATH},
+    {"pidfd_getfd", "killed", SYSCALL, SYS_pidfd_getfd, {3, 3, 0}, PATH},
+    {"process_vm_writev", "killed", SYSCALL, SYS_process_vm_writev, {SUPERVISOR, OWN_PAGE, 1, OWN_PAGE, 1, 0}, VECTOR},
+    {"shmget", "killed", SYSCALL, SYS_shmget, {0, 4096, 0}, PATH},
+    {"keyctl", "killed", SYSCALL, SYS_keyctl, {0, 0, 0}, PATH},
+    {"inotify_init1", "killed", SYSCALL, SYS_inotify_init1, {0}, PATH},
+    {"userfaultfd", "killed", SYSCALL, SYS_userfaultfd, {0}, PATH},
+    {"perf_event_open", "killed", SYSCALL, SYS_perf_event_open, {OWN_PAGE, 0, 0, 0, 0}, PATH},
+    {"settimeofday", "killed", SYSCALL, SYS_settimeofday, {0, 0}, PATH},
+    {"sendto", "trapped", SYSCALL, SYS_sendto, {3, OWN_PAGE, 8, MSG_DONTWAIT, OWN_PAGE, 16}, PATH},
+    {"sendmmsg", "trapped", SYSCALL, SYS_sendmmsg, {3, OWN_PAGE, 1, 0}, PATH},
+    {"setsockopt", "trapped", SYSCALL, SYS_setsockopt, {16, IPPROTO_IP, IP_HDRINCL, OWN_PAGE, 4}, PATH},
+    {"socket_bind_to_device", "trapped", SYSCALL, SYS_setsockopt, {SOCKET, SOL_SOCKET, SO_BINDTODEVICE, OWN_PAGE, 5}, DEVICE},
+    {"socket_ip_options", "trapped", SYSCALL, SYS_setsockopt, {SOCKET, IPPROTO_IP, IP_OPTIONS, OWN_PAGE, 8}, OPTIONS},
+    {"socket_header_included", "trapped", SYSCALL, SYS_setsockopt, {SOCKET, IPPROTO_IP, IP_HDRINCL, OWN_PAGE, 4}, ONE},
+    {"socket_transparent", "trapped", SYSCALL, SYS_setsockopt, {SOCKET, IPPROTO_IP, IP_TRANSPARENT, OWN_PAGE, 4}, ONE},
+    {"socket_mark", "trapped", SYSCALL, SYS_setsockopt, {SOCKET, SOL_SOCKET, SO_MARK, OWN_PAGE, 4}, ONE},
+    {"socket_attach_filter", "trapped", SYSCALL, SYS_setsockopt, {SOCKET, SOL_SOCKET, SO_ATTACH_FILTER, OWN_PAGE, 16}, FILTER},
+    {"socket_detach_filter", "trapped", SYSCALL, SYS_setsockopt, {SOCKET, SOL_SOCKET, SO_DETACH_FILTER, OWN_PAGE, 4}, ONE},
+    {"socket_detach_bpf", "trapped", SYSCALL, SYS_setsockopt, {SOCKET, SOL_SOCKET, SO_DETACH_BPF, OWN_PAGE, 4}, ONE},
+    {"socket_unlock_filter", "trapped", SYSCALL, SYS_setsockopt, {SOCKET, SOL_SOCKET, SO_LOCK_FILTER, OWN_PAGE, 4}, ZEROES},
+    {"socket_sendto_elsewhere", "trapped", SYSCALL, SYS_sendto, {SOCKET, OWN_PAGE, 8, MSG_DONTWAIT, OWN_PAGE, 16}, ADDRESS},
+    {"socket_sendmsg_elsewhere", "trapped", SYSCALL, SYS_sendmsg, {SOCKET, OWN_PAGE, MSG_DONTWAIT}, MESSAGE},
+    {"socket_sendmmsg_elsewhere", "trapped", SYSCALL, SYS_sendmmsg, {SOCKET, OWN_PAGE, 1, MSG_DONTWAIT}, MESSAGE},
+    {"socket_connect_elsewhere", "killed", SYSCALL, SYS_connect, {SOCKET, OWN_PAGE, 16}, ADDRESS},
+    {"socket_disconnect", "killed", SYSCALL, SYS_connect, {SOCKET, OWN_PAGE, 16}, ZEROES},
+    {"socket_fastopen", "trapped", SYSCALL, SYS_sendto, {SOCKET, OWN_PAGE, 8, MSG_DONTWAIT | MSG_FASTOPEN, 0, 0}, PATH},
+    {"socket_bind", "killed", SYSCALL, SYS_bind, {SOCKET, OWN_PAGE, 16}, ADDRESS},
+    {"socket_listen", "killed", SYSCALL, SYS_listen, {SOCKET, 5}, PATH},
+    {"socket_own", "trapped", SYSCALL, SYS_fcntl, {SOCKET, F_SETOWN, 1}, PATH},
+    {"socket_async", "trapped", SYSCALL, SYS_fcntl, {SOCKET, F_SETFL, O_ASYNC}, PATH},
+    {"listener_option", "trapped", SYSCALL, SYS_setsockopt, {12, SOL_SOCKET, SO_REUSEPORT, OWN_PAGE, 4}, ONE},
+    {"listener_own", "trapped", SYSCALL, SYS_fcntl, {12, F_SETOWN, 1}, PATH},
+    {"listener_async", "trapped", SYSCALL, SYS_fcntl, {12, F_SETFL, O_ASYNC}, PATH},
+    {"admin_shutdown", "trapped", SYSCALL, SYS_shutdown, {14, SHUT_RDWR}, PATH},
+    {"admin_own", "trapped", SYSCALL, SYS_fcntl, {14, F_SETOWN, 1}, PATH},
+    {"admin_async", "trapped", SYSCALL, SYS_fcntl, {14, F_SETFL, O_ASYNC}, PATH},
+    {"shutdown_read", "trapped", SYSCALL, SYS_shutdown, {12, SHUT_RD}, PATH},
+    {"shutdown", "trapped", SYSCALL, SYS_shutdown, {12, SHUT_RDWR}, PATH},
+    {"fcntl", "trapped", SYSCALL, SYS_fcntl, {3, F_SETOWN, 1}, PATH},
+    {"dup3", "trapped", SYSCALL, SYS_dup3, {0, 3, 0}, PATH},
+    /* what icmpd keeps: its targets, by other ICMP messages than echo requests */
+    {"control_icmp_type", "through", SYSCALL, SYS_sendto, {SOCKET, OWN_PAGE, 8, MSG_DONTWAIT, 0, 0}, REDIRECT},
+    {"control_getpid", "through", SYSCALL, SYS_getpid, {0}, PATH},
 };
 
 static pid_t target;
@@ -174,14 +210,85 @@ parent_of(pid_t pid)
 	return (pid_t)parent;
 }
 
+/* -1 when it holds none. Asked of a duplicate. */
+static int
+internet_socket(void)
+{
+	int process = (int)syscall(SYS_pidfd_open, target, 0), found = -1;
+
+	for (int fd = FD_FIRST; process >= 0 && fd < FD_END && found < 0; fd++) {
+		int copy = (int)syscall(SYS_pidfd_getfd, process, fd, 0), domain = 0;
+		socklen_t len = sizeof(domain);
+
+		if (copy >= 0 && getsockopt(copy, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 &&
+		    (domain == AF_INET || domain == AF_INET6))
+			found = fd;
+		if (copy >= 0)
+			close(copy);
+	}
+	if (process >= 0)
+		close(process);
+	return found;
+}
+
 static uint64_t
 argument(uint64_t value, uint64_t page)
 {
 	if (value == OWN_PAGE)
 		return page;
+	if (value == SOCKET) {
+		int fd = internet_socket();
+
+		if (fd < 0)
+			untried("it has no Internet socket");
+		return (uint64_t)fd;
+	}
 	if (value == SUPERVISOR)
 		return (uint64_t)parent_of(target);
 	return value;
+}
+
+/* What is at the page of the attempt; at: its address there. */
+static void
+make_payload(enum payload payload, uint64_t at, uint8_t out[PAYLOAD_SIZE])
+{
+	/* an address that nobody is configured with, and its echo port */
+	const struct sockaddr_in elsewhere = {.sin_family = AF_INET,
+	    .sin_port = htons(7),
+	    .sin_addr = {htonl(0xc0000263)} /* 192.0.2.99 */};
+	const struct iovec iov = {(void *)(uintptr_t)(at + 112), 8};
+	const struct msghdr m = {.msg_name = (void *)(uintptr_t)(at + 80),
+	    .msg_namelen = sizeof(elsewhere),
+	    .msg_iov = (struct iovec *)(uintptr_t)(at + 96),
+	    .msg_iovlen = 1};
+	const struct sock_filter all = {0x06, 0, 0, UINT16_MAX}; /* ret 65535 */
+	const struct sock_fprog program = {1, (struct sock_filter *)(uintptr_t)(at + 64)};
+	const uint8_t echo[8] = {8}, route[8] = {7, 7, 4};
+	const int one = 1;
+
+	memset(out, 0, PAYLOAD_SIZE);
+	memcpy(out + 64, &all, sizeof(all));
+	memcpy(out + 80, &elsewhere, sizeof(elsewhere));
+	memcpy(out + 96, &iov, sizeof(iov));
+	memcpy(out + 112, echo, sizeof(echo));
+	if (payload == PATH)
+		memcpy(out, "/etc/passwd", sizeof("/etc/passwd"));
+	else if (payload == DEVICE)
+		memcpy(out, "eth0", sizeof("eth0"));
+	else if (payload == OPTIONS)
+		memcpy(out, route, sizeof(route));
+	else if (payload == ONE)
+		memcpy(out, &one, sizeof(one));
+	else if (payload == FILTER)
+		memcpy(out, &program, sizeof(program));
+	else if (payload == ADDRESS)
+		memcpy(out, &elsewhere, sizeof(elsewhere));
+	else if (payload == VECTOR)
+		memcpy(out, &iov, sizeof(iov));
+	else if (payload == REDIRECT)
+		out[0] = ICMP_REDIRECT;
+	else if (payload == MESSAGE)
+		memcpy(out, &m, sizeof(m));
 }
 
 /* Put the instruction and the arguments in place. Returns the word that was there. */
@@ -191,11 +298,12 @@ load_attempt(const struct attempt *a, const struct user_regs_struct *saved)
 	struct user_regs_struct regs = *saved;
 	uint64_t page = (saved->rsp - STACK_BELOW) & ~(uint64_t)15;
 	uint64_t word = read_word(saved->rip);
-	const char path[16] = "/etc/passwd";
+	uint8_t payload[PAYLOAD_SIZE];
 	uint64_t part;
 
-	for (size_t i = 0; i < sizeof(path); i += sizeof(part)) {
-		memcpy(&part, path + i, sizeof(part));
+	make_payload(a->payload, page, payload);
+	for (size_t i = 0; i < sizeof(payload); i += sizeof(part)) {
+		memcpy(&part, payload + i, sizeof(part));
 		write_word(page + i, part);
 	}
 	/* 0f 05 syscall, cd 80 int 0x80 */
@@ -310,7 +418,8 @@ main(int argc, char **argv)
 
 	if (argc == 2 && strcmp(argv[1], "-l") == 0) {
 		for (size_t i = 0; i < n; i++)
-			printf("%s %s\n", attempts[i].name, attempts[i].expected);
+			printf("%s %s%s\n", attempts[i].name, attempts[i].expected,
+			    attempts[i].arg[0] == SOCKET ? " socket" : "");
 		return 0;
 	}
 	if (argc != 3 || (target = (pid_t)atoi(argv[1])) <= 1) {

@@ -243,6 +243,12 @@ realtime_watch(struct proc *p)
 }
 
 void
+files_renew_admin(const struct conf *c)
+{
+	(void)c;
+}
+
+void
 files_remove(void)
 {
 }
