@@ -34,8 +34,8 @@ print_notes(const struct ctl_self *s)
 	if (s->observe)
 		printf("  OBSERVES ONLY: decides and logs, changes nothing\n");
 	if (s->degraded)
-		printf("  DEGRADED: started with --allow-degraded, a layer of the sandbox is "
-		       "missing\n");
+		printf("  DEGRADED: a layer of the sandbox is missing (--allow-degraded) or only "
+		       "reports (a build for tests)\n");
 	if (s->hold_left_ms >= 0)
 		printf(
 		    "  decides again in %s if nothing changes\n", age_text(s->hold_left_ms, age));

@@ -47,7 +47,8 @@ layers_text(unsigned layers, char *buf, size_t size)
 		unsigned bit;
 		const char *name;
 	} rows[] = {{LAYER_SECCOMP, "seccomp"}, {LAYER_LANDLOCK_FS, "files"},
-	    {LAYER_LANDLOCK_NET, "network"}, {LAYER_LANDLOCK_SCOPE, "scope"}};
+	    {LAYER_LANDLOCK_NET, "network"}, {LAYER_LANDLOCK_SCOPE, "scope"},
+	    {LAYER_REPORTS, "seccomp-reports-only"}};
 	size_t n = 0;
 
 	buf[0] = '\0';

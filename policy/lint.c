@@ -357,6 +357,30 @@ check_denied(const struct policy *p)
 	}
 }
 
+/*
+ * The calls of the sanitizers' runtime: in no other build, each with its reason, and none of those
+ * that are refused from the start on.
+ */
+static void
+check_sanitizer(const struct policy *p)
+{
+#ifndef BH_SANITIZERS
+	if (p->n_sanitizer > 0 || sandbox_reports())
+		defect("a filter with holes for sanitizers, or that only reports, in a build without them");
+#endif
+	check_calls_order(p->sanitizer, p->n_sanitizer);
+	for (size_t i = 0; i < p->n_sanitizer; i++) {
+		const struct allowed_call *c = &p->sanitizer[i];
+		const struct denied_call *d = policy_denied(p, c->name);
+
+		check_conditions(c);
+		if (c->reason[0] == '\0')
+			defect("sanitizer %s: without a reason", c->name);
+		if (d != NULL && d->always)
+			defect("sanitizer %s: denied from the start on", c->name);
+	}
+}
+
 static unsigned
 check_policy(const struct policy *p)
 {
@@ -382,6 +406,7 @@ check_policy(const struct policy *p)
 		if (d != NULL && d->always)
 			defect("supervisor %s: denied from the start on", d->name);
 	}
+	check_sanitizer(p);
 	check_combinations(p);
 	return defects;
 }
@@ -457,6 +482,30 @@ try_plant(const struct plant *plant)
 	return 0;
 }
 
+/* Lines of sanitizer.def that must be rejected; in a build without sanitizers every one is. */
+static int
+try_sanitizer(void)
+{
+	static const struct allowed_call lines[] = {{.word = "sanitizer", .name = "readlink", .reason = ""},
+	    {.word = "sanitizer", .name = "ptrace", .reason = "leaks"}};
+	struct policy p = policy;
+	int good = 1;
+
+	for (size_t i = 0; i < 2; i++) {
+		const char *complaint = i == 0 ? "without a reason" : "denied from the start on";
+
+		p.sanitizer = &lines[i];
+		p.n_sanitizer = 1;
+#ifndef BH_SANITIZERS
+		complaint = "in a build without them";
+#endif
+		good &= check_policy(&p) > 0 && strstr(first_defect, complaint) != NULL;
+	}
+	if (!good)
+		fprintf(stderr, "policy: a planted line for sanitizers was not rejected: %s\n", first_defect);
+	return good;
+}
+
 /* Rows of roles.def and denied.def that must be rejected. */
 static int
 try_rows(void)
@@ -504,9 +553,12 @@ main(void)
 	quiet = 1;
 	for (size_t i = 0; i < n; i++)
 		caught += (size_t)try_plant(&plants[i]);
-	if (caught != n || !try_rows())
+	if (caught != n || !try_rows() || !try_sanitizer())
 		return 1;
 	printf("policy: %zu promised calls, %zu denied, no defect; %zu planted defects caught\n",
-	    policy.n_promises, policy.n_denied, caught + 4);
+	    policy.n_promises, policy.n_denied, caught + 6);
+	if (sandbox_reports())
+		printf("policy: DEGRADED: the filters of this build only report, and have %zu calls for sanitizers\n",
+		    policy.n_sanitizer);
 	return 0;
 }

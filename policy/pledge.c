@@ -91,6 +91,12 @@ calls_enter(enum process role)
 }
 
 int
+sandbox_reports(void)
+{
+	return 0;
+}
+
+int
 sandbox_limit_child(void)
 {
 	return 0; /* no capabilities here */

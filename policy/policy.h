@@ -37,7 +37,7 @@ struct condition {
 	uint32_t a, b;
 };
 
-/* One line of promises.def or supervisor.def (word is "supervisor" there). */
+/* One line of promises.def, supervisor.def or sanitizer.def (word is the file's name there). */
 struct allowed_call {
 	const char *word;
 	const char *name;
@@ -65,6 +65,8 @@ struct policy {
 	size_t n_promises;
 	const struct allowed_call *supervisor;
 	size_t n_supervisor;
+	const struct allowed_call *sanitizer; /* none but in a build with sanitizers */
+	size_t n_sanitizer;
 	const struct denied_call *denied;
 	size_t n_denied;
 	const struct role_row *roles;

@@ -196,11 +196,9 @@ privdrop_tie(const struct sandbox_args *args)
 		_exit(EXIT_CHANNEL); /* it died before the signal was set */
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
 		sandbox_fail_errno("cannot set no_new_privs");
-#ifndef BH_SANITIZERS
 	/* a kernel before 6.3 does not have it; the filter refuses executable memory anyway */
 	if (prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0) != 0 && errno != EINVAL)
 		sandbox_fail_errno("cannot refuse executable memory");
-#endif
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0)
 		sandbox_fail_errno("cannot make the process undumpable");
 	if (prctl(PR_GET_PDEATHSIG, &got, 0, 0, 0) != 0 || got != want)

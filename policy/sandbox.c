@@ -111,7 +111,7 @@ sandbox_enter(const struct sandbox_args *args)
 	if (r == 1 && !args->degraded)
 		sandbox_fail("this kernel has no seccomp filters; --allow-degraded goes on without");
 	if (r == 0)
-		layers |= LAYER_SECCOMP;
+		layers |= sandbox_reports() ? LAYER_REPORTS : LAYER_SECCOMP;
 #ifdef __GLIBC__
 	/* making the filter took most of the memory that this process ever has: 0.6 MiB go back */
 	malloc_trim(0);

@@ -49,7 +49,11 @@ enum sandbox_layer {
 	LAYER_LANDLOCK_FS = 2,
 	LAYER_LANDLOCK_NET = 4,
 	LAYER_LANDLOCK_SCOPE = 8,
+	LAYER_REPORTS = 16, /* a build for tests: the filter names calls, and the process goes on */
 };
+
+/* 1 when the filters of this build only report (configure --enable-sanitizers), 0 in all others. */
+int sandbox_reports(void);
 
 /*
  * Stage-0 filter, step 8: in the forked child before exec, async-signal-safe (the program was

@@ -10,6 +10,9 @@
  *   stage 0     default ALLOW; the ALWAYS lines of denied.def
  *
  * Another architecture's calls (x32, int 0x80) kill the process in all three.
+ *
+ * A build with sanitizers has sanitizer.def as well, and reports: TRAP in place of KILL_PROCESS for
+ * role and supervisor, and a handler that goes on (sigsys.c). Its stage 0 is that of any build.
  */
 #include "config.h"
 
@@ -28,21 +31,21 @@
 #include "../lib/log.h"
 #include "policy.h"
 
-#ifdef BH_SANITIZERS
-/* ASan needs much more: such a build reports and goes on. */
-#define ACTION_KILL    SCMP_ACT_LOG
-#define ACTION_TRAP    SCMP_ACT_LOG
-#define ACTION_DEFAULT SCMP_ACT_LOG
+#ifdef BH_FILTER_REPORT
+#ifndef BH_SANITIZERS
+#error "a filter that only reports is for builds with sanitizers"
+#endif
+/* sigsys.c names also what would be killed without a word, and the process goes on. */
+#define ACTION_REFUSE SCMP_ACT_TRAP
 #else
-#define ACTION_KILL    SCMP_ACT_KILL_PROCESS
-#define ACTION_TRAP    SCMP_ACT_TRAP
-#define ACTION_DEFAULT SCMP_ACT_KILL_PROCESS
+#define ACTION_REFUSE SCMP_ACT_KILL_PROCESS
 #endif
 
 /* A filter under construction. */
 struct builder {
 	scmp_filter_ctx ctx;
 	uint32_t self; /* process id for CONDITION_SELF */
+	uint32_t kill; /* action of what denied.def says KILL for */
 	uint8_t done[POLICY_NUMBER_MAX + 1]; /* the number has a rule */
 	int error;
 };
@@ -134,7 +137,7 @@ add_denied(struct builder *b, int always_only)
 
 		if (nr < 0 || b->done[nr] || (always_only && !d->always))
 			continue;
-		add_rule(b, d->denial == DENIAL_ENOSYS ? SCMP_ACT_ERRNO(ENOSYS) : ACTION_KILL, nr,
+		add_rule(b, d->denial == DENIAL_ENOSYS ? SCMP_ACT_ERRNO(ENOSYS) : b->kill, nr,
 		    NULL, 0);
 	}
 }
@@ -149,7 +152,7 @@ add_rest(struct builder *b)
 		if (b->done[nr])
 			continue;
 		name = seccomp_syscall_resolve_num_arch(seccomp_arch_native(), nr);
-		add_rule(b, name != NULL ? ACTION_TRAP : SCMP_ACT_ERRNO(ENOSYS), nr, NULL, 0);
+		add_rule(b, name != NULL ? SCMP_ACT_TRAP : SCMP_ACT_ERRNO(ENOSYS), nr, NULL, 0);
 		free(name);
 	}
 }
@@ -185,14 +188,27 @@ add_mismatches(struct builder *b, const struct allowed_call *calls, size_t n, co
 			    .op = (enum scmp_compare)m.rule[k].op,
 			    .datum_a = m.rule[k].a,
 			    .datum_b = m.rule[k].b};
-			add_rule(b, ACTION_TRAP, nr, &cmp, 1);
+			add_rule(b, SCMP_ACT_TRAP, nr, &cmp, 1);
 		}
+	}
+}
+
+/* What the sanitizers' runtime calls by itself: nothing in a build without them. */
+static void
+add_sanitizer(struct builder *b)
+{
+	for (size_t i = 0; i < policy.n_sanitizer; i++) {
+		int nr = filter_number(policy.sanitizer[i].name);
+
+		if (nr >= 0)
+			add_conditions(b, nr, &policy.sanitizer[i]);
 	}
 }
 
 static void
 add_role(struct builder *b, const struct role_row *row)
 {
+	add_sanitizer(b);
 	for (size_t i = 0; i < policy.n_promises; i++) {
 		const struct allowed_call *c = &policy.promises[i];
 		int nr = filter_number(c->name);
@@ -210,6 +226,7 @@ add_supervisor(struct builder *b)
 {
 	uint8_t own[POLICY_NUMBER_MAX + 1] = {0};
 
+	add_sanitizer(b);
 	for (size_t i = 0; i < policy.n_supervisor; i++) {
 		int nr = filter_number(policy.supervisor[i].name);
 
@@ -255,14 +272,15 @@ set_attributes(scmp_filter_ctx ctx)
 void *
 filter_build(enum filter_kind kind, enum process role)
 {
-	struct builder b = {.self = (uint32_t)getpid()};
+	struct builder b = {.self = (uint32_t)getpid(),
+	    .kill = kind == FILTER_STAGE0 ? SCMP_ACT_KILL_PROCESS : ACTION_REFUSE};
 	const struct role_row *row = role_row(role);
 
 	if (kind == FILTER_ROLE && row == NULL) {
 		errno = EINVAL;
 		return NULL;
 	}
-	b.ctx = seccomp_init(kind == FILTER_STAGE0 ? SCMP_ACT_ALLOW : ACTION_DEFAULT);
+	b.ctx = seccomp_init(kind == FILTER_STAGE0 ? SCMP_ACT_ALLOW : ACTION_REFUSE);
 	if (b.ctx == NULL) {
 		errno = ENOMEM;
 		return NULL;
@@ -300,9 +318,6 @@ load_filter(enum filter_kind kind, enum process role)
 	ctx = filter_build(kind, role);
 	if (ctx == NULL || sigsys_install(process_name(role)) != 0)
 		return -1;
-#ifdef BH_SANITIZERS
-	log_warn("SANITIZER BUILD: the seccomp filter reports to the kernel log and refuses nothing");
-#endif
 	r = seccomp_load(ctx);
 	seccomp_release(ctx);
 	if (r < 0) {

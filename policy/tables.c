@@ -58,6 +58,14 @@ static const struct allowed_call supervisor[] = {
 #undef ALLOW
 };
 
+#ifdef BH_SANITIZERS
+static const struct allowed_call sanitizer[] = {
+#define ALLOW(name, conditions, reason) {"sanitizer", #name, conditions, reason},
+#include "sanitizer.def"
+#undef ALLOW
+};
+#endif
+
 /* The words of denied.def. */
 enum { KILL = DENIAL_KILL, NOSYS = DENIAL_ENOSYS, ALWAYS = 1, ROLE = 0 };
 static const struct denied_call denied[] = {
@@ -92,6 +100,10 @@ const struct policy policy = {
     .n_promises = COUNT(promises),
     .supervisor = supervisor,
     .n_supervisor = COUNT(supervisor),
+#ifdef BH_SANITIZERS
+    .sanitizer = sanitizer,
+    .n_sanitizer = COUNT(sanitizer),
+#endif
     .denied = denied,
     .n_denied = COUNT(denied),
 #endif

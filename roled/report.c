@@ -87,7 +87,7 @@ report_level(struct ctl_self *s)
 		raise_level(s, CTL_LEVEL_WARNING, text);
 	}
 	if (roled.degraded)
-		raise_level(s, CTL_LEVEL_WARNING, "The sandbox is degraded (--allow-degraded).");
+		raise_level(s, CTL_LEVEL_WARNING, "The sandbox is degraded.");
 	if (s->paused)
 		raise_level(s, CTL_LEVEL_WARNING, "The group is paused.");
 	if (s->observe)

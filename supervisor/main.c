@@ -227,6 +227,8 @@ supervisor_is_up(void)
 	log_info("up: %s of group %s, config %s%s", sup.conf.server[sup.conf.general.self].name,
 	    sup.conf.general.group, sup.config_path,
 	    sup.degraded ? ", DEGRADED sandbox allowed" : "");
+	if (sandbox_reports())
+		log_warn("DEGRADED: this build is for tests, its seccomp filters only report");
 	if (sup.foreground)
 		return;
 	tell_shell(EXIT_OK);

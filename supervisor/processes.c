@@ -74,6 +74,7 @@ send_state(enum process process, enum process_state state, const struct proc *p,
 	static struct msg m;
 	struct proc *roled = proc_of(PROC_ROLED);
 	int64_t since_ms = p != NULL ? p->since_ms : sup.started_ms;
+	uint8_t own_layer = sandbox_reports() ? LAYER_REPORTS : LAYER_SECCOMP;
 
 	if (roled->step != STEP_UP)
 		return;
@@ -82,7 +83,7 @@ send_state(enum process process, enum process_state state, const struct proc *p,
 	msg_begin(&m, MSG_PROCESS_STATE);
 	msg_put_u8(&m, (uint8_t)process);
 	msg_put_u8(&m, (uint8_t)state);
-	msg_put_u8(&m, process == PROC_SUPERVISOR ? LAYER_SECCOMP : p->layers);
+	msg_put_u8(&m, process == PROC_SUPERVISOR ? own_layer : p->layers);
 	msg_put_u32(&m, (uint32_t)pid);
 	msg_put_u32(&m, p->restarts);
 	msg_put_u32(&m, (uint32_t)p->last_status);
@@ -153,7 +154,7 @@ introduce(struct proc *roled)
 	msg_begin(&m, MSG_SELF_INFO);
 	msg_put_u64(&m, sup.instance);
 	msg_put_u32(&m, roled->generation);
-	msg_put_u8(&m, sup.degraded != 0);
+	msg_put_u8(&m, sup.degraded || sandbox_reports());
 	msg_put_u8(&m, 1);
 	proc_send(roled, &m);
 }

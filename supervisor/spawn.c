@@ -154,11 +154,11 @@ child_limits(const struct plan *plan)
 	child_limit(plan, RLIMIT_NOFILE, row->nofile, row->nofile);
 	child_limit(
 	    plan, RLIMIT_MEMLOCK, (rlim_t)row->memlock_kib << 10, (rlim_t)row->memlock_kib << 10);
-#ifndef BH_SANITIZERS /* their shadow memory is terabytes, and the leak check forks */
+#ifndef BH_SANITIZERS /* their shadow memory is terabytes */
 	if (row->as_mib > 0)
 		child_limit(plan, RLIMIT_AS, (rlim_t)row->as_mib << 20, (rlim_t)row->as_mib << 20);
-	child_limit(plan, RLIMIT_NPROC, 0, 0);
 #endif
+	child_limit(plan, RLIMIT_NPROC, 0, 0);
 	if (row->process != PROC_ROLED) /* the only one that has files to write */
 		child_limit(plan, RLIMIT_FSIZE, 0, 0);
 	if (row->realtime) {

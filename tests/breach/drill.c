@@ -249,7 +249,7 @@ main(int argc, char **argv)
 	int option = argc > 1 ? getopt(argc, argv, "tj") : -1;
 
 #ifdef BH_SANITIZERS
-	fprintf(stderr, "drill: skipped, a sanitizer build's filter refuses nothing\n");
+	fprintf(stderr, "drill: skipped, the filter of a sanitizer build reports and the process goes on\n");
 	return option == -1 ? SKIP : 1;
 #endif
 	if (n_runs > RUNS_MAX || drill_n_roles > ROLES_MAX || !drill_prepare() ||

@@ -10,6 +10,7 @@
 Nothing here sleeps for a fixed time: wait_for() waits for a condition with a deadline, holds() checks
 that one stays true for a while. Times are CLOCK_BOOTTIME, the clock of the daemons.
 """
+import atexit
 import collections
 import json
 import os
@@ -29,8 +30,25 @@ LIBEXEC = os.path.join(BUILD, "libexec")
 DAEMON = os.path.join(BUILD, "sbin", "bulkhead")
 CTL = os.path.join(BUILD, "sbin", "bulkheadctl")
 STAMP = os.path.join(BUILD, "tests", "system", "stamp")
-# A slow or crowded machine (sanitizers, emulation): all timings of the daemons times this.
+
+
+def built_with(name):
+    """Is this set in config.h of the build under test?"""
+    try:
+        with open(os.path.join(BUILD, "config.h")) as f:
+            return re.search(r"^#define %s 1" % name, f.read(), re.M) is not None
+    except OSError:
+        return False
+
+
+# ASan and UBSan: the programs are slower and larger. The filter names a call, and the process goes on.
+SANITIZED, REPORTS_ONLY = built_with("BH_SANITIZERS"), built_with("BH_FILTER_REPORT")
+# What `bulkheadctl check` says when all is well: such a sandbox is degraded, a warning.
+CHECK_OK = 1 if REPORTS_ONLY else 0
+# A slow or crowded machine (emulation): all timings of the daemons times this.
 SCALE = float(os.environ.get("BULKHEAD_TEST_SCALE", "1"))
+# Every deadline of the tests times this; the timings of the daemons stay.
+SLOW = 3 if SANITIZED else 1
 DEADLINE_S = 20 * SCALE
 CHILDREN = ("netd", "icmpd", "roled", "keyd")
 USERS = {"netd": 61001, "icmpd": 61002, "roled": 61003, "keyd": 61004, "parser": 61005}
@@ -66,16 +84,46 @@ class Timeout(AssertionError):
     pass
 
 
+# Programs that a test runs itself (bulkheadctl, bulkhead -n) leave what the sanitizers say here, leaks at
+# the exit too; the children have no environment, and say it in the log.
+REPORTS = tempfile.mkdtemp(prefix="bht.reports.") if SANITIZED else None
+if REPORTS:
+    os.chmod(REPORTS, 0o1777)
+    os.environ["ASAN_OPTIONS"] = "log_path=%s/report" % REPORTS
+    atexit.register(shutil.rmtree, REPORTS, ignore_errors=True)
+
+
+def take_reports():
+    """Texts of the reports that have come since the last call."""
+    found = []
+    for name in sorted(os.listdir(REPORTS)) if REPORTS else ():
+        path = os.path.join(REPORTS, name)
+        with open(path, errors="replace") as f:
+            found.append(f.read())
+        os.unlink(path)
+    return found
+
+
+def with_places(line):
+    """A line of a sanitizer's report with file:line after program+offset; there is no /proc in the empty root."""
+    at = re.search(r"\((/[^()+]+)\+(0x[0-9a-f]+)\)", line)
+    if not at or " in " in line:
+        return line
+    p = subprocess.run(["addr2line", "-Cfpse", *at.groups()], text=True, capture_output=True)
+    return "%s %s" % (line, p.stdout.strip())
+
+
 def wait_for(condition, what, limit_s=None, step_s=0.01):
     """Wait until condition() is true and return its value; what: the sentence of the failure."""
-    deadline = now_s() + (limit_s or DEADLINE_S)
+    limit_s = (limit_s or DEADLINE_S) * SLOW
+    deadline = now_s() + limit_s
     while True:
         value = condition()
         if value:
             return value
         if now_s() > deadline:
             detail = what() if callable(what) else what
-            raise Timeout("not within %g s: %s" % (limit_s or DEADLINE_S, detail))
+            raise Timeout("not within %g s: %s" % (limit_s, detail))
         pause(step_s)
 
 
@@ -111,7 +159,7 @@ class Server:
         self.extra = ""       # appended to the config as it is
         self.flags = []       # of the daemon
         self.libexec = LIBEXEC  # programs of the children
-        self.popen, self.key, self.expected = None, None, []
+        self.popen, self.key, self.expected, self.provoked = None, None, [], []
         for d in (self.folder, self.state, self.run):
             os.makedirs(d, mode=0o755)
         os.chmod(self.state, 0o700)
@@ -296,11 +344,33 @@ class Server:
         """Lines that match are what the test wants to provoke."""
         self.expected.append(re.compile(pattern))
 
-    BAD = re.compile(r"SIGSYS|outside (?:the|its) promises|violat|fatal|sanitizer|runtime error|assert|core dump", re.I)
+    def provoke(self, pattern):
+        """The test makes a child break out of its promises, or crash: lines that match may say so."""
+        self.provoked.append(re.compile(pattern))
+
+    BAD = re.compile(r"violat|fatal|assert", re.I)
+    # Never a side effect of something else: a test names what it provokes, expect_log() does not do.
+    WORST = re.compile(r"SIGSYS|outside (?:the|its) promises|was killed for system call|core dump|"
+                       r"==\d+==|(?:Address|Leak|UndefinedBehavior)Sanitizer|runtime error: ")
 
     def bad_log_lines(self):
-        return ["%s: %s" % (self.name, l) for l in self.log().splitlines()
-                if self.BAD.search(l) and not any(e.search(l) for e in self.expected)]
+        """Lines that no test may leave behind; after one of a sanitizer all of its report."""
+        found, report = [], None
+        for line in self.log().splitlines():
+            excuses = self.provoked if self.WORST.search(line) else self.expected
+            bad = self.WORST.search(line) or self.BAD.search(line)
+            source = re.search(r" (\S+\[\d+\]) ", line)
+            if bad and not any(e.search(line) for e in excuses):
+                report = source and source.group(1)
+            elif not report or " warning: " not in line or report not in line:
+                continue
+            found.append("%s: %s" % (self.name, with_places(line)))
+            if "SUMMARY: " in line:  # what follows are bytes of the shadow
+                report = None
+        if self.popen and self.popen.returncode == -signal.SIGSYS and \
+                not any(e.search("supervisor SIGSYS") for e in self.provoked):
+            found.append("%s: the supervisor was killed by SIGSYS; the kernel log names the call" % self.name)
+        return found
 
 
 class Group:
@@ -466,17 +536,24 @@ class Group:
 
     # -- logs and the end
 
+    def end(self):
+        """No process of the group runs any more; logs and files stay."""
+        for s in self:
+            s.destroy()
+
+    def bad_log_lines(self):
+        return [l for s in self for l in s.bad_log_lines()]
+
     def check_logs(self):
-        bad = [l for s in self for l in s.bad_log_lines()]
-        assert not bad, "log:\n" + "\n".join(bad[:20])
+        bad = self.bad_log_lines()
+        assert not bad, "log:\n" + "\n".join(bad[:60])
 
     def print_logs(self):
         for s in self:
             print("---- log of %s\n%s" % (s.name, s.log()[-8000:]))
 
     def close(self):
-        for s in self:
-            s.destroy()
+        self.end()
         if self.network:
             self.network.close()
         if not os.environ.get("BULKHEAD_KEEP"):

@@ -30,13 +30,23 @@ def make_group():
         groups.append(bulkhead.Group(*args, **kw))
         return groups[-1]
     yield make
-    try:
-        for g in groups:
-            g.print_logs()  # shown by pytest for a failed test only
-            g.check_logs()
-    finally:
-        for g in groups:
-            g.close()
+    bad = []
+    for g in groups:
+        g.print_logs()  # shown by pytest for a failed test only
+        g.end()
+        bad += g.bad_log_lines()
+    for g in groups:
+        g.close()
+    assert not bad, "log:\n" + "\n".join(bad[:60])
+
+
+@pytest.fixture(autouse=True)
+def no_reports():
+    """Programs that the test ran itself have nothing to report either: errors, leaks."""
+    bulkhead.take_reports()
+    yield
+    reports = bulkhead.take_reports()
+    assert not reports, "\n".join(reports)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from bulkhead import CTL, wait_for
+from bulkhead import CHECK_OK, CTL, wait_for
 
 READING = ("status", "explain", "events", "ports", "firewall", "check", "key")
 
@@ -17,13 +17,14 @@ READING = ("status", "explain", "events", "ports", "firewall", "check", "key")
 @pytest.mark.parametrize("command", READING)
 def test_reading_commands(pair, command):
     group, main, standby = pair
+    code = CHECK_OK if command == "check" else 0
     for s in (main, standby):
         p = s.tool(command)
-        assert p.returncode == 0, (command, p)
+        assert p.returncode == code, (command, p)
         assert p.stdout.strip() and not p.stderr, (command, p)
         assert "\033" not in p.stdout, "colours in a pipe"
         p = s.tool("--json", command)
-        assert p.returncode == 0, (command, p)
+        assert p.returncode == code, (command, p)
         json.loads(p.stdout)
 
 
@@ -85,7 +86,7 @@ def test_nearest_command_is_named(pair):
 def test_check_codes(pair):
     """0 ok, 1 warning, 2 critical, 3 unknown: the convention of monitoring plugins."""
     group, main, standby = pair
-    assert main.tool("check").returncode == 0
+    assert main.tool("check").returncode == CHECK_OK
     standby.kill()
     wait_for(lambda: main.tool("check").returncode in (1, 2), lambda: str(main.tool("check")))
     p = standby.tool("check")
@@ -153,9 +154,10 @@ def test_explain_names_the_evidence(pair):
     group, main, standby = pair
     main.kill(mute=True)
     group.wait_role(standby, "main")
-    # which proof came first is a race of the kills: an obituary, or the port that nobody serves
+    # which proof came first is a race of the kills, an obituary, or the port that nobody serves; on a
+    # machine with much else to do the confirm time may be over before either
     number, rule = [(e["sequence"], e["rule"]) for e in standby.events() if e["rule"].startswith("takeover-")][0]
-    assert rule in ("takeover-program-dead", "takeover-guard-dead")
+    assert rule in ("takeover-program-dead", "takeover-guard-dead", "takeover-offline")
     text = standby.tool("explain", check=True).stdout
     assert rule in text and main.name in text
     event = standby.json("explain")

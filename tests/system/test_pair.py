@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from bulkhead import CHILDREN, now_s, wait_for
+from bulkhead import CHILDREN, REPORTS_ONLY, now_s, wait_for
 
 
 def takeover(group, main, standby, *rules):
@@ -153,8 +153,10 @@ def test_sandbox_is_complete(pair):
     """What the other tests prove is worth something only with the sandbox enforced."""
     group, *servers = pair
     for s in servers:
-        assert s.own().get("degraded") in (False, 0)
+        assert s.own()["degraded"] is REPORTS_ONLY
         for name in CHILDREN:
+            layers = s.processes()[name]["layers"].split(",")
+            assert ("seccomp-reports-only" if REPORTS_ONLY else "seccomp") in layers and "files" in layers
             with open("/proc/%d/status" % s.child(name)) as f:
                 fields = dict(line.split(":\t", 1) for line in f.read().splitlines())
             assert fields["Seccomp"].strip() == "2" and fields["NoNewPrivs"].strip() == "1"

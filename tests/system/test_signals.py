@@ -22,6 +22,11 @@ def table():
 
 
 TABLE = table()
+# What a process says of a signal that was sent; with ASan also of SIGSEGV, SIGBUS and SIGFPE.
+SENT = (r"SIGSYS was sent by process|the runner ended \(signal 31 |"
+        r"AddressSanitizer:DEADLYSIGNAL|==\d+==ERROR: AddressSanitizer: (SEGV|BUS|FPE) on unknown address|"
+        r"==\d+==(The signal is caused|Register values|Hint:|ABORTING|WARNING: reading executable name)|"
+        r"AddressSanitizer can not provide additional info|SUMMARY: AddressSanitizer: (SEGV|BUS|FPE) ")
 NAMES = [s.name for s in signal.Signals if s.name not in ("SIGRTMAX", "SIGKILL", "SIGSTOP", "SIGCLD", "SIGPOLL")]
 
 
@@ -65,6 +70,8 @@ def check(server, name, sig, outcome, unharmed):
     what = lambda: "%s to %s: %s\n%s" % (sig, name, outcome, server.log()[mark:])
     if outcome == "restart":
         wait_for(lambda: server.child(name) not in (None, pid), what)
+        if sig == "SIGSYS":  # not a system call
+            wait_for(lambda: "%s: SIGSYS was sent by process %d, ending" % (name, os.getpid()) in server.log()[mark:], what)
         wait_for(lambda: re.search(r"%s\[%d\] ended: .*; starting it again in 10 ms" % (name, pid),
                                    server.log()[mark:]), what)
         return
@@ -84,6 +91,7 @@ def test_signals(pair, name):
     """All that the server outlives, one after the other, to one process of the standby; no role moves."""
     group, main, standby = pair
     standby.expect_log(r".")
+    standby.provoke(SENT)
     hooks = len(main.hooks()), len(standby.hooks())
     unharmed = []
     # first those that do nothing: roled and netd would end a second after a false SIGUSR1
@@ -118,6 +126,7 @@ def test_signals_that_end_the_server(pair, name, sig):
     """stop: in order. leaves: at once, the partner is told or finds out; nothing is left in either case."""
     group, main, standby = pair
     main.expect_log(r".")
+    main.provoke(SENT)
     pids = main.pids()
     send(main, name, sig)
     status = main.wait_exit()

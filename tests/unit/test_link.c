@@ -463,6 +463,11 @@ static void
 both_directions_come_up(void **state)
 {
 	(void)state;
+	for (int i = 0; i < PEERS; i++) { /* a slow machine, or valgrind, is no reason to dial again */
+		conf_of(i)->general.dial_timeout_ms = DEADLINE_MS;
+		conf_of(i)->general.hello_timeout_ms = DEADLINE_MS;
+		conf_of(i)->general.status_misses = DEADLINE_MS / 50;
+	}
 	begin(ALPHA);
 	begin(BETA);
 	UNTIL(both_up());
@@ -753,21 +758,22 @@ refused_dials_back_off(void **state)
 	deliver = 0;
 	one_way();
 	for (int n = 1; n <= 20; n++) {
-		int64_t delay;
+		int64_t before, delay; /* at least, if the end took no time */
 
 		k->next_dial_ms = 0;
 		links_tick(&peer[ALPHA].links, now_ms());
 		assert_int_equal(peer[ALPHA].n_opens, n);
+		before = now_ms();
 		for (int i = 0; i < WIRES; i++) {
 			if (wire[i].used)
 				end_wire(&wire[i], CLOSE_REFUSED);
 		}
 		assert_int_equal(saw(ALPHA, LINK_OUT, LINK_DIAL_FAILED, CLOSE_REFUSED), n);
 		delay = k->next_dial_ms - now_ms();
-		assert_true(delay >= last - 2);
+		assert_true(k->next_dial_ms - before >= last - 2);
 		assert_true(delay <= 5000);
 		if (n == 1)
-			assert_in_range(delay, 0, 1);
+			assert_true(delay <= 1 && k->next_dial_ms >= before);
 		last = delay;
 		uv_run(&loop, UV_RUN_NOWAIT);
 	}

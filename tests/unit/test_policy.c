@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -86,7 +87,7 @@ program(enum filter_kind kind, enum process role)
 	void *ctx;
 
 #ifdef BH_SANITIZERS
-	skip(); /* such a build's filters refuse nothing */
+	skip(); /* such a filter has sanitizer.def too, and TRAP for all that is refused */
 #endif
 	ctx = filter_build(kind, role);
 	assert_non_null(ctx);
@@ -422,6 +423,59 @@ exits_are_described(void **state)
 	assert_string_equal(exit_describe(5 << 8, text, sizeof(text)), "exit 5");
 }
 
+/* In a process of its own: a call that is trapped, or SIGSYS that is sent. Returns its wait status. */
+static int
+under_the_filter(int sent, char *text, size_t size)
+{
+	int fds[2], status;
+	ssize_t n;
+	pid_t pid;
+
+	assert_int_equal(pipe(fds), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		dup2(fds[1], STDERR_FILENO);
+		if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || calls_enter(PROC_KEYD) != 0)
+			_exit(2);
+		if (sent)
+			syscall(SYS_tgkill, getpid(), (pid_t)syscall(SYS_gettid), SIGSYS);
+		errno = 0;
+		_exit(syscall(SYS_getpriority, 0, 0) == -1 && errno == ENOSYS ? 0 : 3);
+	}
+	close(fds[1]);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	n = read(fds[0], text, size - 1);
+	text[n > 0 ? n : 0] = '\0';
+	close(fds[0]);
+	return status;
+}
+
+/* Named and ended; named and refused in a build that reports. */
+static void
+trapped_call_is_named(void **state)
+{
+	char text[256];
+	int status = under_the_filter(0, text, sizeof(text));
+
+	(void)state;
+	assert_non_null(strstr(text, " (getpriority) is outside the promises"));
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), sandbox_reports() ? 0 : EXIT_SIGSYS);
+}
+
+static void
+sent_signal_is_no_call(void **state)
+{
+	char text[256];
+	int status = under_the_filter(1, text, sizeof(text));
+
+	(void)state;
+	assert_null(strstr(text, "system call"));
+	assert_non_null(strstr(text, "keyd: SIGSYS was sent by process "));
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == EXIT_FATAL);
+}
+
 int
 main(void)
 {
@@ -435,6 +489,8 @@ main(void)
 	    cmocka_unit_test(ranges_become_exact_blocks),
 	    cmocka_unit_test(arguments_are_strict),
 	    cmocka_unit_test(exits_are_described),
+	    cmocka_unit_test(trapped_call_is_named),
+	    cmocka_unit_test(sent_signal_is_no_call),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
