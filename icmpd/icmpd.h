@@ -28,8 +28,8 @@ void icmpd_report(void);
 void probe_init(void);
 /* New interval and number of unanswered intervals; what is known stays. */
 void probe_configure(const struct conf *conf);
-/* fd becomes ours; a target in that slot before is forgotten. */
-void probe_add(uint8_t slot, uint8_t kind, uint8_t index, uint8_t path, uint8_t family, int fd);
+/* fd becomes ours; a target in that slot before is forgotten. -1: fd is nothing to wait for. */
+int probe_add(uint8_t slot, uint8_t kind, uint8_t index, uint8_t path, uint8_t family, int fd);
 void probe_remove(uint8_t slot);
 /* Append REPORT_SIZE bytes per target. Returns how many targets there are. */
 unsigned probe_report(struct msg *m);

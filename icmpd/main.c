@@ -94,8 +94,7 @@ take_target(struct msg *m)
 				       : kind == TARGET_REFERENCE && index < CONF_REFERENCES;
 	if (slot >= TARGETS || !known || (family != 4 && family != 6))
 		return -1;
-	probe_add(slot, kind, index, path, family, msg_take_fd(m));
-	return 0;
+	return probe_add(slot, kind, index, path, family, msg_take_fd(m));
 }
 
 static int

@@ -6,8 +6,8 @@
  *
  * All that is known is reported once per interval: as soon as every target has answered that did so
  * in the interval before, else at its end, and at once when the state of a target changes or one
- * answers again. So what roled knows of the last answer is a round trip old and not an interval, for
- * the reference hosts also while a partner is silent.
+ * answers again. So what roled knows of the last answer is a round trip old and not an interval,
+ * for the reference hosts also while a partner is silent.
  *
  * A target is lost after so many intervals in a row in which no answer came, to whichever request:
  * with a round trip longer than the interval every single request is late and the host is fine.
@@ -80,13 +80,21 @@ probe_configure(const struct conf *conf)
 	uv_timer_start(&timer, on_interval, (uint64_t)interval_ms, (uint64_t)interval_ms);
 }
 
-void
+int
 probe_add(uint8_t slot, uint8_t kind, uint8_t index, uint8_t path, uint8_t family, int fd)
 {
 	struct target *t = &targets[slot];
+	uv_poll_t *poll = malloc(sizeof(*poll)); /* that of before may still be closing */
 	uint64_t cookie;
 
+	if (poll == NULL)
+		fatal("no memory for target %u", slot);
 	probe_remove(slot);
+	if (uv_poll_init(&icmpd_loop, poll, fd) != 0) {
+		free(poll);
+		close(fd);
+		return -1;
+	}
 	memset(t, 0, sizeof(*t));
 	t->fd = fd;
 	t->slot = slot;
@@ -94,13 +102,12 @@ probe_add(uint8_t slot, uint8_t kind, uint8_t index, uint8_t path, uint8_t famil
 	t->index = index;
 	t->path = path;
 	t->family = family;
-	t->poll = malloc(sizeof(*t->poll)); /* the handle of the one before may still be closing */
-	if (t->poll == NULL || uv_poll_init(&icmpd_loop, t->poll, fd) != 0)
-		fatal("cannot watch target %u", slot);
+	t->poll = poll;
 	t->poll->data = t;
 	uv_poll_start(t->poll, UV_READABLE, on_packet);
 	if (getrandom(&cookie, sizeof(cookie), 0) == (ssize_t)sizeof(cookie))
 		target_send(t, cookie); /* the first answer need not wait for the interval */
+	return 0;
 }
 
 void

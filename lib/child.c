@@ -6,8 +6,10 @@
 
 #include "child.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "../policy/sandbox.h"
@@ -209,7 +211,8 @@ child_edge_close(struct child *ch, struct channel *c)
 
 /* PEER_BROKEN: what a peer did, with the first bytes of its packet. */
 static void
-child_tell(struct child *ch, enum process peer, enum channel_violation v, const void *bytes, size_t n)
+child_tell(
+    struct child *ch, enum process peer, enum channel_violation v, const void *bytes, size_t n)
 {
 	struct msg m;
 
@@ -285,6 +288,19 @@ child_ping(struct child *ch, struct msg *m)
 	return 0;
 }
 
+/* Is there a socket on the number of a channel? Of another kind it could not even be waited for. */
+static int
+child_is_socket(int fd)
+{
+	struct msghdr mh = {0};
+	ssize_t n;
+
+	do {
+		n = recvmsg(fd, &mh, MSG_PEEK | MSG_DONTWAIT);
+	} while (n < 0 && errno == EINTR);
+	return n >= 0 || errno != ENOTSOCK;
+}
+
 static int
 child_peer(struct child *ch, struct msg *m)
 {
@@ -309,6 +325,10 @@ child_peer(struct child *ch, struct msg *m)
 	if (dup3(fd, FD_EDGE(peer), O_CLOEXEC) == -1)
 		fatal("cannot take over the channel to %s", process_name(c->peer));
 	close(fd);
+	if (!child_is_socket(FD_EDGE(peer))) {
+		(void)dup3(FD_NULL, FD_EDGE(peer), O_CLOEXEC);
+		return -1;
+	}
 	channel_init(c, FD_EDGE(peer), ch->self, c->peer, c->handler, c->user);
 	c->rate_max = EDGE_RATE_MAX;
 	*lost = 0;

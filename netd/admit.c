@@ -130,8 +130,9 @@ on_rested(uv_timer_t *timer)
 		listener_watch(&listeners[i], 1);
 }
 
-/* LISTENER: fd becomes ours, on the number of its slot. */
-void
+/* LISTENER: fd becomes ours, on the number of its slot. Returns -1 when it is nothing to wait for.
+ */
+int
 admit_listen(unsigned slot, int fd)
 {
 	struct listener *l = &listeners[slot];
@@ -142,10 +143,17 @@ admit_listen(unsigned slot, int fd)
 		fatal("cannot take listener %u: errno %d", slot, errno);
 	close(fd);
 	l->poll = malloc(sizeof(*l->poll)); /* the handle of the one before may still be closing */
-	if (l->poll == NULL || uv_poll_init(&netd_loop, l->poll, number) != 0)
-		fatal("cannot watch listener %u", slot);
+	if (l->poll == NULL)
+		fatal("no memory for listener %u", slot);
+	if (uv_poll_init(&netd_loop, l->poll, number) != 0) {
+		free(l->poll);
+		l->poll = NULL;
+		(void)dup3(FD_NULL, number, O_CLOEXEC);
+		return -1;
+	}
 	l->watching = 0;
 	listener_watch(l, 1);
+	return 0;
 }
 
 /* LISTENER_CLOSE. The number stays taken. */

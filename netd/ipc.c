@@ -16,8 +16,7 @@ take_listener(struct msg *m)
 
 	if (msg_end(m) != 0 || slot >= LISTENERS || child_conf(&netd_child) == NULL)
 		return -1;
-	admit_listen(slot, msg_take_fd(m));
-	return 0;
+	return admit_listen(slot, msg_take_fd(m));
 }
 
 static int

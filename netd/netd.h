@@ -66,7 +66,7 @@ void tell_counters(const uint64_t counter[NET_COUNTER_MAX]);
 /* admit.c */
 void admit_init(void);
 void admit_configure(const struct conf *conf);
-void admit_listen(unsigned slot, int fd); /* fd becomes ours */
+int admit_listen(unsigned slot, int fd); /* fd becomes ours; -1: it is nothing to wait for */
 void admit_unlisten(unsigned slot);
 void admit_close_all(void); /* the listeners: nobody is let in any more */
 void admit_drop_waiting(void);
