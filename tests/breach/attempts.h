@@ -36,6 +36,8 @@ void drill_clean_up(void);
 /* What this kernel can refuse by itself: executable memory; what Landlock covers (-1: nothing). */
 int drill_has_mdwe(void);
 long drill_landlock_abi(void);
+/* The part of the sandbox that this kernel does not have; NULL: it has all. */
+const char *drill_lacks(void);
 /* What the attempts aim at. */
 struct drill_targets {
 	pid_t supervisor;

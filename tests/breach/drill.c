@@ -85,6 +85,15 @@ drill_column(const struct drill_role *role, const struct attempt *a, unsigned co
 	return translate(a->want[column]);
 }
 
+/* Not through, and not something that went wrong before it was tried ("exit 110: ..."). */
+static int
+is_refusal(const char *verdict)
+{
+	return strcmp(verdict, "K") == 0 || strcmp(verdict, "T") == 0 ||
+	       strcmp(verdict, "no-core") == 0 ||
+	       (verdict[0] == 'E' && strchr(verdict, ' ') == NULL);
+}
+
 struct drill_count
 drill_count(size_t run)
 {
@@ -98,7 +107,7 @@ drill_count(size_t run)
 			continue;
 		c.wrong += r->is_wrong != 0;
 		c.tried += r->is_denial != 0;
-		c.denied += r->is_denial && strcmp(r->verdict, "through") != 0;
+		c.denied += r->is_denial && is_refusal(r->verdict);
 		c.shown += !r->is_denial;
 	}
 	return c;
@@ -205,10 +214,7 @@ finish(struct flight *f)
 	drill_report_read(&f->report, f->pid, r->verdict, sizeof(r->verdict));
 	expect(r);
 	r->is_wrong = !is_expected(r->want, r->verdict);
-	if (r->is_wrong && ++wrong <= PRINT_MAX)
-		fprintf(stderr, "drill: %s: %d %s (%s): %s, expected %s\n",
-		    process_name(r->role->process), r->attempt->number, r->attempt->text,
-		    r->run->name, r->verdict, r->want);
+	wrong += r->is_wrong != 0;
 }
 
 /* A crash is harmless only where it cannot leave a core file on the machine. */
@@ -239,6 +245,26 @@ judge_all(void)
 	}
 	for (unsigned i = 0; i < FLIGHTS; i++)
 		finish(&flights[n++ % FLIGHTS]);
+}
+
+/* What was not as expected; what is open first. */
+static void
+complain(void)
+{
+	unsigned said = 0;
+
+	for (size_t k = 0; k < 2 * n_runs * drill_n_roles * n_attempts; k++) {
+		const struct result *r = drill_result(&attempts[k % n_attempts],
+		    k / n_attempts % drill_n_roles, k / n_attempts / drill_n_roles % n_runs);
+		int later = k >= n_runs * drill_n_roles * n_attempts;
+
+		if (r == NULL || !r->is_wrong || later == (r->is_denial && !is_refusal(r->verdict)))
+			continue;
+		if (++said <= PRINT_MAX)
+			fprintf(stderr, "drill: %s: %d %s (%s): %s, expected %s\n",
+			    process_name(r->role->process), r->attempt->number, r->attempt->text,
+			    r->run->name, r->verdict, r->want);
+	}
 	if (wrong > PRINT_MAX)
 		fprintf(stderr, "drill: and %u more\n", wrong - PRINT_MAX);
 }
@@ -257,8 +283,15 @@ main(int argc, char **argv)
 		fprintf(stderr, "drill: skipped, needs root and namespaces\n");
 		return option == -1 ? SKIP : 1;
 	}
+	if (drill_lacks() != NULL)
+		fprintf(stderr,
+		    "drill: this kernel has no %s. The daemon starts on it with --allow-degraded "
+		    "only; "
+		    "what is open then:\n",
+		    drill_lacks());
 	judge_all();
 	drill_clean_up();
+	complain();
 	if (option == 't')
 		print_table();
 	else if (option == 'j')

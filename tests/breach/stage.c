@@ -70,6 +70,14 @@ drill_landlock_abi(void)
 	return syscall(SYS_landlock_create_ruleset, NULL, 0, 1);
 }
 
+const char *
+drill_lacks(void)
+{
+	if (prctl(PR_GET_SECCOMP, 0, 0, 0, 0) < 0 && errno == EINVAL)
+		return "seccomp";
+	return drill_landlock_abi() < 0 ? "Landlock" : NULL;
+}
+
 static int
 listening_tcp(unsigned short *port)
 {
@@ -287,7 +295,7 @@ void
 drill_parse_args(enum process process, struct sandbox_args *args)
 {
 	char user[16], supervisor[16], name[16];
-	char *argv[] = {name, name, (char[]){"1"}, user, user, supervisor, (char[]){"0"}, NULL};
+	char *argv[] = {name, name, (char[]){"1"}, user, user, supervisor, drill_lacks() != NULL ? "1" : "0", NULL};
 
 	snprintf(name, sizeof(name), "%s", process_name(process));
 	snprintf(user, sizeof(user), "%d", DRILL_USER);
