@@ -278,8 +278,8 @@ main(int argc, char **argv)
 	fprintf(stderr, "drill: skipped, the filter of a sanitizer build reports and the process goes on\n");
 	return option == -1 ? SKIP : 1;
 #endif
-	if (n_runs > RUNS_MAX || drill_n_roles > ROLES_MAX || !drill_prepare() ||
-	    walls_prepare() != 0) {
+	if (n_runs > RUNS_MAX || drill_n_roles > ROLES_MAX || walls_prepare() != 0 ||
+	    !drill_prepare()) {
 		fprintf(stderr, "drill: skipped, needs root and namespaces\n");
 		return option == -1 ? SKIP : 1;
 	}

@@ -124,6 +124,16 @@ start_same_user(void)
 	return pid;
 }
 
+/* Ctrl-C: nothing is left behind. Forks that have not gone their own way yet take no part. */
+static void
+on_end(int sig)
+{
+	if (getpid() == drill_target.supervisor)
+		drill_clean_up();
+	signal(sig, SIG_DFL);
+	raise(sig);
+}
+
 /* Namespaces are costly to make: but for the whole sandbox, all attempts share these. */
 static pid_t
 start_namespaces(void)
@@ -174,6 +184,8 @@ drill_prepare(void)
 	if (drill_target.shared < 0)
 		return 0;
 	drill_target.same_user = start_same_user();
+	signal(SIGINT, on_end);
+	signal(SIGTERM, on_end);
 	return drill_target.same_user > 0 && sandbox_stage0_prepare() == 0;
 }
 
