@@ -9,6 +9,8 @@
 
 #include "log.h"
 
+enum { LAST_WORDS = 16 }; /* rounds of CHANNEL_BUDGET packets: more than a socket holds */
+
 struct channel_io {
 	uv_poll_t poll;
 	struct channel *channel; /* NULL once detached */
@@ -55,7 +57,11 @@ on_ready(uv_poll_t *poll, int status, int events)
 	if (c == NULL)
 		return;
 	if (status < 0) {
-		report_closed(c);
+		/* the peer has ended and left something unread: what it said is heard all the same */
+		for (int i = 0; i < LAST_WORDS && channel_read(c) > 0; i++)
+			;
+		if (io->channel == c && c->io == io)
+			report_closed(c);
 		return;
 	}
 	if ((events & UV_WRITABLE) && channel_flush(c) != 0) {

@@ -296,7 +296,11 @@ say_packet(const struct cell *c, int sock)
 	packet[3] = 0;
 	mh.msg_controllen = fill_control(c, odd, control.bytes, sizeof(control.bytes));
 	mh.msg_control = mh.msg_controllen > 0 ? control.bytes : NULL;
-	r = sendmsg(sock, &mh, MSG_NOSIGNAL) >= 0 ? 0 : -1;
+	/* descriptors under way are counted per user, and others of root may send some, too */
+	for (int ms = 0; (r = sendmsg(sock, &mh, MSG_NOSIGNAL) >= 0 ? 0 : -1) != 0 &&
+			 errno == ETOOMANYREFS && ms < WAIT_MS;
+	     ms++)
+		(void)poll(NULL, 0, 1);
 	close(odd);
 	return r;
 }

@@ -52,8 +52,9 @@
 enum {
 	UP_MS = 800, /* a child that has been up so long is started again at once */
 	N_CHILDREN = 4,
-	STREAK = 5, /* generations in a row that are not the real program */
-	START_MS = 120000,
+	STREAK = 5,	  /* generations in a row that are not the real program */
+	START_MS = 60000, /* and for each cell: */
+	START_CELL_MS = 1000,
 };
 
 static pid_t supervisor;
@@ -453,6 +454,22 @@ static const struct cell old_serial = {.type = MSG_PREPARED,
     .single = TIMED,
     .what = "the old serial, and then another answer"};
 
+/*
+ * Has it read all that was said to it, for a moment? A PREPARE of the reload before must not be
+ * left, or an answer would be one to that.
+ */
+static int
+is_idle(pid_t pid)
+{
+	struct pollfd p = {.fd = take_descriptor(pid, FD_CONTROL), .events = POLLIN};
+	int idle = p.fd >= 0;
+
+	for (int i = 0; i < 5 && idle; i++)
+		idle = poll(&p, 1, 0) == 0 && poll(NULL, 0, 2) == 0;
+	close(p.fd);
+	return idle;
+}
+
 /* A reload is under way and waits for this child; the first cell is an answer to the one before. */
 static void
 try_at_prepare(struct victim *v, size_t count)
@@ -491,7 +508,8 @@ attack_supervisor(enum channel_state state, size_t count)
 	for (size_t i = 0; left > 0; i = (i + 1) % N_CHILDREN) {
 		size_t limit = limit_of(&v[i], state, count);
 
-		if (v[i].next == limit || !is_up(&v[i])) {
+		if (v[i].next == limit || !is_up(&v[i]) ||
+		    (state == S_PREPARE && !is_idle(v[i].pid))) {
 			poll(NULL, 0, 2);
 			continue;
 		}
@@ -723,7 +741,7 @@ static void
 attack_start(size_t count)
 {
 	struct victim v[N_CHILDREN] = {{0}};
-	int64_t end = now_ms() + START_MS;
+	int64_t end = now_ms() + START_MS + (int64_t)count * START_CELL_MS;
 	size_t done = 0;
 
 	for (size_t i = 0; i < N_CHILDREN; i++) {

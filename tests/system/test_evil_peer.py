@@ -148,7 +148,7 @@ def test_supervisor_kills_evil_children_before_they_are_up(make_group):
     server.start()
     wait_for(server.own, "it answers")
     before = len(os.listdir("/proc/%d/fd" % server.pid))
-    rows = play("start", server.pid, count, limit_s=120)
+    rows = play("start", server.pid, count, limit_s=70 + count)
     wait_for(lambda: set(server.processes()) >= set(CHILDREN), "the real ones are up")
     log, said = server.log(), {}
     for _, child, name, reasons in rows:

@@ -166,6 +166,26 @@ test_parser_is_not_believed(void **state)
 	}
 }
 
+/* What a child says before it ends counts, also when it leaves something unread behind. */
+static void
+test_last_words_count(void **state)
+{
+	const uint8_t accusation[] = {MSG_PEER_BROKEN, 0, 0, 0, PROC_ROLED, V_LENGTH};
+	static struct msg m;
+	pid_t roled;
+
+	(void)state;
+	all_up();
+	roled = proc_of(PROC_ROLED)->pid;
+	msg_begin(&m, MSG_DUMP);
+	proc_send(proc_of(PROC_KEYD), &m);
+	assert_int_equal(send(list[KEYD].end, accusation, sizeof(accusation), MSG_NOSIGNAL),
+	    (ssize_t)sizeof(accusation));
+	forget_end(&list[KEYD]);
+	run_loop();
+	assert_int_not_equal(proc_of(PROC_ROLED)->pid, roled);
+}
+
 static void
 refuse_prepare(int which, uint64_t serial)
 {
@@ -534,6 +554,7 @@ main(void)
 	    cmocka_unit_test(test_one_answer_per_question),
 	    cmocka_unit_test(test_accusations),
 	    cmocka_unit_test(test_parser_is_not_believed),
+	    cmocka_unit_test(test_last_words_count),
 	    cmocka_unit_test(test_late_answer_is_not_for_the_next),
 	    cmocka_unit_test(test_unused_numbers_dial_nothing),
 	    cmocka_unit_test(test_unused_checks_are_not_told),
