@@ -227,3 +227,44 @@ def test_every_number_is_tried():
             numbers.append(int(number))
             assert not re.search(r"\bD\b", row[1]) or re.search(IN_TABLE % number, table), number
     assert sorted(numbers) == list(range(1, 51))
+
+
+FIGURES = os.path.join(TOP, "tests", "figures.py")
+
+
+def figures(top, *args):
+    done = subprocess.run(["python3", FIGURES, "--top", str(top), *args], text=True, capture_output=True)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_figures_are_there():
+    """The tables that runs fill in have a figure in each place, and name nothing that the tree has not."""
+    code, text = figures(TOP, "--check")
+    assert code == 0, text
+
+
+def test_figures_are_taken_over(tmp_path):
+    """Made-up results end up in the pages; a finding voids what was before it, a part of the holes is no run."""
+    top, build = tmp_path / "top", tmp_path / "build"
+    for folder in (top / "tests" / "planted", top / "tests" / "fuzz", build / "fuzz", build / "results"):
+        folder.mkdir(parents=True)
+    for name in ("README.md", "tests/fuzz/README.md", "tests/planted/holes.txt"):
+        shutil.copy(os.path.join(TOP, name), top / name)
+    for name in ("one", "two"):
+        (top / "tests" / "fuzz" / ("fuzz_%s.c" % name)).write_text("")
+    assert "no target hello any more" in figures(top, "--check")[1]
+    lines = ["| one | 5000000 | 9 | 100 | 9 % | 70 | FAILED, see x |", "| one | 1000000 | 10 | 100 | 10 % | 300 | clean |",
+             "| one | 2000000 | 12 | 100 | 12 % | 301 | clean |", "| two | 500000 | 40 | 80 | 50 % | 600 | clean |"]
+    (build / "fuzz" / "history").write_text("\n".join(lines) + "\n")
+    holes = len(re.findall("^hole ", (top / "tests" / "planted" / "holes.txt").read_text(), re.M))
+    (build / "results" / "planted.log").write_text("%d holes planted, %d caught, 0 not\n" % (holes - 1, holes - 1))
+    assert "no run of all" in figures(top, str(build))[1]
+    (build / "results" / "planted.log").write_text("%d holes planted, %d caught, 0 not\n" % (holes, holes))
+    assert figures(top, str(build)) == (0, "fuzzing: 2 targets\nplanted holes: put\n")
+    assert figures(top, "--check") == (0, "the figures are complete\n")
+    table, readme = (top / "tests" / "fuzz" / "README.md").read_text(), (top / "README.md").read_text()
+    assert "| one | 3000000 | 601 | 12 | 100 | 12 % |\n| two | 500000 | 600 | 40 | 80 | 50 % |\n" in table
+    assert "2 targets, 3.5 million inputs, 600 CPU seconds" in readme and "from 12 % (one) to 50 % (two)" in readme
+    assert "| Planted holes | %d | %d |" % (holes, holes) in readme
+    (top / "README.md").write_text(readme.replace("| %d | %d |" % (holes, holes), "| %d | %d |" % (holes, holes - 1)))
+    assert figures(top, "--check")[0] == 1
