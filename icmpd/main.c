@@ -59,8 +59,8 @@ static void
 warm_up(void)
 {
 	child_hold_numbers();
-	if (uv_loop_init(&icmpd_loop) != 0)
-		fatal("libuv does not start");
+	loop_open(&icmpd_loop);
+	loop_reserve(&icmpd_loop);
 	child_init(&icmpd_child, PROC_ICMPD, &ops, NULL);
 	child_add_edge(&icmpd_child, &roled, PROC_ROLED, ipc_from_roled, NULL);
 	loop_attach_channel(&icmpd_loop, &icmpd_child.control, on_control_closed);
@@ -86,7 +86,7 @@ take_target(struct msg *m)
 {
 	uint8_t slot = msg_get_u8(m), kind = msg_get_u8(m), index = msg_get_u8(m);
 	uint8_t path = msg_get_u8(m), family = msg_get_u8(m);
-	int known;
+	int known, fd;
 
 	if (msg_end(m) != 0 || child_conf(&icmpd_child) == NULL)
 		return -1;
@@ -94,7 +94,10 @@ take_target(struct msg *m)
 				       : kind == TARGET_REFERENCE && index < CONF_REFERENCES;
 	if (slot >= TARGETS || !known || (family != 4 && family != 6))
 		return -1;
-	return probe_add(slot, kind, index, path, family, msg_take_fd(m));
+	fd = msg_take_fd(m);
+	if (fd < 0)
+		fatal("no descriptor is left for target %u", slot);
+	return probe_add(slot, kind, index, path, family, fd);
 }
 
 static int

@@ -55,24 +55,21 @@ keyd_warm_up(void)
 }
 
 static struct pollfd
-poll_entry(const struct channel *c)
+poll_entry(const struct channel *c, int *timeout_ms)
 {
-	struct pollfd p = {.fd = c->fd, .events = POLLIN}; /* a closed one is -1: left out */
-
-	if (c->head != NULL)
-		p.events |= POLLOUT;
-	return p;
+	/* a closed one is -1: left out */
+	return (struct pollfd){.fd = c->fd, .events = channel_events(c, timeout_ms)};
 }
 
 /* What poll(2) said of a channel. Returns 0, or -1 when it has ended. */
 static int
 serve_channel(struct channel *c, short revents)
 {
-	if (revents == 0)
+	if (revents == 0 && !c->starved)
 		return 0;
 	if (revents & POLLNVAL)
 		return -1;
-	if ((revents & POLLOUT) && channel_flush(c) != 0)
+	if (((revents & POLLOUT) || c->starved) && channel_flush(c) != 0)
 		return -1;
 	if ((revents & (POLLIN | POLLHUP | POLLERR)) && channel_read(c) < 0)
 		return -1;
@@ -86,9 +83,12 @@ keyd_loop(struct child *ch)
 	struct channel *roled = keyd_roled();
 
 	while (!keyd_stopping() && !terminated) {
-		struct pollfd p[2] = {poll_entry(&ch->control), poll_entry(roled)};
+		int timeout_ms = -1;
+		struct pollfd p[2];
 
-		if (poll(p, 2, -1) < 0) {
+		p[0] = poll_entry(&ch->control, &timeout_ms);
+		p[1] = poll_entry(roled, &timeout_ms);
+		if (poll(p, 2, timeout_ms) < 0) {
 			if (errno == EINTR)
 				continue;
 			fatal("poll: %s", strerror(errno));

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -26,6 +27,7 @@ struct channel_packet {
 enum {
 	RECEIVE_FDS = 16, /* room to see (and close) more descriptors than any row allows */
 	STAMP_SIZE = 16,  /* of a time stamp: two numbers of up to 8 bytes */
+	LOG_INTERVAL_MS = 10000,
 };
 
 const char *
@@ -140,8 +142,9 @@ try_packet(int sock, const struct iovec iov[2], int fd)
 	return sendmsg(sock, &mh, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-/* One packet to the socket. Returns 0, 1 when there is no room now, -1 when the peer is gone. */
-static int
+/* One packet to the socket. */
+enum sent { SENT, SENT_FULL, SENT_STARVED, SENT_BROKEN };
+static enum sent
 send_packet(int sock, const void *head, size_t head_len, const void *body, size_t body_len, int fd)
 {
 	struct iovec iov[2] = {
@@ -151,14 +154,28 @@ send_packet(int sock, const void *head, size_t head_len, const void *body, size_
 
 	for (;;) {
 		if (try_packet(sock, iov, fd) >= 0)
-			return 0;
+			return SENT;
 		if (errno == EINTR)
 			continue;
-		if (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS ||
-		    errno == ETOOMANYREFS)
-			return 1;
-		return -1;
+		if (errno == EAGAIN || errno == EWOULDBLOCK)
+			return SENT_FULL;
+		if (errno == ENOBUFS || errno == ENOMEM || errno == ETOOMANYREFS)
+			return SENT_STARVED;
+		return SENT_BROKEN;
 	}
+}
+
+/*
+ * A message is lost. Between processes that rely on it, that would leave each with another idea of
+ * what goes on, for ever; to start again is the way back to a known state.
+ */
+static int
+cannot_keep(const struct channel *c, const struct msg *m, const char *what)
+{
+	if (c->essential)
+		fatal(
+		    "no %s to keep %s for %s", what, message_name(m->type), process_name(c->peer));
+	return -1;
 }
 
 /* Keep a packet until the socket has room. */
@@ -174,14 +191,14 @@ enqueue(struct channel *c, const uint8_t header[MSG_HEADER], const struct msg *m
 	}
 	p = malloc(sizeof(*p) + len);
 	if (p == NULL)
-		return -1;
+		return cannot_keep(c, m, "memory");
 	p->next = NULL;
 	p->len = len;
 	/* the caller closes its own: keep one above the fixed numbers (promise sendfd has F_DUPFD_CLOEXEC) */
 	p->fd = m->n_fds > 0 ? fcntl(m->fd, F_DUPFD_CLOEXEC, FD_FIRST_FREE) : -1;
 	if (m->n_fds > 0 && p->fd < 0) {
 		free(p);
-		return -1;
+		return cannot_keep(c, m, "descriptor");
 	}
 	memcpy(p->bytes, header, MSG_HEADER);
 	memcpy(p->bytes + MSG_HEADER, m->body, m->len);
@@ -201,7 +218,7 @@ channel_send(struct channel *c, struct msg *m)
 {
 	const struct message_row *row = message_row(m->type);
 	uint8_t header[MSG_HEADER] = {(uint8_t)m->type, (uint8_t)(m->type >> 8), 0, 0};
-	int r;
+	enum sent r;
 
 	if (row == NULL || m->bad || m->len < row->min || m->len > row->max ||
 	    m->n_fds != row->fds || !(row->from & (1U << c->self)) || !(row->to & (1U << c->peer)))
@@ -213,11 +230,12 @@ channel_send(struct channel *c, struct msg *m)
 	if (c->head != NULL)
 		return enqueue(c, header, m);
 	r = send_packet(c->fd, header, MSG_HEADER, m->body, m->len, m->n_fds > 0 ? m->fd : -1);
-	if (r == 1)
+	c->starved = r == SENT_STARVED;
+	if (r == SENT_FULL || r == SENT_STARVED)
 		return enqueue(c, header, m);
-	if (r < 0)
+	if (r == SENT_BROKEN)
 		c->broken = 1;
-	return r;
+	return r == SENT ? 0 : -1;
 }
 
 int
@@ -225,12 +243,16 @@ channel_flush(struct channel *c)
 {
 	while (c->head != NULL) {
 		struct channel_packet *p = c->head;
-		int r = send_packet(c->fd, p->bytes, p->len, "", 0, p->fd);
+		enum sent r = send_packet(c->fd, p->bytes, p->len, "", 0, p->fd);
 
-		if (r == 1)
-			return 0;
-		if (r < 0)
+		c->starved = r == SENT_STARVED;
+		if (r == SENT_BROKEN)
 			return -1;
+		if (r != SENT) {
+			if (c->want_write != NULL)
+				c->want_write(c, 1);
+			return 0;
+		}
 		c->head = p->next;
 		if (c->head == NULL)
 			c->tail = NULL;
@@ -240,6 +262,18 @@ channel_flush(struct channel *c)
 	if (c->want_write != NULL)
 		c->want_write(c, 0);
 	return 0;
+}
+
+short
+channel_events(const struct channel *c, int *timeout_ms)
+{
+	if (c->head == NULL)
+		return POLLIN;
+	if (!c->starved)
+		return POLLIN | POLLOUT;
+	if (*timeout_ms < 0 || *timeout_ms > CHANNEL_PAUSE_MS)
+		*timeout_ms = CHANNEL_PAUSE_MS;
+	return POLLIN;
 }
 
 /* Take the descriptors of a received packet: the first goes to m, all others are closed. */
@@ -266,6 +300,20 @@ collect_fds(struct msghdr *mh, struct msg *m)
 	}
 	m->n_fds = n > UINT8_MAX ? UINT8_MAX : (uint8_t)n;
 	return n;
+}
+
+/*
+ * Did the descriptor of this message find no place with us? The kernel hands over as many as there
+ * is room for, in our buffer and in our table: only a full table (or a kernel without memory)
+ * leaves none.
+ */
+static int
+fd_was_lost(const struct msg *m, int flags)
+{
+	const struct message_row *row = message_row(m->type);
+
+	return row != NULL && row->fds == 1 && m->n_fds == 0 &&
+	       (flags & (MSG_TRUNC | MSG_CTRUNC)) == MSG_CTRUNC;
 }
 
 /* The eight checks. Flags are only looked at here; take_flags() uses them up. */
@@ -325,6 +373,17 @@ keep_evidence(struct channel *c, enum channel_violation v, const uint8_t header[
 	c->violation_len = (uint8_t)(n + body);
 }
 
+static void
+note_lost_fd(const struct channel *c, const struct msg *m)
+{
+	static struct log_limit limit;
+	uint64_t held;
+
+	if (log_limited(&limit, now_ms(), LOG_INTERVAL_MS, &held))
+		log_error("out of descriptors: none is left for that of %s from %s (%llu more)",
+		    message_name(m->type), process_name(c->peer), (unsigned long long)held);
+}
+
 /*
  * Was there a packet at all? A read of nothing is an empty packet or the end of file, and neither
  * MSG_EOR, which Linux does not set here, nor poll(2), which tells of an end behind packets that
@@ -379,6 +438,11 @@ receive_packet(struct channel *c, struct msg *m, uint8_t header[MSG_HEADER], str
 	if (n >= MSG_HEADER) {
 		m->type = (uint16_t)(header[0] | header[1] << 8);
 		m->len = (size_t)n - MSG_HEADER;
+	}
+	if (n >= MSG_HEADER && fd_was_lost(m, mh.msg_flags)) {
+		note_lost_fd(c, m);
+		m->n_fds = 1; /* as it was sent; the handler finds -1 */
+		r->truncated = 0;
 	}
 	return n;
 }

@@ -13,7 +13,8 @@
 
 enum {
 	CHANNEL_QUEUE_BYTES = 1 << 20, /* beyond it the peer counts as not reading */
-	CHANNEL_BUDGET = 64,	       /* packets read per wake-up, so that one cannot starve the rest */
+	CHANNEL_BUDGET = 64,   /* packets read per wake-up, so that one cannot starve the rest */
+	CHANNEL_PAUSE_MS = 10, /* between two tries while the kernel has no memory */
 };
 
 /* Why a packet was refused; the eight checks in the order in which they are made. */
@@ -38,7 +39,8 @@ const char *violation_name(enum channel_violation v);
 struct channel;
 /*
  * Called for each packet that passed the checks. m is read with msg_get_*; an fd not taken is
- * closed afterwards. Returns 0, or -1 when the body is malformed (V_BODY).
+ * closed afterwards; it is -1 when this process had no room for it (logged), which is no fault of
+ * the peer. Returns 0, or -1 when the body is malformed (V_BODY).
  */
 typedef int channel_handler(struct channel *c, struct msg *m);
 
@@ -56,8 +58,10 @@ struct channel {
 	uint32_t rate_count;
 	int64_t rate_ms; /* start of the second that is counted */
 	uint8_t broken;	 /* a send has failed: the peer takes nothing any more */
+	uint8_t essential; /* set by the owner: a message that cannot be kept ends the process */
 	uint64_t once[2];	/* bit per type: ONCE already received */
 	uint32_t permit[MSG_TYPE_MAX]; /* answers allowed per PERMIT type */
+	uint8_t starved; /* the kernel has no memory for what is queued: channel_events */
 	struct channel_packet *head, *tail;
 	size_t queued;
 	void (*want_write)(struct channel *c, int on); /* set by loop.c */
@@ -72,8 +76,8 @@ void channel_close(struct channel *c);
 
 /*
  * Send m, or queue it when the socket is full. Never blocks. Returns 0; -1 when the channel is
- * closed, broken, or its queue is over CHANNEL_QUEUE_BYTES (V_QUEUE). A message that does not match
- * its row is a bug of ours: fatal.
+ * closed, broken, its queue is over CHANNEL_QUEUE_BYTES (V_QUEUE), or there is no memory for that
+ * (fatal on an essential channel). A message that does not match its row is a bug of ours: fatal.
  */
 int channel_send(struct channel *c, struct msg *m);
 
@@ -85,6 +89,13 @@ int channel_send(struct channel *c, struct msg *m);
 int channel_read(struct channel *c);
 /* Write what is queued. Returns 0, or -1 when the peer is gone. */
 int channel_flush(struct channel *c);
+/*
+ * For poll(2): what to wait for, POLLIN and, while something is queued, POLLOUT. But a socket that
+ * could not be written to because the kernel had no memory says that it can: while c->starved it is
+ * left alone, *timeout_ms is made CHANNEL_PAUSE_MS at most, and channel_flush is called after
+ * poll(2).
+ */
+short channel_events(const struct channel *c, int *timeout_ms);
 /* Allow one more message of a PERMIT type (called when the question is sent). */
 void channel_permit(struct channel *c, enum message_type type);
 

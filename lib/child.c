@@ -35,6 +35,7 @@ child_init(struct child *ch, enum process self, const struct child_ops *ops, voi
 	ch->ops = ops;
 	ch->user = user;
 	channel_init(&ch->control, FD_CONTROL, self, PROC_SUPERVISOR, child_control, ch);
+	ch->control.essential = 1;
 }
 
 void
@@ -45,6 +46,7 @@ child_add_edge(
 		fatal("more than %d edges", CHILD_EDGES);
 	channel_init(c, FD_EDGE(peer), ch->self, peer, handler, user);
 	c->rate_max = EDGE_RATE_MAX;
+	c->essential = 1;
 	ch->edge[ch->n_edges++] = c;
 }
 
@@ -320,6 +322,8 @@ child_peer(struct child *ch, struct msg *m)
 	if (c == NULL)
 		return -1;
 	fd = msg_take_fd(m);
+	if (fd < 0)
+		fatal("no descriptor is left for the channel to %s", process_name(c->peer));
 	child_edge_close(ch, c);
 	/* dup3, not use as received: the rules of the sandbox name descriptor numbers */
 	if (dup3(fd, FD_EDGE(peer), O_CLOEXEC) == -1)
@@ -331,6 +335,7 @@ child_peer(struct child *ch, struct msg *m)
 	}
 	channel_init(c, FD_EDGE(peer), ch->self, c->peer, c->handler, c->user);
 	c->rate_max = EDGE_RATE_MAX;
+	c->essential = 1;
 	*lost = 0;
 	c->state = ch->control.state;
 	if (ch->ops->on_peer_up != NULL)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The event loop of the sandboxed processes: libuv with channels on it.
+ * The event loop: libuv, with channels on it.
  */
 #ifndef BH_LIB_LOOP_H
 #define BH_LIB_LOOP_H
@@ -10,6 +10,18 @@
 
 #include "channel.h"
 #include "clock.h"
+
+/*
+ * Make a loop. Fatal when it cannot be made, and from then on when libuv finds no memory: by itself
+ * it would abort.
+ */
+void loop_open(uv_loop_t *loop);
+/*
+ * In a sandboxed process, before the sandbox: have libuv's table of descriptors made as long as it
+ * can ever become (RLIMIT_NOFILE), so that no connection can be the one for which there is no
+ * memory.
+ */
+void loop_reserve(uv_loop_t *loop);
 
 /*
  * Poll the channel in the loop. closed is called once, from the loop, when the peer is gone or broke

@@ -439,7 +439,7 @@ hello_waiting(uint32_t token)
 	return &hellos[slot];
 }
 
-/* LINK_TAKE: fd becomes ours. */
+/* LINK_TAKE: fd becomes ours; -1: there was no room for it. */
 void
 admit_take(uint32_t token, int fd)
 {
@@ -448,7 +448,13 @@ admit_take(uint32_t token, int fd)
 
 	if (h == NULL) { /* the answer came too late */
 		tell_link_closed(token, CLOSE_TIMEOUT, 0, 0);
-		close(fd);
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	if (fd < 0) {
+		tell_link_closed(token, CLOSE_ERROR, 0, 0);
+		hello_refuse(h, NET_SLOTS_FULL, "no descriptors are left");
 		return;
 	}
 	tcp = h->fd;

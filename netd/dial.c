@@ -27,8 +27,8 @@ static struct link *dial_find(uint32_t dial);
 static int dial_allowed(uint32_t token, uint8_t server, uint8_t path, uint8_t kind);
 
 /*
- * LINK_OPEN: ask for the socket. fd becomes ours. A request that cannot be met is answered with
- * LINK_CLOSED like a dial that failed.
+ * LINK_OPEN: ask for the socket. fd becomes ours; -1: there was no room for it. A request that
+ * cannot be met is answered with LINK_CLOSED like a dial that failed.
  */
 void
 dial_open(uint32_t token, uint8_t server, uint8_t path, uint8_t kind, int fd)
@@ -37,12 +37,13 @@ dial_open(uint32_t token, uint8_t server, uint8_t path, uint8_t kind, int fd)
 	uint32_t dial;
 
 	count(NET_DIALS);
-	if (dial_allowed(token, server, path, kind))
+	if (fd >= 0 && dial_allowed(token, server, path, kind))
 		l = link_new(token, fd);
 	if (l == NULL) {
 		count(NET_DIALS_FAILED);
 		tell_link_closed(token, CLOSE_ERROR, 0, 0);
-		close(fd);
+		if (fd >= 0)
+			close(fd);
 		return;
 	}
 	l->state = LINK_ASKED;
@@ -72,11 +73,13 @@ dial_answer(uint32_t dial, int fd)
 	const struct conf *conf = child_conf(&netd_child);
 
 	if (l == NULL) { /* closed or timed out meanwhile */
-		close(fd);
+		if (fd >= 0)
+			close(fd);
 		return;
 	}
 	l->state = LINK_DIALLING;
-	if (end_open(l, &l->tcp, fd) != 0) {
+	if (fd < 0 || end_open(l, &l->tcp, fd) != 0) {
+		count(NET_DIALS_FAILED);
 		link_end(l, CLOSE_ERROR);
 		return;
 	}

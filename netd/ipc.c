@@ -9,14 +9,20 @@
 
 #include <unistd.h>
 
+#include "lib/log.h"
+
 static int
 take_listener(struct msg *m)
 {
 	uint8_t slot = msg_get_u8(m);
+	int fd;
 
 	if (msg_end(m) != 0 || slot >= LISTENERS || child_conf(&netd_child) == NULL)
 		return -1;
-	return admit_listen(slot, msg_take_fd(m));
+	fd = msg_take_fd(m);
+	if (fd < 0)
+		fatal("no descriptor is left for listener %u", slot);
+	return admit_listen(slot, fd);
 }
 
 static int

@@ -68,8 +68,8 @@ warm_up(void)
 	child_hold_numbers();
 	if (sodium_init() < 0)
 		fatal("libsodium does not start");
-	if (uv_loop_init(&netd_loop) != 0)
-		fatal("libuv does not start");
+	loop_open(&netd_loop);
+	loop_reserve(&netd_loop);
 	catch_signals();
 	child_init(&netd_child, PROC_NETD, &ops, NULL);
 	child_add_edge(&netd_child, &netd_roled, PROC_ROLED, ipc_from_roled, NULL);

@@ -70,12 +70,12 @@ int admit_listen(unsigned slot, int fd); /* fd becomes ours; -1: it is nothing t
 void admit_unlisten(unsigned slot);
 void admit_close_all(void); /* the listeners: nobody is let in any more */
 void admit_drop_waiting(void);
-void admit_take(uint32_t token, int fd); /* fd becomes ours */
+void admit_take(uint32_t token, int fd); /* fd becomes ours; -1: there was no room for it */
 void admit_drop(uint32_t token);
 int64_t admit_expire(int64_t now); /* close what is late; next deadline or NEVER */
 void admit_dump(void);
 
-/* dial.c: links before they carry */
+/* dial.c: links before they carry; fd becomes theirs, -1: there was no room for it */
 void dial_open(uint32_t token, uint8_t server, uint8_t path, uint8_t kind, int fd);
 void dial_answer(uint32_t dial, int fd);
 void dial_fail(uint32_t dial, enum link_close cause);

@@ -157,8 +157,8 @@ roled_wake_at(int64_t due_ms)
 static void
 open_loop(void)
 {
-	if (uv_loop_init(&roled.loop) != 0)
-		fatal("cannot make the event loop");
+	loop_open(&roled.loop);
+	loop_reserve(&roled.loop);
 	roled.due_ms = INT64_MAX;
 	roled.machine_next_ms = INT64_MAX;
 	uv_timer_init(&roled.loop, &roled.timer);

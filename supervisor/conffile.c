@@ -262,10 +262,7 @@ config_parse_now(struct conf *c)
 {
 	uv_loop_t loop;
 
-	if (uv_loop_init(&loop) != 0) {
-		log_error("cannot make an event loop");
-		return -1;
-	}
+	loop_open(&loop);
 	now_conf = c;
 	config_parse(&loop, on_done_now);
 	uv_run(&loop, UV_RUN_DEFAULT); /* ends when the job's handles are closed */

@@ -296,19 +296,15 @@ on_signal(uv_signal_t *handle, int signo)
 	}
 }
 
-static int
+static void
 start_loop(void)
 {
 	sup.loop = &main_loop;
-	if (uv_loop_init(sup.loop) != 0) {
-		log_error("cannot make an event loop");
-		return -1;
-	}
+	loop_open(sup.loop);
 	for (int i = 0; i < N_SIGNALS; i++) {
 		uv_signal_init(sup.loop, &signals[i]);
 		uv_signal_start(&signals[i], on_signal, handled_signals[i]);
 	}
-	return 0;
 }
 
 /* Say which program of a hook or check cannot be run; it may still be installed. */
@@ -419,8 +415,7 @@ main(int argc, char **argv)
 		printf("%s: ok\n", sup.config_path);
 		return EXIT_OK;
 	}
-	if (start_loop() != 0)
-		fail(EXIT_FATAL);
+	start_loop();
 	if (confine() != 0)
 		fail(EXIT_SANDBOX);
 	if (sup.conf.general.realtime)

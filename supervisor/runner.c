@@ -682,10 +682,9 @@ wait_and_serve(void)
 	struct pollfd pfd[FIXED_POLLS + LANES + CONF_CHECKS + LINGER];
 	struct output *who[FIXED_POLLS + LANES + CONF_CHECKS + LINGER];
 	nfds_t n = FIXED_POLLS;
+	int timeout_ms = poll_timeout(now_ms());
 
-	pfd[0] = (struct pollfd){.fd = channel.fd, .events = POLLIN};
-	if (channel.head != NULL)
-		pfd[0].events |= POLLOUT;
+	pfd[0] = (struct pollfd){.fd = channel.fd, .events = channel_events(&channel, &timeout_ms)};
 	pfd[1] = (struct pollfd){.fd = signal_fd, .events = POLLIN};
 	for (unsigned i = 0; i < LANES; i++)
 		add_output(pfd, who, &n, &lanes[i].command.out);
@@ -693,9 +692,9 @@ wait_and_serve(void)
 		add_output(pfd, who, &n, &checks[i].command.out);
 	for (unsigned i = 0; i < LINGER; i++)
 		add_output(pfd, who, &n, &lingering[i]);
-	if (poll(pfd, n, poll_timeout(now_ms())) < 0 && errno != EINTR)
+	if (poll(pfd, n, timeout_ms) < 0 && errno != EINTR)
 		fatal("poll: %s", strerror(errno));
-	if ((pfd[0].revents & POLLOUT) && channel_flush(&channel) != 0)
+	if (((pfd[0].revents & POLLOUT) || channel.starved) && channel_flush(&channel) != 0)
 		runner_end(EXIT_CHANNEL);
 	if ((pfd[0].revents & (POLLIN | POLLHUP | POLLERR)) && channel_read(&channel) < 0)
 		runner_end(channel.violation == V_NONE ? EXIT_CHANNEL : EXIT_PROTOCOL);

@@ -9,11 +9,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "lib/channel.h"
+#include "lib/log.h"
+#include "policy/sandbox.h"
 
 static int handled;
 static int handler_result;
@@ -426,6 +431,109 @@ descriptor_arrives_and_is_ours(void **state)
 	assert_int_equal(open_fds(), before);
 }
 
+/* Our own table of descriptors is full: no fault of the sender, and the handler is told. */
+static void
+descriptor_without_room_is_no_violation(void **state)
+{
+	struct rlimit before, full;
+	struct ends e;
+	int r, r_none;
+	enum channel_violation v;
+
+	(void)state;
+	setup(&e, PROC_NETD, PROC_SUPERVISOR);
+	handled_fd = -2;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	full = before;
+	full.rlim_cur = (rlim_t)dup(0);
+	close((int)full.rlim_cur);
+	raw_send(&e, MSG_LISTENER, 0, 1, 1);
+	raw_send(&e, MSG_LISTENER_CLOSE, 0, 1, 1); /* which has none */
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &full), 0);
+	r = channel_read(&e.c);
+	r_none = handled;
+	v = e.c.violation;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_int_equal(r, -1);
+	assert_int_equal(r_none, 1); /* the first one was handled, the second one refused */
+	assert_int_equal(v, V_SIZE);
+	assert_int_equal(handled_fd, -1);
+	teardown(&e);
+}
+
+static int no_memory;
+void *__real_malloc(size_t size);
+void *__wrap_malloc(size_t size);
+
+/* The linker puts this in the place of malloc (Makefile.am). */
+void *
+__wrap_malloc(size_t size)
+{
+	return no_memory ? NULL : __real_malloc(size);
+}
+
+/* A message that cannot be kept is an error of the sender's, or its end where others rely on it. */
+static void
+no_memory_for_the_queue(void **state)
+{
+	struct ends e;
+	struct msg m;
+	int small = 4096, status;
+	pid_t pid;
+
+	(void)state;
+	setup(&e, PROC_ROLED, PROC_SUPERVISOR);
+	setsockopt(e.c.fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
+	msg_begin(&m, MSG_PONG);
+	msg_put_u64(&m, 1);
+	while (e.c.head == NULL)
+		assert_int_equal(channel_send(&e.c, &m), 0);
+	no_memory = 1;
+	assert_int_equal(channel_send(&e.c, &m), -1);
+	assert_int_equal(e.c.violation, V_NONE);
+	pid = fork();
+	if (pid == 0) {
+		e.c.essential = 1;
+		log_to_fd(open("/dev/null", O_WRONLY | O_CLOEXEC));
+		(void)channel_send(&e.c, &m);
+		_exit(0);
+	}
+	no_memory = 0;
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == EXIT_FATAL);
+	teardown(&e);
+}
+
+/* While the kernel has no memory a socket says that it can be written to: it is left alone for a
+ * while. */
+static void
+starved_channel_is_not_polled(void **state)
+{
+	struct ends e;
+	struct msg m;
+	int small = 4096, timeout = -1;
+
+	(void)state;
+	setup(&e, PROC_ROLED, PROC_SUPERVISOR);
+	assert_int_equal(channel_events(&e.c, &timeout), POLLIN);
+	setsockopt(e.c.fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
+	msg_begin(&m, MSG_PONG);
+	msg_put_u64(&m, 1);
+	while (e.c.head == NULL)
+		assert_int_equal(channel_send(&e.c, &m), 0);
+	assert_int_equal(channel_events(&e.c, &timeout), POLLIN | POLLOUT);
+	assert_int_equal(timeout, -1);
+	e.c.starved = 1;
+	assert_int_equal(channel_events(&e.c, &timeout), POLLIN);
+	assert_int_equal(timeout, CHANNEL_PAUSE_MS);
+	timeout = 3;
+	assert_int_equal(channel_events(&e.c, &timeout), POLLIN);
+	assert_int_equal(timeout, 3);
+	assert_int_equal(channel_flush(&e.c), 0); /* full, no longer starved */
+	assert_false(e.c.starved);
+	teardown(&e);
+}
+
 static void
 fields_round_trip_and_stop_at_the_end(void **state)
 {
@@ -505,6 +613,9 @@ main(void)
 	    cmocka_unit_test(one_wake_up_has_a_budget),
 	    cmocka_unit_test(full_socket_queues_in_order_then_gives_up),
 	    cmocka_unit_test(descriptor_arrives_and_is_ours),
+	    cmocka_unit_test(descriptor_without_room_is_no_violation),
+	    cmocka_unit_test(no_memory_for_the_queue),
+	    cmocka_unit_test(starved_channel_is_not_polled),
 	    cmocka_unit_test(fields_round_trip_and_stop_at_the_end),
 	    cmocka_unit_test(hostile_strings_are_bad),
 	};
