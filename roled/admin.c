@@ -18,10 +18,13 @@
 
 enum {
 	DRAIN_PACKETS = 8,
+	REST_MS = 100, /* no descriptors or memory: nobody is let in for so long */
+	LOG_INTERVAL_MS = 10000,
 	SCAN_STEP = 32, /* ledger records looked at in one turn of the loop for one client */
 };
 
 static int from_ctl(struct channel *c, struct msg *m);
+static void on_admin(uv_poll_t *poll, int status, int events);
 
 /* ---- clients */
 
@@ -156,17 +159,42 @@ new_client(int fd)
 }
 
 static void
+on_rested(uv_timer_t *timer)
+{
+	(void)timer;
+	uv_poll_start(&roled.admin, UV_READABLE, on_admin);
+}
+
+/* Who waits goes on waiting; the socket stays readable, and would have us turn without end. */
+static void
+rest(int error)
+{
+	static struct log_limit limit;
+	uint64_t held;
+
+	if (log_limited(&limit, now_ms(), LOG_INTERVAL_MS, &held))
+		log_error("cannot accept an admin connection (errno %d), %llu more times", error,
+		    (unsigned long long)held);
+	uv_poll_stop(&roled.admin);
+	uv_timer_start(&roled.admin_rest, on_rested, REST_MS, 0);
+}
+
+static void
 on_admin(uv_poll_t *poll, int status, int events)
 {
 	(void)poll;
 	(void)events;
-	if (status < 0)
+	if (status < 0) {
+		rest(-status);
 		return;
+	}
 	for (int i = 0; i < ADMIN_CLIENTS; i++) {
 		int fd = accept4(FD_ADMIN, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
-		if (fd < 0 && errno == EINTR)
+		if (fd < 0 && (errno == EINTR || errno == ECONNABORTED))
 			continue;
+		if (fd < 0 && errno != EAGAIN)
+			rest(errno);
 		if (fd < 0)
 			return;
 		new_client(fd);
@@ -180,6 +208,7 @@ admin_init(void)
 		roled.client[i].channel.fd = -1;
 	if (uv_poll_init(&roled.loop, &roled.admin, FD_ADMIN) != 0)
 		fatal("cannot watch the admin socket");
+	uv_timer_init(&roled.loop, &roled.admin_rest);
 	uv_poll_start(&roled.admin, UV_READABLE, on_admin);
 }
 

@@ -69,6 +69,7 @@ struct roled {
 	uv_check_t check; /* runs what is due, after all messages that came with it */
 	uv_async_t orphan;
 	uv_poll_t admin;
+	uv_timer_t admin_rest; /* while it runs nobody is let in */
 	struct links links;
 	struct store store;
 	struct ledger ledger;
