@@ -170,6 +170,8 @@ flush(struct channel *c)
 		if (c->head != NULL)
 			(void)nanosleep(&pause, NULL);
 	}
+	if (c->head != NULL)
+		fatal("the supervisor does not read");
 }
 
 /* What is said about a config that could not be read as a whole; NULL when it was. */
@@ -211,6 +213,7 @@ main(int argc, char **argv)
 	if (sodium_init() == -1)
 		fatal("libsodium cannot be used");
 	channel_init(&control, FD_CONTROL, PROC_PARSER, PROC_SUPERVISOR, on_message, NULL);
+	control.essential = 1;
 	unreadable = read_config(&len);
 	(void)sandbox_enter(&args);
 

@@ -13,6 +13,7 @@
 #endif
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -86,7 +87,10 @@ sandbox_parse_args(int argc, char **argv, struct sandbox_args *args)
 void
 sandbox_drop(const struct sandbox_args *args)
 {
-	tzset(); /* reads /etc/localtime, which is gone in the empty root */
+	/* with no zone given, every localtime() of a library would look for /etc/localtime again */
+	if (setenv("TZ", "UTC0", 1) != 0)
+		sandbox_fail_errno("cannot set the time zone");
+	tzset();
 	privdrop_root();
 	privdrop_ids(args);
 	privdrop_prove();
