@@ -1,0 +1,546 @@
+# SPDX-License-Identifier: ISC
+"""What happens minutes or months after the start, provoked instead of waited for: no memory, no
+descriptors, calls that libraries make late, floods that are over. The real children, each under its filter.
+
+The places in libraries from where a start asks for memory are nearly the same in all children, so each takes
+a share of them; BULKHEAD_LATE=1 has each take all (two minutes more).
+"""
+import concurrent.futures
+import os
+import platform
+import re
+import signal
+import socket
+import subprocess
+
+import pytest
+
+import bulkhead
+import net
+from bulkhead import CHILDREN, SCALE, now_s, wait_for
+from late import (Fault, NoDescriptors, SYS, call, descriptors, learn, memory_kib, settled_child, sites, usage,
+                  wait_next)
+from test_breach import kernel_log_has, needs_filter
+from test_hostile import PORT, Flood, icmp, ip_packet, links_up, raw_socket
+from test_protocol import address, connect, counters
+
+pytestmark = [needs_filter, pytest.mark.skipif(platform.machine() != "x86_64", reason="faults.py is for x86-64")]
+
+EAGAIN, ENOMEM, ENFILE, ENOBUFS = 11, 12, 23, 105
+CPU_MAX = 0.05
+CALM = {"status.interval": "200ms", "icmp.interval": "200ms", "arbitration.hold": "3s",
+        "arbitration.step-down": "2s", "arbitration.confirm": "60s"}  # links may stay away for a while
+
+# A process may end for want of memory by these codes, with a line that says so, and in no other way.
+NAMED = {"exit 1": r"no memory|out of memory|cannot lock memory|no \w+ (is left|to keep)|libsodium",
+         "exit 110": r"sandbox: .*(memory|seccomp|time zone)"}
+# Places of a program that no run of it reaches, and why.
+UNREACHED = {"filter_export": "makes the filter of stage 0: the supervisor's. Linked into all, called by it alone",
+             "loop_malloc": "libuv 1.44 asks through loop_calloc and loop_realloc only; newer ones through all three"}
+MEMORY = r"exit 1 \(fatal error, logged before\)"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def learned():
+    learn()
+
+
+@pytest.fixture
+def calm_pair(make_group):
+    group = make_group(options=CALM)
+    group.start()
+    return (group, *group.wait_pair())
+
+
+def named_end(server, name, pid, end, since):
+    """A process that ended for want of memory has said so, and the supervisor says how it ended."""
+    text = lambda: server.log()[since:]
+    assert end in NAMED, "%s ended by %s\n%s" % (name, end, text())
+    wait_for(lambda: re.search(r"%s\[%d\] error: .*(%s)" % (name, pid, NAMED[end]), text()),
+             lambda: "%s says why it ended\n%s" % (name, text()))
+    if name != "parser":
+        wait_for(lambda: re.search(r"%s\[%d\] ended: %s " % (name, pid, end), text()),
+                 lambda: "the end of %s is logged\n%s" % (name, text()))
+
+
+# ---- no memory
+
+
+def is_up(server, name, pid):
+    row = server.processes().get(name, {})
+    return row.get("pid") == pid and row.get("state") == "up"
+
+
+def start_once(server, name, *fault):
+    """End the child; its successor is started with the fault. Returns (pid, what the tool saw)."""
+    old = settled_child(server, name)
+    with Fault("start", server.pid, name, *fault) as f:
+        os.kill(old, signal.SIGKILL)
+        pid = f.child()
+        wait_for(lambda: f.ended() or is_up(server, name, pid),
+                 lambda: "%s ends or comes up\n%s" % (name, server.log()[-2000:]))
+    return pid, f.result
+
+
+def share(name, hits):
+    """Of the places that a start reached, those of its program and its part of those in libraries."""
+    own = [s for s in hits if s.startswith(name + "+")]
+    others = sorted(s for s in hits if s not in own)
+    if os.environ.get("BULKHEAD_LATE"):
+        return own + others
+    kind = [s for s in others if not s.startswith(("libc.", "libseccomp."))]  # not in all children
+    common = [s for s in others if s not in kind]
+    return own + kind + common[CHILDREN.index(name)::len(CHILDREN)]
+
+
+def refuse_at_start(server, name, hits):
+    """No memory at each place from which it is asked for during a start, one start each."""
+    ends = {}
+    for site in hits:
+        since = len(server.log())
+        pid, result = start_once(server, name, site)
+        assert result["failed"] == [site], "%s was not reached in this start of %s" % (site, name)
+        ends[site] = result["end"]
+        if result["end"] != "lives":
+            named_end(server, name, pid, result["end"], since)
+    return ends
+
+
+def refuse_in_queue(server, name):
+    """The sockets are full and a message has to wait: with memory it does, without the process ends."""
+    enqueue = next(s for s, (function, _) in sites(name).items() if function == "enqueue")
+    full = (EAGAIN, SYS["sendto"], SYS["sendmsg"])
+    pid, since = settled_child(server, name), len(server.log())
+    with Fault("run", pid, "", *full) as f:
+        f.until("reached", enqueue)
+    assert f.result["end"] == "lives" and enqueue in f.result["hits"], f.result
+    assert settled_child(server, name) == pid
+    with Fault("run", pid, enqueue, *full) as f:
+        wait_for(f.ended, "%s ends" % name)
+    named_end(server, name, pid, f.result["end"], since)
+    return {enqueue: f.result["end"]}
+
+
+def refuse_new_channel(server, name):
+    """The peer is started again, and there is no memory to watch the channel to it."""
+    attach = [s for s, (function, _) in sites(name).items() if function == "loop_attach_channel"]
+    if not attach:
+        return {}
+    pid, since = settled_child(server, name), len(server.log())
+    peer = "netd" if name == "roled" else "roled"
+    with Fault("run", pid, attach[0]) as f:
+        os.kill(settled_child(server, peer), signal.SIGKILL)
+        wait_for(f.ended, "%s ends" % name)
+    named_end(server, name, pid, f.result["end"], since)
+    return {attach[0]: f.result["end"]}
+
+
+def coverage(name, program, reached):
+    """All places of the program must have been reached, but for those of which is known why not."""
+    missed = {s: f for s, (f, _) in program.items() if s not in reached}
+    print("%s: %d of %d places of the program reached, %d of its libraries"
+          % (name, len(program) - len(missed), len(program), len([s for s in reached if s not in program])))
+    for site, function in missed.items():
+        print("  not reached: %s (%s): %s" % (site, function, UNREACHED.get(function, "?")))
+    bulkhead.record("late-memory-" + name, {"program": program, "reached": reached, "missed": missed})
+    unknown = {s: f for s, f in missed.items() if f not in UNREACHED}
+    assert not unknown, "never reached: %s" % unknown
+
+
+@pytest.mark.parametrize("name", CHILDREN)
+def test_no_memory(calm_pair, name):
+    """malloc and its like fail at every place of the child, at its start and while it runs: it carries
+    on, or ends with a named code and a line, and is started again."""
+    group, main, server = calm_pair
+    server.expect_log(MEMORY)
+    epoch, hooks = server.epoch(), len(main.hooks())
+    pid, seen = start_once(server, name)
+    assert seen["end"] == "lives" and is_up(server, name, pid), seen
+    reached = refuse_at_start(server, name, share(name, seen["hits"]))
+    for refuse in (refuse_in_queue, refuse_new_channel):
+        reached.update(refuse(server, name))
+    coverage(name, sites(name), reached)
+    group.wait_pair()
+    assert (server.epoch(), len(main.hooks())) == (epoch, hooks) and main.role() == "main"
+
+
+def parse_once(server, *fault):
+    """SIGHUP; the parser is started with the fault. Returns (pid, what the tool saw)."""
+    with Fault("start", server.pid, "parser", *fault) as f:
+        server.signal(signal.SIGHUP)
+        pid = f.child()
+        wait_for(f.ended, "the parser ends")
+    return pid, f.result
+
+
+def test_no_memory_to_parse(calm_pair):
+    """The parser finds no memory: the reload is refused with a line that says so, nothing changes."""
+    group, main, standby = calm_pair
+    main.expect_log(MEMORY)
+    before = [main.child(n) for n in CHILDREN], main.own()["digest"]
+    pid, seen = parse_once(main)
+    assert seen["end"] == "exit 0", seen
+    reached, answer = {}, r"reload(: [^r]| refused).*"
+    wait_for(lambda: re.search(answer, main.log()), "the reload is over")
+    for site in seen["hits"]:
+        since = len(main.log())
+        pid, result = parse_once(main, site)
+        assert result["failed"] == [site], "%s was not reached in this run" % site
+        reached[site] = result["end"]
+        line = wait_for(lambda: re.search(answer, main.log()[since:]), lambda: "the reload is over: " + site).group(0)
+        print(site, *seen["hits"][site], result["end"], line)
+        if result["end"] == "exit 0":
+            assert "the same as before" in line, line  # libseccomp could do without
+        else:
+            named_end(main, "parser", pid, result["end"], since)
+    with Fault("start", main.pid, "parser", "", EAGAIN, SYS["sendto"]) as f:
+        main.signal(signal.SIGHUP)
+        f.child()
+        f.until("refused")
+    reached.update({s: "lives" for s in f.result["hits"] if s not in reached})
+    coverage("parser", sites("parser"), reached)
+    main.tool("reload", check=True)
+    assert ([main.child(n) for n in CHILDREN], main.own()["digest"]) == before
+
+
+# ---- what libraries do late
+
+# Functions that a library may come to call after hours: the process lives on.
+LATE = {
+    "memory goes back": [("malloc", 100000), ("free", "@"), ("malloc_trim", 0)],
+    "the heap grows": [("malloc", 120000), ("realloc", "@", 130000), ("free", "@"), ("malloc_trim", 0)],
+    "mapped, moved, unmapped": [("malloc", 1 << 20), ("realloc", "@", 1 << 23), ("realloc", "@", 4096), ("free", "@")],
+    "more than there may be": [("malloc", 1 << 30), ("calloc", 1 << 20, 1 << 20), ("malloc", 1 << 46)],
+    "the generator is seeded again": [("randombytes_stir",), ("randombytes_random",), ("randombytes_close",),
+                                      ("randombytes_random",)],
+    "time zone": [("tzset",), ("localtime", "/etc/loca"), ("tzset",), ("mktime", "x" * 60)],
+    "texts of errors": [("strerror", 2), ("strerror", 4711), ("strsignal", 31)],
+    "locale": [("setlocale", 6, "C"), ("setlocale", 6, "")],
+}
+WITH_PROMISE = {"locked memory": ("mlock", [("sodium_malloc", 5000), ("sodium_free", "@")])}
+# Functions after which the process cannot go on: how it ends, and the words in its log. The first ones are
+# tried in each child, each other in one.
+EVERYWHERE = 2
+ENDS = {
+    "abort": ([("abort",)], "signal 6", None),
+    "stack protector": ([("__stack_chk_fail",)], "signal 6", r"stack smashing detected"),
+    "fortify": ([("__chk_fail",)], "signal 6", r"buffer overflow detected"),
+    "assert": ([("__assert_fail", "1 == 2", "file.c", 3, "function")], "signal 6", r"Assertion .1 == 2. failed"),
+    "bad free": ([("malloc", 100), ("free", "@"), ("free", "@0")], "signal 6", r"free\(\): double free detected"),
+    "misuse": ([("sodium_misuse",)], "signal 6", None),
+    "name look-up": ([("getpwnam", "nobody")], "signal 31", r"was killed for system call \d+ \(socket\)"),
+    "host look-up": ([("gethostbyname", "localhost")], None, r"system call \d+ \("),
+    "syslog": ([("syslog", 3, "text")], "signal 31", r"was killed for system call \d+ \(socket\)"),
+    "another locale": ([("setlocale", 6, "de_DE.UTF-8")], "exit 112", r"system call \d+ \(openat\) is outside"),
+    "iconv": ([("iconv_open", "utf-8", "latin1")], "exit 112", r"system call \d+ \(openat\) is outside"),
+}
+
+
+def has_function(name, function):
+    """icmpd has no libsodium."""
+    return function not in ("randombytes_stir", "sodium_misuse") or "libsodium" in subprocess.run(
+        ["ldd", os.path.join(bulkhead.LIBEXEC, name)], capture_output=True, text=True).stdout
+
+
+def in_each_child(server, what):
+    """what(name) for all children at once; returns what failed."""
+    with concurrent.futures.ThreadPoolExecutor(len(CHILDREN)) as pool:
+        jobs = {n: pool.submit(what, n) for n in CHILDREN}
+    return [job.result() for job in jobs.values()]
+
+
+def promises(name):
+    with open(os.path.join(bulkhead.TOP, "policy", "roles.def")) as f:
+        return re.search(r'ROLE\(\w+, "%s",[^"]*"[^"]*", "[^"]*",\s*"([^"]*)"' % name, f.read()).group(1).split()
+
+
+def test_late_calls(calm_pair):
+    """Memory given back, random numbers, time zone, texts: no promise is missing."""
+    group, main, server = calm_pair
+
+    def late(name):
+        pid, calls = settled_child(server, name), []
+        for what, them in LATE.items():
+            if has_function(name, them[0][0]):
+                calls += [(what, c) for c in them]
+        for what, (promise, them) in WITH_PROMISE.items():
+            if promise in promises(name):
+                calls += [(what, c) for c in them]
+        end, count = call(pid, *(c for _, c in calls))
+        assert end == "lives", "%s: %s: %s\n%s" % (name, calls[count], end, server.log()[-1000:])
+        assert server.child(name) == pid
+    in_each_child(server, late)
+    group.wait_pair()
+    assert not server.hooks_as("main")
+
+
+def test_last_words(calm_pair):
+    """A child that its C library ends, or that looks for what is not there, is named, with the reason."""
+    group, main, server = calm_pair
+    server.expect_log(r"SIGSYS|killed for|outside (the|its) promises|Assertion|overflow|smashing|assert")
+    for i, (what, (calls, end, words)) in enumerate(ENDS.items()):
+        def ends(name):
+            if not has_function(name, calls[0][0]) or not (i < EVERYWHERE or CHILDREN.index(name) == i % len(CHILDREN)
+                                                           or os.environ.get("BULKHEAD_LATE")):
+                return
+            pid, since = settled_child(server, name), len(server.log())
+            how, _ = call(pid, *calls)
+            assert how == end or end is None and how in ("signal 31", "exit 112"), "%s: %s: %s" % (name, what, how)
+            wait_for(lambda: re.search(r"%s\[%d\] ended: %s " % (name, pid, how), server.log()[since:]),
+                     lambda: "the end of %s by %s\n%s" % (name, what, server.log()[since:]))
+            if words and (how != "signal 31" or kernel_log_has(pid)):
+                wait_for(lambda: re.search(r"%s\[%d\].*%s" % (name, pid, words), server.log()[since:]),
+                         lambda: "%s: %s: the reason\n%s" % (name, what, server.log()[since:]))
+        in_each_child(server, ends)
+    group.wait_pair()
+    assert main.role() == "main"
+
+
+def test_random_numbers_fail(calm_pair):
+    """getrandom(2) is all there is: without it no file is looked for, and no number is made up."""
+    group, main, server = calm_pair
+    server.expect_log(MEMORY)
+    pid = settled_child(server, "icmpd")
+    with Fault("run", pid, "-", ENOMEM, SYS["getrandom"]) as f:
+        wait_for(f.ended, "icmpd ends")
+    assert f.result["end"] == "exit 1"
+    wait_for(lambda: re.search(r"icmpd\[%d\] error: no random bytes" % pid, server.log()), "it says why")
+
+
+# ---- no descriptors, nothing from the kernel
+
+
+def not_busy(server):
+    """No process spins: measured over a second."""
+    busy = {n: "%.1f %%" % (100 * u) for n, u in usage(server).items() if u > CPU_MAX}
+    assert not busy, "busy: %s" % busy
+
+
+def knock(group, server, count=30):
+    """Connections that are not spoken on, from an address that belongs to nobody."""
+    def make():
+        found = []
+        for _ in range(count):
+            s = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+            s.setblocking(False)
+            s.connect_ex((address(group, server), PORT))
+            found.append(s)
+        return found
+    return net.in_namespace(group.network.switch, make)
+
+
+def accepts(group, server):
+    """Is a new connection taken in?"""
+    before = counters(server)["accepted"]
+    connect(group, server).close()
+    wait_for(lambda: counters(server)["accepted"] > before, "%s accepts again" % server.name)
+
+
+def test_netd_without_descriptors(calm_pair):
+    """Who knocks has to wait, links of partners are not carried, nobody is accused; then all of it works."""
+    group, main, server = calm_pair
+    pid, since, others = settled_child(server, "netd"), len(server.log()), server.child("roled")
+    with NoDescriptors(pid):
+        held = knock(group, server)
+        wait_for(lambda: "cannot accept: out of descriptors or memory (errno 24)" in server.log()[since:],
+                 lambda: "netd says so\n" + server.log()[since:])
+        not_busy(server)
+        # its links are cut; the sockets of new ones come as messages
+        os.kill(main.child("netd"), signal.SIGKILL)
+        wait_for(lambda: re.search(r"netd\[%d\] error: out of descriptors" % pid, server.log()[since:]),
+                 lambda: "netd says so\n" + server.log()[since:])
+        not_busy(server)
+    for s in held:
+        s.close()
+    group.wait_pair()
+    wait_for(lambda: links_up(server, 2) and links_up(main, 2), group.report)
+    accepts(group, server)
+    assert (server.child("netd"), server.child("roled")) == (pid, others)
+    assert "broke the protocol" not in server.log()[since:]
+    assert not server.hooks_as("main")
+
+
+def clients(server, count):
+    """Connections to the admin socket."""
+    found = []
+    for _ in range(count):
+        s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+        s.setblocking(False)
+        s.connect_ex(os.path.join(server.run, "admin.sock"))
+        found.append(s)
+    return found
+
+
+def test_roled_without_descriptors(calm_pair):
+    group, main, server = calm_pair
+    pid, since = settled_child(server, "roled"), len(server.log())
+    with NoDescriptors(pid):
+        held = clients(server, 20)
+        wait_for(lambda: "cannot accept an admin connection (errno 24)" in server.log()[since:],
+                 lambda: "roled says so\n" + server.log()[since:])
+        not_busy(server)
+        os.kill(main.child("netd"), signal.SIGKILL)  # and it wants to dial
+        wait_for(lambda: settled_child(main, "netd"), "main's netd is back")
+        not_busy(server)
+    for s in held:
+        s.close()
+    group.wait_pair()
+    wait_for(lambda: links_up(server, 2) and links_up(main, 2), group.report)
+    assert server.child("roled") == pid and not server.hooks_as("main")
+
+
+@pytest.mark.parametrize("name, peer", [("icmpd", "roled"), ("netd", "roled"), ("roled", "keyd")])
+def test_no_descriptor_for_a_channel(calm_pair, name, peer):
+    """A peer is started again, and the new end of the channel finds no room: it ends and is started again.
+    keyd always has room, between the fixed numbers."""
+    group, main, server = calm_pair
+    server.expect_log(MEMORY)
+    pid, old, since = settled_child(server, name), settled_child(server, peer), len(server.log())
+    with NoDescriptors(pid):
+        os.kill(old, signal.SIGKILL)
+        wait_next(server, name, pid)
+    assert re.search(r"%s\[%d\] error: no descriptor is left for the channel to %s" % (name, pid, peer),
+                     server.log()[since:]), server.log()[since:]
+    named_end(server, name, pid, "exit 1", since)
+    assert "broke the protocol" not in server.log()[since:]
+    group.wait_pair()
+
+
+def test_icmpd_without_descriptors(calm_pair):
+    """A target's socket finds no room: icmpd is started again, and knows all targets."""
+    group, main, server = calm_pair
+    server.expect_log(MEMORY)
+    pid, since = settled_child(server, "icmpd"), len(server.log())
+    nobody = re.sub(r"\d+$", "77", group.network.references()[0])
+    with NoDescriptors(pid):
+        server.write_config(group.config_text(server).replace("reference = {", 'reference = {"%s", ' % nobody, 1))
+        server.tool("reload")
+        wait_next(server, "icmpd", pid)
+    assert re.search(r"icmpd\[%d\] error: no descriptor is left for target" % pid, server.log()[since:])
+    wait_for(lambda: [r["state"] for r in server.status()["references"]].count("ok") == len(group.network.references()),
+             lambda: "all references answer that did: %s" % server.status()["references"])
+
+
+def test_supervisor_without_descriptors(calm_pair):
+    """It cannot start a child again, does not spin, and starts it once it can."""
+    group, main, server = calm_pair
+    pid, since = settled_child(server, "keyd"), len(server.log())
+    server.expect_log(r"cannot start")
+    with NoDescriptors(server.pid):
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: "keyd[%d] ended" % pid in server.log()[since:], "its end is seen")
+        not_busy(server)
+        assert server.popen.poll() is None and server.child("keyd") is None
+    wait_next(server, "keyd", pid)
+    group.wait_pair()
+    accepts(group, server)
+
+
+# process, call, error, what is done meanwhile; per second the call may be tried so often
+KERNEL = [("netd", "accept4", ENFILE, 40), ("netd", "accept4", ENOBUFS, 40), ("netd", "accept4", ENOMEM, 40),
+          ("roled", "accept4", ENFILE, 40), ("roled", "accept4", ENOMEM, 40),
+          ("netd", "sendto", ENOBUFS, 400), ("roled", "sendto", ENOBUFS, 400), ("icmpd", "sendto", ENOBUFS, 400),
+          ("keyd", "sendto", ENOBUFS, 400)]
+
+
+@pytest.mark.parametrize("name, what, error, limit", KERNEL)
+def test_kernel_has_nothing(calm_pair, name, what, error, limit):
+    """A system call fails for want of the kernel's memory or table: no spin, and it works again."""
+    group, main, server = calm_pair
+    pid = settled_child(server, name)
+    with Fault("run", pid, "-", error, SYS[what]) as f:
+        held = knock(group, server) + clients(server, 5) if what == "accept4" else []
+        f.until("refused")
+        began = now_s()
+        bulkhead.pause(1)
+        seconds = now_s() - began
+    assert f.result["end"] == "lives", f.result
+    tried = sum(f.result["refused"].values())
+    assert tried <= limit * seconds + limit / 2, "%s tried %s %d times in %.1f s" % (name, what, tried, seconds)
+    for s in held:
+        s.close()
+    group.wait_pair()
+    assert server.child(name) == pid
+    accepts(group, server)
+    assert server.json("status")
+
+
+# ---- after a flood
+
+GROWTH_KIB = 256  # what a process may have more than before: pages of tables that were touched first
+
+
+def flood_links(group, server, garbage):
+    """10^4 connections in all, some with garbage; none is held for long."""
+    sent = []
+
+    def step():
+        for _ in range(10):
+            s = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+            s.settimeout(5 * SCALE)
+            try:
+                s.connect((address(group, server), PORT))
+                if garbage:
+                    s.send(os.urandom(200))
+            except OSError:
+                pass
+            s.close()
+            sent.append(1)
+    return step, sent
+
+
+def flood_echo(group, server, source):
+    sender = net.in_namespace(group.network.switch, raw_socket)
+    target = address(group, server)
+    packets = [ip_packet(source, target, 1, icmp(0, 0, os.urandom(24))) for _ in range(200)]
+
+    def step():
+        for p in packets:
+            try:
+                sender.sendto(p, (target, 0))
+            except OSError:
+                pass
+    return step
+
+
+def flood_admin(server):
+    def step():
+        for s in clients(server, 20):
+            try:
+                s.send(os.urandom(50))
+            except OSError:
+                pass
+            s.close()
+    return step
+
+
+def test_after_floods(calm_pair):
+    """Connections, garbage, forged echo replies and admin clients by the thousand; afterwards as before."""
+    group, main, server = calm_pair
+    accepts(group, server)
+    server.json("status")
+    pids = [server.child(n) for n in CHILDREN]
+    fds = {n: len(descriptors(p)) for n, p in zip(CHILDREN, pids)}
+    warm, links = flood_links(group, server, False)
+    with Flood(group.network.switch, warm), Flood(group.network.switch, flood_admin(server)):
+        wait_for(lambda: len(links) >= 500, "the first 500")
+    wait_for(lambda: server.json("status"), "roled answers")
+    before = memory_kib(server)
+    plain, many = flood_links(group, server, False)
+    garbage, more = flood_links(group, server, True)
+    with Flood(group.network.switch, plain), Flood(group.network.switch, garbage), \
+            Flood(group.network.switch, flood_echo(group, server, address(group, main))), \
+            Flood(group.network.switch, flood_admin(server)) as admin:
+        wait_for(lambda: len(many) + len(more) >= 10000 and admin.steps >= 50, lambda: "%d, %d, %d" % (
+            len(many), len(more), admin.steps), 120 * SCALE)
+    group.wait_pair()
+    wait_for(lambda: {n: len(descriptors(server.child(n))) for n in CHILDREN} == fds,
+             lambda: "descriptors: %s, before %s" % ({n: len(descriptors(server.child(n))) for n in CHILDREN}, fds))
+    assert [server.child(n) for n in CHILDREN] == pids
+    not_busy(server)
+    after = memory_kib(server)
+    print("memory before and after in KiB:", before, after)
+    grown = {n: after[n] - before[n] for n in after if after[n] > before[n] + GROWTH_KIB}
+    assert not grown, "has grown: %s" % grown
+    accepts(group, server)
+    assert not server.hooks_as("main") and main.role() == "main"
