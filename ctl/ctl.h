@@ -120,6 +120,8 @@ const char *hex_bytes(const uint8_t *bytes, size_t n, char *buf);
 /* words.c */
 const char *reload_word(unsigned result);
 const char *process_word(unsigned state);
+const char *config_word(unsigned config); /* enum process_config */
+uint64_t process_offence_sum(const struct ctl_process *p);
 const char *layers_text(unsigned layers, char *buf, size_t size);
 const char *net_counter_name(unsigned counter);
 /* "3h 12min", "-" for never (-1) */

@@ -197,7 +197,7 @@ json_link(const struct answer *a, const struct ctl_link *l)
 static json_t *
 json_process(const struct ctl_process *p)
 {
-	json_t *j = json_object();
+	json_t *j = json_object(), *counts = json_object();
 	char text[160];
 
 	set_text(j, "name", process_name((enum process)p->process));
@@ -210,6 +210,20 @@ json_process(const struct ctl_process *p)
 	set_number(j, "backoff_ms", p->backoff_ms);
 	set_text(j, "layers", layers_text(p->layers, text, sizeof(text)));
 	set_age(j, "age_ms", p->age_ms);
+	set_text(j, "config", config_word(p->config));
+	set_text(
+	    j, "config_digest", p->config != CONFIG_UNKNOWN ? hex_bytes(p->digest, 16, text) : "");
+	set_number(j, "offences", process_offence_sum(p));
+	set_text(j, "last_offence",
+	    p->last_offence != OFFENCE_NONE ? offence_text(p->last_offence) : "");
+	set_age(j, "last_offence_age_ms", p->offence_age_ms);
+	for (unsigned i = 1; i < OFFENCE_MAX; i++) {
+		if (p->offences[i] > 0)
+			set_number(counts, offence_text(i), p->offences[i]);
+	}
+	json_object_set_new(j, "offence_counts", counts);
+	set_number(j, "accused", p->accused);
+	set_number(j, "accuses", p->accuses);
 	return j;
 }
 

@@ -156,15 +156,37 @@ print_links(const struct answer *a)
 	table_print(&t, stdout);
 }
 
+/* What a process was killed for, and the complaints; nothing for one without a record. */
+static void
+print_offences(const struct ctl_process *p)
+{
+	const char *gap = ": ", *name = process_name((enum process)p->process);
+	char age[UNITS_TEXT];
+
+	if (process_offence_sum(p) > 0) {
+		printf("%s was killed", name);
+		for (unsigned i = 1; i < OFFENCE_MAX; i++) {
+			if (p->offences[i] == 0)
+				continue;
+			printf("%s%u times because %s", gap, p->offences[i], offence_text(i));
+			gap = ", ";
+		}
+		printf("; the last time %s ago because %s\n", age_text(p->offence_age_ms, age),
+		    offence_text(p->last_offence));
+	}
+	if (p->accused > 0 || p->accuses > 0)
+		printf("%s: complaints about it %u, by it %u\n", name, p->accused, p->accuses);
+}
+
 static void
 print_processes(const struct answer *a)
 {
-	static const char *const headings[] = {
-	    "PROCESS", "STATE", "PID", "FOR", "RESTARTS", "NEXT TRY", "SANDBOX"};
+	static const char *const headings[] = {"PROCESS", "STATE", "PID", "FOR", "RESTARTS",
+	    "NEXT TRY", "OFFENCES", "CONFIG", "SANDBOX"};
 	struct table t;
 	char text[160];
 
-	table_init(&t, 7, headings, 1 << 2 | 1 << 3 | 1 << 4 | 1 << 5);
+	table_init(&t, 9, headings, 1 << 2 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6);
 	for (size_t i = 0; i < a->n_processes; i++) {
 		const struct ctl_process *p = &a->process[i];
 
@@ -177,11 +199,15 @@ print_processes(const struct answer *a)
 		table_set(&t, 4, "%u", p->restarts);
 		if (p->state == PROCESS_BACKOFF)
 			table_set(&t, 5, "%s", age_text(p->backoff_ms, text));
-		table_set(&t, 6, "%s", layers_text(p->layers, text, sizeof(text)));
+		table_set(&t, 6, "%" PRIu64, process_offence_sum(p));
+		table_set(&t, 7, "%s", config_word(p->config));
+		table_set(&t, 8, "%s", layers_text(p->layers, text, sizeof(text)));
 	}
 	if (a->n_processes > 0)
 		putchar('\n');
 	table_print(&t, stdout);
+	for (size_t i = 0; i < a->n_processes; i++)
+		print_offences(&a->process[i]);
 }
 
 static void

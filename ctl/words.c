@@ -41,6 +41,28 @@ process_word(unsigned state)
 }
 
 const char *
+config_word(unsigned config)
+{
+	static const char *const words[PROCESS_CONFIG_MAX] = {
+	    [CONFIG_UNKNOWN] = "unknown",
+	    [CONFIG_CURRENT] = "current",
+	    [CONFIG_OTHER] = "OTHER",
+	};
+
+	return config < PROCESS_CONFIG_MAX ? words[config] : "?";
+}
+
+uint64_t
+process_offence_sum(const struct ctl_process *p)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 1; i < OFFENCE_MAX; i++)
+		sum += p->offences[i];
+	return sum;
+}
+
+const char *
 layers_text(unsigned layers, char *buf, size_t size)
 {
 	static const struct {

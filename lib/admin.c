@@ -328,6 +328,14 @@ ctl_put_process(struct msg *m, const struct ctl_process *p)
 	msg_put_u32(m, p->last_status);
 	msg_put_u32(m, p->backoff_ms);
 	put_age(m, p->age_ms);
+	msg_put_u8(m, p->config);
+	msg_put_bytes(m, p->digest, sizeof(p->digest));
+	msg_put_u32(m, p->accused);
+	msg_put_u32(m, p->accuses);
+	for (size_t i = 1; i < OFFENCE_MAX; i++)
+		msg_put_u32(m, p->offences[i]);
+	msg_put_u8(m, p->last_offence);
+	put_age(m, p->offence_age_ms);
 }
 
 int
@@ -342,6 +350,14 @@ ctl_get_process(struct msg *m, struct ctl_process *p)
 	p->last_status = msg_get_u32(m);
 	p->backoff_ms = msg_get_u32(m);
 	p->age_ms = get_age(m);
+	p->config = get_below(m, PROCESS_CONFIG_MAX);
+	msg_get_bytes(m, p->digest, sizeof(p->digest));
+	p->accused = msg_get_u32(m);
+	p->accuses = msg_get_u32(m);
+	for (size_t i = 1; i < OFFENCE_MAX; i++)
+		p->offences[i] = msg_get_u32(m);
+	p->last_offence = get_below(m, OFFENCE_MAX);
+	p->offence_age_ms = get_age(m);
 	return msg_end(m);
 }
 

@@ -135,6 +135,13 @@ struct ctl_process {
 	uint32_t last_status; /* wait status of the previous run; see exit_describe() */
 	uint32_t backoff_ms;
 	int64_t age_ms; /* in this state since */
+	uint8_t config; /* enum process_config */
+	uint8_t digest[16]; /* of all values that it runs with; zero: not known */
+	uint32_t accused;   /* how often a peer complained of it */
+	uint32_t accuses;   /* how often it complained of a peer */
+	uint32_t offences[OFFENCE_MAX]; /* how often it was killed, by enum offence; [0] is always 0 */
+	uint8_t last_offence;
+	int64_t offence_age_ms; /* since the last one; -1: never */
 };
 
 struct ctl_check {

@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -447,6 +448,73 @@ receive_packet(struct channel *c, struct msg *m, uint8_t header[MSG_HEADER], str
 	return n;
 }
 
+/* ---- does the peer read? */
+
+void
+channel_beat_now(struct channel *c, int64_t now)
+{
+	c->beat_ms = now;
+	c->beat_heard_ms = now;
+}
+
+int
+channel_beat(struct channel *c, int64_t now)
+{
+	uint64_t *cookie = &c->beat_cookie[c->beat_next++ % BEAT_COOKIES];
+	int stalled = c->beat_ms != 0 && now - c->beat_ms > BEAT_STALL_MS;
+	struct msg m;
+
+	if (c->fd < 0)
+		return 0;
+	if (c->beat_ms == 0)
+		c->beat_heard_ms = now + BEAT_FIRST_MS - BEAT_SILENT_MS;
+	else if (stalled && c->beat_heard_ms < now)
+		c->beat_heard_ms = now;
+	c->beat_ms = now;
+	if (now - c->beat_heard_ms >= BEAT_SILENT_MS) {
+		c->violation = V_QUEUE;
+		return -1;
+	}
+	if (getrandom(cookie, sizeof(*cookie), GRND_NONBLOCK) != sizeof(*cookie))
+		*cookie = (uint64_t)now;
+	*cookie |= 1; /* never 0 */
+	msg_begin(&m, MSG_EDGE_PING);
+	msg_put_u64(&m, *cookie);
+	channel_permit(c, MSG_EDGE_PONG);
+	return channel_send(c, &m);
+}
+
+/* EDGE_PING or EDGE_PONG. Returns 0 or -1. */
+static int
+handle_beat(struct channel *c, struct msg *m)
+{
+	uint64_t cookie = msg_get_u64(m);
+	struct msg answer;
+
+	if (msg_end(m) != 0)
+		return -1;
+	if (m->type == MSG_EDGE_PING) {
+		msg_begin(&answer, MSG_EDGE_PONG);
+		msg_put_u64(&answer, cookie);
+		(void)channel_send(c, &answer); /* a failure shows as the channel's end */
+		return 0;
+	}
+	for (unsigned i = 0; i < BEAT_COOKIES && cookie != 0; i++) {
+		if (c->beat_cookie[i] == cookie) {
+			c->beat_cookie[i] = 0;
+			c->beat_heard_ms = now_ms();
+			return 0;
+		}
+	}
+	return -1;
+}
+
+static int
+is_beat(uint16_t type)
+{
+	return type == MSG_EDGE_PING || type == MSG_EDGE_PONG;
+}
+
 /* Judge and handle one received packet. Returns 0, or -1 with the violation set. */
 static int
 handle_packet(struct channel *c, struct msg *m, const uint8_t header[MSG_HEADER], size_t len,
@@ -459,7 +527,7 @@ handle_packet(struct channel *c, struct msg *m, const uint8_t header[MSG_HEADER]
 	if (v == V_NONE) {
 		take_flags(c, m);
 		c->received++;
-		if (c->handler(c, m) != 0)
+		if ((is_beat(m->type) ? handle_beat(c, m) : c->handler(c, m)) != 0)
 			v = V_BODY;
 	}
 	if (m->fd >= 0)

@@ -15,6 +15,10 @@ enum {
 	CHANNEL_QUEUE_BYTES = 1 << 20, /* beyond it the peer counts as not reading */
 	CHANNEL_BUDGET = 64,   /* packets read per wake-up, so that one cannot starve the rest */
 	CHANNEL_PAUSE_MS = 10, /* between two tries while the kernel has no memory */
+	BEAT_COOKIES = 8,	       /* EDGE_PINGs that may be unanswered */
+	BEAT_SILENT_MS = 2500,	       /* the supervisor is quicker with one that stands still */
+	BEAT_STALL_MS = 1000,	       /* we stood still ourselves: the peer's silence says nothing */
+	BEAT_FIRST_MS = 8000,	       /* a peer that starts reads only when it is ready */
 };
 
 /* Why a packet was refused; the eight checks in the order in which they are made. */
@@ -59,6 +63,9 @@ struct channel {
 	int64_t rate_ms; /* start of the second that is counted */
 	uint8_t broken;	 /* a send has failed: the peer takes nothing any more */
 	uint8_t essential; /* set by the owner: a message that cannot be kept ends the process */
+	int64_t beat_ms, beat_heard_ms;	    /* last channel_beat(); last answer, 0: none yet */
+	uint64_t beat_cookie[BEAT_COOKIES]; /* not to be guessed; 0: answered */
+	unsigned beat_next;
 	uint64_t once[2];	/* bit per type: ONCE already received */
 	uint32_t permit[MSG_TYPE_MAX]; /* answers allowed per PERMIT type */
 	uint8_t starved; /* the kernel has no memory for what is queued: channel_events */
@@ -96,6 +103,14 @@ int channel_flush(struct channel *c);
  * poll(2).
  */
 short channel_events(const struct channel *c, int *timeout_ms);
+ * To be called about twice a second for a channel between two children: asks the peer whether it
+ * reads (EDGE_PING), as the answer needs what was asked. The answers of both sides are dealt with
+ * before any handler. Returns 0, or -1 when the peer has not answered for BEAT_SILENT_MS (V_QUEUE)
+ * or nothing can be sent to it.
+ */
+int channel_beat(struct channel *c, int64_t now_ms);
+/* The peer is known to be up: no BEAT_FIRST_MS for it. */
+void channel_beat_now(struct channel *c, int64_t now_ms);
 /* Allow one more message of a PERMIT type (called when the question is sent). */
 void channel_permit(struct channel *c, enum message_type type);
 

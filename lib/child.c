@@ -229,11 +229,10 @@ child_tell(
 static void
 child_report(struct child *ch, const struct channel *c)
 {
-	char bytes[4 * sizeof(c->violation_bytes) + 1];
+	char bytes[2 * sizeof(c->violation_bytes) + 1];
 
 	log_warn("a message of %s was refused (%s): %s", process_name(c->peer),
-	    violation_name(c->violation),
-	    log_vis(bytes, sizeof(bytes), c->violation_bytes, c->violation_len));
+	    violation_name(c->violation), log_hex(bytes, c->violation_bytes, c->violation_len));
 	child_tell(ch, c->peer, c->violation, c->violation_bytes, c->violation_len);
 }
 
@@ -266,7 +265,8 @@ child_watch_edges(struct child *ch, int64_t now)
 		 * first, and is believed (enum process is in that order) */
 		int64_t limit_ms = ch->self > c->peer ? EDGE_LOST_MS : 3 * EDGE_LOST_MS;
 
-		if (c->fd >= 0 && (c->broken || c->violation != V_NONE)) {
+		if (c->fd >= 0 &&
+		    (c->broken || c->violation != V_NONE || channel_beat(c, now) != 0)) {
 			child_edge_lost(ch, c);
 		} else if (ch->lost_ms[i] != 0 && now - ch->lost_ms[i] >= limit_ms) {
 			ch->lost_ms[i] = now;
@@ -279,12 +279,16 @@ static int
 child_ping(struct child *ch, struct msg *m)
 {
 	uint64_t cookie = msg_get_u64(m);
+	uint8_t digest[16] = {0};
 	struct msg answer;
 
 	if (msg_end(m) == -1)
 		return -1;
+	if (ch->committed) /* made anew each time: of what is there now, not of what once came */
+		conf_digest_values(&ch->conf[ch->current], ch->self, digest);
 	msg_begin(&answer, MSG_PONG);
 	msg_put_u64(&answer, cookie);
+	msg_put_bytes(&answer, digest, sizeof(digest));
 	child_send(ch, &answer);
 	child_watch_edges(ch, now_ms());
 	return 0;
@@ -306,12 +310,12 @@ child_is_socket(int fd)
 static int
 child_peer(struct child *ch, struct msg *m)
 {
-	unsigned peer = msg_get_u8(m);
+	unsigned peer = msg_get_u8(m), same = msg_get_u8(m);
 	struct channel *c = NULL;
 	int64_t *lost = NULL;
 	int fd;
 
-	if (msg_end(m) == -1)
+	if (msg_end(m) == -1 || same > 1)
 		return -1;
 	for (size_t i = 0; i < ch->n_edges; i++) {
 		if (ch->edge[i]->peer != peer)
@@ -336,6 +340,8 @@ child_peer(struct child *ch, struct msg *m)
 	channel_init(c, FD_EDGE(peer), ch->self, c->peer, c->handler, c->user);
 	c->rate_max = EDGE_RATE_MAX;
 	c->essential = 1;
+	if (same)
+		channel_beat_now(c, now_ms());
 	*lost = 0;
 	c->state = ch->control.state;
 	if (ch->ops->on_peer_up != NULL)
@@ -381,11 +387,11 @@ int
 child_control_exit(const struct child *ch)
 {
 	const struct channel *c = &ch->control;
-	char bytes[4 * sizeof(c->violation_bytes) + 1];
+	char bytes[2 * sizeof(c->violation_bytes) + 1];
 
 	if (c->violation == V_NONE)
 		return EXIT_CHANNEL;
 	log_error("a message of the supervisor was refused (%s): %s", violation_name(c->violation),
-	    log_vis(bytes, sizeof(bytes), c->violation_bytes, c->violation_len));
+	    log_hex(bytes, c->violation_bytes, c->violation_len));
 	return EXIT_PROTOCOL;
 }

@@ -525,6 +525,58 @@ conf_digest(const struct conf *c, uint8_t out[16])
 	crypto_generichash_final(&state, out, 16);
 }
 
+/* One message of a configuration, with its type and length in front. */
+static void
+digest_message(crypto_generichash_state *state, const struct msg *m)
+{
+	digest_number(state, m->type);
+	digest_number(state, (int64_t)m->len);
+	crypto_generichash_update(state, m->body, m->len);
+}
+
+static void
+digest_commands(crypto_generichash_state *state, const struct conf *c)
+{
+	static struct msg m;
+
+	for (uint8_t i = 0; i < HOOK_MAX; i++) {
+		msg_begin(&m, MSG_CONF_HOOK);
+		conf_put_hook(&m, i, &c->hook[i]);
+		digest_message(state, &m);
+	}
+	for (uint8_t i = 0; i < c->general.n_checks; i++) {
+		msg_begin(&m, MSG_CONF_CHECK);
+		conf_put_check(&m, i, &c->check[i]);
+		digest_message(state, &m);
+	}
+}
+
+void
+conf_digest_values(const struct conf *c, enum process to, uint8_t out[16])
+{
+	static struct msg m;
+	crypto_generichash_state state;
+
+	crypto_generichash_init(&state, NULL, 0, 16);
+	digest_text(&state, "bulkhead values 1");
+	msg_begin(&m, MSG_CONF_GENERAL);
+	conf_put_general(&m, &c->general);
+	digest_message(&state, &m);
+	for (uint8_t i = 0; i < c->general.n_servers; i++) {
+		msg_begin(&m, MSG_CONF_SERVER);
+		conf_put_server(&m, i, &c->server[i]);
+		digest_message(&state, &m);
+	}
+	for (uint8_t i = 0; i < c->general.n_references && to != PROC_RUNNER; i++) {
+		msg_begin(&m, MSG_CONF_REFERENCE);
+		conf_put_reference(&m, i, &c->reference[i]);
+		digest_message(&state, &m);
+	}
+	if (to == PROC_RUNNER || to == PROC_ROLED)
+		digest_commands(&state, c);
+	crypto_generichash_final(&state, out, 16);
+}
+
 /* 1 when option o of the general part differs. */
 static int
 option_differs(const struct conf_option *o, const struct conf *a, const struct conf *b)

@@ -163,6 +163,12 @@ int conf_check_all(const struct conf *c, char *error, size_t size);
 void conf_digest(const struct conf *c, uint8_t out[16]);
 
 /*
+ * Digest of all values that a process is sent, timings, hooks and file settings too: what to must
+ * have, given c; and what it has, made by itself from its own copy.
+ */
+void conf_digest_values(const struct conf *c, enum process to, uint8_t out[16]);
+
+/*
  * The first option whose change from old to new needs a restart of the daemon ("run",
  * "user.netd"), or NULL when a reload is enough.
  */

@@ -119,6 +119,20 @@ log_vis(char *out, size_t size, const void *bytes, size_t n)
 	return out;
 }
 
+char *
+log_hex(char *out, const void *bytes, size_t n)
+{
+	static const char digits[] = "0123456789abcdef";
+	const unsigned char *b = bytes;
+
+	for (size_t i = 0; i < n; i++) {
+		out[2 * i] = digits[b[i] >> 4];
+		out[2 * i + 1] = digits[b[i] & 15];
+	}
+	out[2 * n] = '\0';
+	return out;
+}
+
 int
 log_limited(struct log_limit *l, int64_t now_ms, int64_t interval_ms, uint64_t *held)
 {

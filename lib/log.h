@@ -32,6 +32,12 @@ void log_on_fatal(void (*wipe)(void));
 char *log_vis(char *out, size_t size, const void *bytes, size_t n);
 
 /*
+ * Bytes as hex digits; out has 2 * n + 1 bytes. In a child's own lines, because the supervisor makes
+ * what it reads visible once more. Returns out.
+ */
+char *log_hex(char *out, const void *bytes, size_t n);
+
+/*
  * A line that outside events can cause: at most one per interval, with the number of those that were
  * held back. Returns 1 when the caller may log now; *held gets the count since the last.
  */

@@ -36,6 +36,28 @@ message_name(unsigned type)
 	return row != NULL ? row->name : "unknown";
 }
 
+const char *
+offence_text(unsigned offence)
+{
+	static const char *const text[OFFENCE_MAX] = {
+	    [OFFENCE_NONE] = "none",
+	    [OFFENCE_PROTOCOL] = "it broke the protocol",
+	    [OFFENCE_FLOOD] = "it floods its channel",
+	    [OFFENCE_LOG] = "it floods its log",
+	    [OFFENCE_DEAF] = "it does not read its channel",
+	    [OFFENCE_SILENT] = "it was silent",
+	    [OFFENCE_CLOSED] = "it closed its channel",
+	    [OFFENCE_BROKEN] = "its channel is broken",
+	    [OFFENCE_ACCUSES] = "it accuses others too often",
+	    [OFFENCE_NOT_READY] = "it was not ready in time",
+	    [OFFENCE_NO_ANSWER] = "it did not answer its first config",
+	    [OFFENCE_REFUSED] = "it refused the config",
+	    [OFFENCE_NO_STOP] = "it did not stop in time",
+	};
+
+	return offence < OFFENCE_MAX ? text[offence] : "?";
+}
+
 void
 msg_begin(struct msg *m, enum message_type type)
 {

@@ -60,6 +60,25 @@ enum action_result {
 	RESULT_MAX
 };
 enum process_state { PROCESS_DOWN, PROCESS_STARTING, PROCESS_UP, PROCESS_BACKOFF, PROCESS_STATE_MAX };
+/* What a process was killed for, or refused. */
+enum offence {
+	OFFENCE_NONE,
+	OFFENCE_PROTOCOL,
+	OFFENCE_FLOOD,	/* of messages */
+	OFFENCE_LOG,	/* a flood of lines */
+	OFFENCE_DEAF,	/* its queue is full */
+	OFFENCE_SILENT, /* PING unanswered */
+	OFFENCE_CLOSED,
+	OFFENCE_BROKEN, /* nothing can be sent to it */
+	OFFENCE_ACCUSES,
+	OFFENCE_NOT_READY,
+	OFFENCE_NO_ANSWER,
+	OFFENCE_REFUSED,
+	OFFENCE_NO_STOP,
+	OFFENCE_MAX
+};
+/* Does a process run the configuration that is in force? As it says itself. */
+enum process_config { CONFIG_UNKNOWN, CONFIG_CURRENT, CONFIG_OTHER, PROCESS_CONFIG_MAX };
 enum reload_result {
 	RELOAD_DONE,
 	RELOAD_UNCHANGED, /* the new file says the same */
@@ -122,6 +141,7 @@ struct message_row {
 /* Row of a type; NULL when there is none. */
 const struct message_row *message_row(unsigned type);
 const char *message_name(unsigned type); /* never NULL */
+const char *offence_text(unsigned offence); /* "it was silent"; never NULL */
 
 void msg_begin(struct msg *m, enum message_type type);
 void msg_put_u8(struct msg *m, uint8_t v);

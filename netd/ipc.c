@@ -109,9 +109,6 @@ ipc_from_roled(struct channel *c, struct msg *m)
 	if (msg_end(m) != 0)
 		return -1;
 	switch (m->type) {
-	case MSG_LINK_CLOSE:
-		link_close(token);
-		return 0;
 	case MSG_LINK_TAKE:
 		admit_take(token, msg_take_fd(m));
 		return 0;

@@ -88,7 +88,6 @@ void link_carry_inbound(
     uint32_t token, int tcp, int owner, const struct source *s, const uint8_t hello[HELLO_SIZE]);
 int link_known(uint32_t token);
 unsigned link_count_other(void);
-void link_close(uint32_t token);
 void link_orphan_all(void); /* roled is gone: what it has said is still carried */
 unsigned link_busy(void);
 void link_shut_all(void);

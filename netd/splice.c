@@ -144,20 +144,6 @@ link_busy(void)
 	return n;
 }
 
-/* LINK_CLOSE: what roled has written before still goes out. */
-void
-link_close(uint32_t token)
-{
-	struct link *l = find(token);
-
-	if (l == NULL) /* our LINK_CLOSED is under way */
-		return;
-	if (l->state == LINK_CARRYING)
-		link_linger(l);
-	else
-		link_end(l, CLOSE_LOCAL);
-}
-
 /* roled is gone: nothing is told any more, what it has written still goes out. */
 void
 link_orphan_all(void)
@@ -501,7 +487,7 @@ link_linger_on(struct link *l)
 			l->told = 1;
 			tell_link_closed(l->token, CLOSE_LOCAL, l->in.bytes, l->out.bytes);
 		}
-		/* an owner that said close has written all it will */
+		/* an owner that closed has written all it will */
 		if (l->out.wait != FLOW_DESTINATION) {
 			end_close(&l->owner);
 			link_shut(l);

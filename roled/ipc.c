@@ -475,17 +475,9 @@ on_check_state(struct msg *m)
 static int
 on_process_state(struct msg *m)
 {
-	struct ctl_process p = {0};
+	struct ctl_process p;
 
-	p.process = msg_get_u8(m);
-	p.state = msg_get_u8(m);
-	p.layers = msg_get_u8(m);
-	p.pid = msg_get_u32(m);
-	p.restarts = msg_get_u32(m);
-	p.last_status = msg_get_u32(m);
-	p.backoff_ms = msg_get_u32(m);
-	p.age_ms = msg_get_i64(m);
-	if (msg_end(m) != 0 || p.process >= PROC_MAX || p.state >= PROCESS_STATE_MAX)
+	if (ctl_get_process(m, &p) != 0)
 		return -1;
 	roled.process[p.process] = p;
 	roled.process_known[p.process] = 1;
@@ -496,6 +488,7 @@ static int
 on_reload_state(struct msg *m)
 {
 	uint64_t serial = msg_get_u64(m);
+	int64_t when_ms = msg_get_i64(m);
 	uint8_t result = msg_get_u8(m), process = msg_get_u8(m), zero = msg_get_u8(m);
 	char text[CTL_TEXT];
 
@@ -504,7 +497,7 @@ on_reload_state(struct msg *m)
 		return -1;
 	roled.conf_serial = serial;
 	roled.reload_result = result;
-	roled.reload_ms = now_ms();
+	roled.reload_ms = when_ms;
 	snprintf(roled.reload_text, sizeof(roled.reload_text), "%.*s", CTL_NOTE - 1, text);
 	admin_reloaded((enum reload_result)result, text);
 	return 0;

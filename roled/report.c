@@ -251,4 +251,5 @@ report_process(struct ctl_process *p, uint8_t i, int64_t now)
 {
 	*p = roled.process[i];
 	p->age_ms = age(now, roled.process[i].age_ms);
+	p->offence_age_ms = age(now, roled.process[i].offence_age_ms);
 }

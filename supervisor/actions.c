@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -23,6 +24,7 @@ enum {
 	RUNNER_SILENT_MS = 5000, /* its end is that of the guard: more patience than with a child */
 	RUNNER_END_MS = 1000,
 	RUNNER_STEP_MS = 10,
+	RUNNER_RATE = 5000, /* messages a second: 16 checks every 10 ms send far fewer */
 };
 
 struct channel runner_channel = {.fd = -1};
@@ -30,7 +32,11 @@ pid_t runner_pid = -1;
 
 static struct log_pipe runner_log = {.fd = -1};
 static int runner_log_fd = -1;
-static int64_t heard_ms;		 /* last RUN_PONG */
+static int64_t heard_ms;	  /* last RUN_PONG */
+static uint64_t cookies[COOKIES]; /* of the last RUN_PINGs, not to be guessed; 0: answered */
+static unsigned next_cookie;
+static enum offence killed_for;
+static uv_timer_t linger;
 static unsigned outstanding;		 /* RUN_HOOK without its RUN_RESULT */
 static uint64_t test_event;		 /* of the test among them, or 0 */
 static uint8_t role = HOOK_ROLE_STANDBY; /* of the last hook that stands for one */
@@ -40,6 +46,20 @@ static struct {
 	uint16_t in_a_row;
 	uint32_t code;
 } checks[CONF_CHECKS];
+
+/* With it goes the guard, in order: nobody else can run hooks. */
+static void
+kill_runner(enum offence why)
+{
+	if (runner_pid <= 0)
+		return;
+	if (killed_for == OFFENCE_NONE && !sup.stopping) {
+		killed_for = why;
+		log_error("runner[%d] is killed because %s (offence %u)", (int)runner_pid,
+		    offence_text(why), process_offended(PROC_RUNNER, why));
+	}
+	kill(runner_pid, SIGKILL); /* its end is seen by SIGCHLD */
+}
 
 int
 actions_start_runner(void)
@@ -142,6 +162,26 @@ actions_report_checks(void)
 }
 
 static int
+on_pong(struct msg *m)
+{
+	uint64_t cookie = msg_get_u64(m);
+	uint8_t digest[16];
+
+	msg_get_bytes(m, digest, sizeof(digest));
+	if (msg_end(m) != 0 || cookie == 0)
+		return -1;
+	for (unsigned i = 0; i < COOKIES; i++) {
+		if (cookies[i] == cookie) {
+			cookies[i] = 0;
+			heard_ms = now_ms();
+			processes_runner_config(digest);
+			return 0;
+		}
+	}
+	return -1;
+}
+
+static int
 on_message(struct channel *c, struct msg *m)
 {
 	(void)c;
@@ -151,44 +191,63 @@ on_message(struct channel *c, struct msg *m)
 	case MSG_RUN_CHECK:
 		return on_check(m);
 	case MSG_RUN_PONG:
-		heard_ms = now_ms();
-		return msg_end(m);
+		return on_pong(m);
 	default:
 		return -1;
 	}
 }
 
 static void
+on_lingers(uv_timer_t *timer)
+{
+	(void)timer;
+	kill_runner(OFFENCE_CLOSED);
+}
+
+static void
+on_log_flood(enum process process)
+{
+	(void)process;
+	kill_runner(OFFENCE_LOG);
+}
+
+static void
 on_closed(struct channel *c)
 {
 	const uint8_t *b = c->violation_bytes;
-	char bytes[4 * sizeof(c->violation_bytes) + 1];
+	char hex[2 * sizeof(c->violation_bytes) + 1];
 
-	if (c->violation != V_NONE)
+	if (c->violation == V_NONE) { /* usually it is ending already */
+		uv_timer_start(&linger, on_lingers, LINGER_MS, 0);
+	} else if (c->violation == V_QUEUE) {
+		kill_runner(OFFENCE_DEAF);
+	} else {
 		log_error("the runner broke the protocol with %s (%s): %s",
 		    message_name(
 			c->violation_len >= 2 ? (unsigned)(b[0] | b[1] << 8) : MSG_TYPE_MAX),
-		    violation_name(c->violation),
-		    log_vis(bytes, sizeof(bytes), b, c->violation_len));
+		    violation_name(c->violation), log_hex(hex, b, c->violation_len));
+		kill_runner(c->violation == V_FLOOD ? OFFENCE_FLOOD : OFFENCE_PROTOCOL);
+	}
 	channel_close(c);
-	if (runner_pid > 0)
-		kill(runner_pid, SIGKILL); /* its end is seen by SIGCHLD */
 }
 
 void
 actions_attach(void)
 {
 	runner_channel.handler = on_message;
+	runner_channel.rate_max = RUNNER_RATE;
+	uv_timer_init(sup.loop, &linger);
 	loop_attach_channel(sup.loop, &runner_channel, on_closed);
-	log_pipe_open(&runner_log, sup.loop, runner_log_fd, PROC_RUNNER, runner_pid);
+	log_pipe_open(&runner_log, sup.loop, runner_log_fd, PROC_RUNNER, runner_pid, on_log_flood);
 }
 
 static int
 send_runner(struct msg *m)
 {
-	if (runner_channel.fd < 0 || channel_send(&runner_channel, m) != 0) {
-		if (runner_pid > 0)
-			kill(runner_pid, SIGKILL);
+	if (runner_channel.fd < 0) /* it lingers, and is seen to */
+		return -1;
+	if (channel_send(&runner_channel, m) != 0) {
+		kill_runner(runner_channel.violation == V_QUEUE ? OFFENCE_DEAF : OFFENCE_BROKEN);
 		return -1;
 	}
 	return 0;
@@ -200,8 +259,8 @@ actions_send_config(const struct conf *c)
 	static struct msg m;
 
 	memset(checks, 0, sizeof(checks));
-	if (config_send(&runner_channel, c) != 0 && runner_pid > 0)
-		kill(runner_pid, SIGKILL);
+	if (config_send(&runner_channel, c) != 0)
+		kill_runner(OFFENCE_DEAF);
 	msg_begin(&m, MSG_RUN_CONFIG);
 	send_runner(&m);
 }
@@ -286,18 +345,24 @@ void
 actions_watch_runner(int64_t now, int stalled)
 {
 	static struct msg m;
+	uint64_t *cookie;
 
 	if (runner_pid <= 0)
 		return;
 	if (stalled || heard_ms == 0) /* we did not read: its silence is ours */
 		heard_ms = now;
 	if (now - heard_ms >= RUNNER_SILENT_MS) {
-		log_error("the runner was silent for %d s and is killed", RUNNER_SILENT_MS / 1000);
-		kill(runner_pid, SIGKILL);
+		kill_runner(OFFENCE_SILENT);
 		heard_ms = now;
 		return;
 	}
+	cookie = &cookies[next_cookie++ % COOKIES];
+	if (getrandom(cookie, sizeof(*cookie), GRND_NONBLOCK) != sizeof(*cookie))
+		*cookie = (uint64_t)now;
+	*cookie |= 1; /* never 0 */
 	msg_begin(&m, MSG_RUN_PING);
+	msg_put_u64(&m, *cookie);
+	channel_permit(&runner_channel, MSG_RUN_PONG);
 	(void)send_runner(&m);
 }
 

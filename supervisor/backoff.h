@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-enum { BACKOFF_FIRST_MS = 10, BACKOFF_MAX_MS = 60000, BACKOFF_GOOD_MS = 500 };
+enum { BACKOFF_FIRST_MS = 10, BACKOFF_MAX_MS = 60000, BACKOFF_GOOD_MS = 10000 };
 
 struct backoff {
 	uint32_t wait_ms; /* the last wait; 0: none yet */
@@ -15,7 +15,9 @@ struct backoff {
 
 /*
  * The process ended after it had been up for up_ms (0: it never was). Returns how long to wait:
- * BACKOFF_FIRST_MS when it had been up for BACKOFF_GOOD_MS, else twice the last wait.
+ * BACKOFF_FIRST_MS when it had been up for BACKOFF_GOOD_MS and for as long as it had been waited for,
+ * else twice the last wait: one that dies after a second each time is backed off like one that dies
+ * at its start.
  */
 uint32_t backoff_next(struct backoff *b, int64_t up_ms);
 

@@ -42,12 +42,13 @@ drop_kept(struct edge *e, int side)
 
 /* A running process gets the new end of its channel to peer. */
 static void
-tell_peer(struct proc *p, enum process peer, int fd)
+tell_peer(struct proc *p, enum process peer, int same, int fd)
 {
 	static struct msg m;
 
 	msg_begin(&m, MSG_PEER);
 	msg_put_u8(&m, (uint8_t)peer);
+	msg_put_u8(&m, same != 0);
 	msg_put_fd(&m, fd);
 	proc_send(p, &m);
 	close(fd);
@@ -68,11 +69,28 @@ connect_edge(struct edge *e, int side, struct spawn *s)
 		e->kept[side] = fds[0];
 		drop_kept(e, !side);
 		if (other->pid > 0)
-			tell_peer(other, e->end[side], fds[1]);
+			tell_peer(other, e->end[side], 0, fds[1]);
 		else
 			e->kept[!side] = fds[1];
 	}
 	s->fd[FD_EDGE(e->end[!side])] = e->kept[side];
+	return 0;
+}
+
+int
+channels_renew(enum process a, enum process b)
+{
+	struct proc *p = proc_of(a), *q = proc_of(b);
+	int fds[2];
+
+	if (p->pid <= 0 || q->pid <= 0) /* the start of the other one makes it */
+		return 0;
+	if (channel_pair(fds) != 0) {
+		log_error("cannot make a channel: %s", strerror(errno));
+		return -1;
+	}
+	tell_peer(p, b, 1, fds[0]);
+	tell_peer(q, a, 1, fds[1]);
 	return 0;
 }
 

@@ -18,7 +18,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { CONFIG_MAX = 1 << 20, ERRORS_MAX = 20, ERROR_SIZE = 1024 };
+enum {
+	CONFIG_MAX = 1 << 20,
+	ERRORS_MAX = 20,
+	ERROR_SIZE = 1024,
+	MESSAGES_MAX = 1000, /* a second: a whole config has fewer than a hundred */
+};
 
 /* One run of the parser. */
 struct config_job {
@@ -29,7 +34,8 @@ struct config_job {
 	uv_timer_t timer;
 	pid_t pid;
 	int reaped, status;
-	int complete; /* CONF_DONE came */
+	int complete;	      /* CONF_DONE came */
+	enum offence offence; /* it is killed for that */
 	unsigned errors;
 	char error[ERROR_SIZE];
 };
@@ -76,6 +82,20 @@ open_config(const char *path)
 	return -1;
 }
 
+/* Its end follows; nobody starts it again before somebody asks for a reload. */
+static void
+offend(enum offence offence)
+{
+	unsigned n;
+
+	if (job->offence != OFFENCE_NONE)
+		return;
+	job->offence = offence;
+	n = process_offended(PROC_PARSER, offence);
+	log_error("parser[%d] was killed because %s (offence %u)", (int)job->pid,
+	    offence_text(offence), n);
+}
+
 static void
 on_job_freed(uv_handle_t *handle)
 {
@@ -95,9 +115,14 @@ finish(void)
 		/* does not wait: it is dead or dying */
 		while (waitpid(j->pid, &j->status, 0) < 0 && errno == EINTR)
 			;
+		if (!j->complete && WIFSIGNALED(j->status) && WTERMSIG(j->status) == SIGKILL)
+			offend(OFFENCE_CLOSED); /* it would have lived on */
 	}
 	log_pipe_close(&j->log);
 	errors_logged = j->errors;
+	if (j->offence != OFFENCE_NONE)
+		set_error("%s: the parser was killed because %s", sup.config_path,
+		    offence_text(j->offence));
 	if (!j->complete && j->error[0] == '\0') {
 		char text[128];
 
@@ -123,10 +148,12 @@ take_done(struct msg *m)
 		return -1;
 	conf_digest(&job->conf, own);
 	memcpy(job->conf.digest, own, sizeof(own));
-	if (memcmp(digest, own, sizeof(own)) != 0)
+	if (memcmp(digest, own, sizeof(own)) != 0) {
+		offend(OFFENCE_PROTOCOL);
 		set_error("%s: the parser's digest differs from what it sent", sup.config_path);
-	else if (conf_check_all(&job->conf, error, sizeof(error)) != 0)
+	} else if (conf_check_all(&job->conf, error, sizeof(error)) != 0) {
 		set_error("%s: %s", sup.config_path, error);
+	}
 	job->complete = 1;
 	return 0;
 }
@@ -156,12 +183,14 @@ on_message(struct channel *c, struct msg *m)
 static void
 on_closed(struct channel *c)
 {
-	char hex[4 * sizeof(c->violation_bytes) + 1];
+	char hex[2 * sizeof(c->violation_bytes) + 1];
 
-	if (c->violation != V_NONE)
+	if (c->violation != V_NONE) {
 		set_error("%s: the parser broke the protocol (%s): %s", sup.config_path,
 		    violation_name(c->violation),
-		    log_vis(hex, sizeof(hex), c->violation_bytes, c->violation_len));
+		    log_hex(hex, c->violation_bytes, c->violation_len));
+		offend(c->violation == V_FLOOD ? OFFENCE_FLOOD : OFFENCE_PROTOCOL);
+	}
 	finish();
 }
 
@@ -169,8 +198,22 @@ static void
 on_timeout(uv_timer_t *timer)
 {
 	(void)timer;
-	set_error("%s: the parser did not finish within %d s", sup.config_path, PARSER_MS / 1000);
+	if (job->offence == OFFENCE_NONE)
+		set_error(
+		    "%s: the parser did not finish within %d s", sup.config_path, PARSER_MS / 1000);
+	offend(OFFENCE_NOT_READY);
 	finish();
+}
+
+/* Called from within the reading of its log: the end comes a moment later. */
+static void
+on_log_flood(enum process process)
+{
+	(void)process;
+	if (job == NULL)
+		return;
+	offend(OFFENCE_LOG);
+	uv_timer_start(&job->timer, on_timeout, 0, 0);
 }
 
 /* Start the parser. Returns 0 or -1 with the error set. */
@@ -207,8 +250,9 @@ start_parser(uv_loop_t *loop)
 		return -1;
 	}
 	channel_init(&job->channel, fds[0], PROC_SUPERVISOR, PROC_PARSER, on_message, NULL);
+	job->channel.rate_max = MESSAGES_MAX;
 	loop_attach_channel(loop, &job->channel, on_closed);
-	log_pipe_open(&job->log, loop, log_fd, PROC_PARSER, job->pid);
+	log_pipe_open(&job->log, loop, log_fd, PROC_PARSER, job->pid, on_log_flood);
 	return 0;
 }
 

@@ -24,10 +24,12 @@ enum {
 	STATE_SIZE = 1024, /* two slots of 512 bytes */
 	LEDGER_SIZE = 4 << 20,
 	ADMIN_BACKLOG = 16,
+	PID_TRIES = 10,
 	PATH_SIZE = CONF_COMMAND + 32,
 };
 
 static char pid_path[PATH_SIZE], admin_path[PATH_SIZE];
+static int pid_fd = -1; /* locked, until we end */
 
 /* Make the last element of a path when it is missing; only root may write there. 0 or -1. */
 static int
@@ -91,6 +93,44 @@ files_temporary_root(void)
 	return -1;
 }
 
+/* Is that file still the one of this name? */
+static int
+is_at(const char *path, int fd)
+{
+	struct stat here, there;
+
+	return fstat(fd, &here) == 0 && lstat(path, &there) == 0 && here.st_dev == there.st_dev &&
+	       here.st_ino == there.st_ino;
+}
+
+/*
+ * The locked pid file, or -1 (logged). One that ends may take the file away between our open and
+ * our lock: a lock on what has no name any more keeps nobody out.
+ */
+static int
+lock_pid_file(void)
+{
+	for (int i = 0; i < PID_TRIES; i++) {
+		int fd = open(pid_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+
+		if (fd < 0) {
+			log_error("%s: %s", pid_path, strerror(errno));
+			return -1;
+		}
+		if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+			log_error(
+			    "%s: another bulkhead is running with this run directory", pid_path);
+			close(fd);
+			return -1;
+		}
+		if (is_at(pid_path, fd))
+			return fd;
+		close(fd);
+	}
+	log_error("%s: somebody takes it away again and again", pid_path);
+	return -1;
+}
+
 /* One guard per run directory. */
 static int
 open_pid_file(const char *run_dir)
@@ -99,17 +139,10 @@ open_pid_file(const char *run_dir)
 	int fd, n;
 
 	snprintf(pid_path, sizeof(pid_path), "%s/bulkhead.pid", run_dir);
-	fd = open(pid_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
-	if (fd < 0) {
-		log_error("%s: %s", pid_path, strerror(errno));
+	fd = lock_pid_file();
+	if (fd < 0)
 		return -1;
-	}
-	if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-		log_error("%s: another bulkhead is running with this run directory", pid_path);
-		close(fd);
-		pid_path[0] = '\0'; /* not ours to remove */
-		return -1;
-	}
+	pid_fd = fd; /* the name is ours to remove from here on */
 	n = snprintf(text, sizeof(text), "%d\n", (int)getpid());
 	if (ftruncate(fd, 0) != 0 || pwrite(fd, text, (size_t)n, 0) != n) {
 		log_error("%s: cannot write: %s", pid_path, strerror(errno));
@@ -244,6 +277,7 @@ files_remove(void)
 {
 	if (admin_path[0] != '\0')
 		unlink(admin_path);
-	if (pid_path[0] != '\0')
+	/* while it is locked; another one may have made its own in place of ours */
+	if (pid_fd >= 0 && is_at(pid_path, pid_fd))
 		unlink(pid_path);
 }

@@ -168,15 +168,16 @@ static void
 pipe_count(struct log_pipe *p, size_t n)
 {
 	int64_t now = now_ms();
-	struct proc *child = proc_of(p->process);
 
 	if (now - p->second_ms >= 1000) {
 		p->second_ms = now;
 		p->second_bytes = 0;
 	}
 	p->second_bytes += n;
-	if (p->second_bytes > LOG_FLOOD_BYTES && child != NULL)
-		proc_kill(child, "it floods its log");
+	if (p->second_bytes > LOG_FLOOD_BYTES && !p->flooded) {
+		p->flooded = 1;
+		p->flood(p->process);
+	}
 }
 
 /* Bytes have come: hand out the whole lines, keep the rest. */
@@ -251,12 +252,14 @@ on_log(uv_poll_t *poll, int status, int events)
 }
 
 void
-log_pipe_open(struct log_pipe *p, uv_loop_t *loop, int fd, enum process process, pid_t pid)
+log_pipe_open(struct log_pipe *p, uv_loop_t *loop, int fd, enum process process, pid_t pid,
+    void (*flood)(enum process process))
 {
 	memset(p, 0, sizeof(*p));
 	p->fd = fd;
 	p->process = process;
 	p->pid = pid;
+	p->flood = flood;
 	if (process == PROC_RUNNER)
 		bucket_init(
 		    &p->bucket, RUNNER_FACTOR * PIPE_BURST, RUNNER_FACTOR * PIPE_RATE, now_ms());

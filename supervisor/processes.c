@@ -4,6 +4,7 @@
  */
 #include "config.h"
 
+#include "../lib/admin.h"
 #include "../lib/child.h"
 #include "supervisor.h"
 
@@ -20,6 +21,16 @@ enum { KILL_RECORD_MS = 30, KILL_RECORD_TRIES = 20 };
 const enum process children[N_CHILDREN] = {PROC_NETD, PROC_ICMPD, PROC_ROLED, PROC_KEYD};
 
 static struct proc procs[N_CHILDREN];
+/* What each process has done since the start of the supervisor. */
+static struct record {
+	uint32_t offences[OFFENCE_MAX];
+	enum offence last;
+	int64_t last_ms;
+	uint32_t accused, accuses;
+} records[PROC_MAX];
+static struct disputes disputes;
+static uint8_t runner_digest[16];
+static int64_t config_ms; /* the config in force is that since then */
 static uv_timer_t tick_timer;
 static int64_t last_tick_ms;
 
@@ -31,6 +42,7 @@ static uv_timer_t stop_timer;
 
 static void proc_start(struct proc *p);
 static void on_lingers(uv_timer_t *timer);
+static void report_others(void);
 
 struct proc *
 proc_of(enum process process)
@@ -42,14 +54,38 @@ proc_of(enum process process)
 	return NULL;
 }
 
+unsigned
+process_offences(enum process process)
+{
+	unsigned sum = 0;
+
+	for (unsigned i = 1; i < OFFENCE_MAX; i++)
+		sum += records[process].offences[i];
+	return sum;
+}
+
+unsigned
+process_offended(enum process process, enum offence offence)
+{
+	struct record *r = &records[process];
+
+	r->offences[offence]++;
+	r->last = offence;
+	r->last_ms = now_ms();
+	if (process == PROC_PARSER || process == PROC_RUNNER)
+		report_others(); /* of a child it is told with its end */
+	return process_offences(process);
+}
+
 void
-proc_kill(struct proc *p, const char *why)
+proc_kill(struct proc *p, enum offence why)
 {
 	if (p->pid <= 0)
 		return;
-	if (p->killed_for == NULL && why != NULL) {
+	if (p->killed_for == OFFENCE_NONE && why != OFFENCE_NONE) {
 		p->killed_for = why;
-		p->offences += !sup.stopping;
+		if (!sup.stopping)
+			process_offended(p->process, why);
 	}
 	kill(p->pid, SIGKILL);
 }
@@ -60,52 +96,120 @@ proc_send(struct proc *p, struct msg *m)
 	if (p->control.fd < 0)
 		return;
 	if (channel_send(&p->control, m) != 0)
-		proc_kill(p, p->control.violation == V_QUEUE ? "it does not read its channel"
-							     : "its channel is broken");
+		proc_kill(p, p->control.violation == V_QUEUE ? OFFENCE_DEAF : OFFENCE_BROKEN);
 }
 
 /* ---- what roled is told */
 
-/* p NULL: the supervisor itself, or the runner, which both live from start to end. */
-static void
-send_state(enum process process, enum process_state state, const struct proc *p, pid_t pid)
+/* Is that what it must have? Nothing is known of one that has not said it yet. */
+static enum process_config
+judge_config(enum process process, const uint8_t digest[16])
 {
-	static const struct proc constant; /* zeros */
+	static const uint8_t none[16];
+	uint8_t wanted[16];
+
+	if (memcmp(digest, none, sizeof(none)) == 0)
+		return CONFIG_UNKNOWN;
+	conf_digest_values(&sup.conf, process, wanted);
+	if (memcmp(digest, wanted, sizeof(wanted)) == 0)
+		return CONFIG_CURRENT;
+	/* what it said may have been under way when it was told to change */
+	return now_ms() - config_ms < SILENT_MS ? CONFIG_UNKNOWN : CONFIG_OTHER;
+}
+
+/* Times go as they are; roled makes ages of them. */
+static void
+send_state(struct ctl_process *s)
+{
 	static struct msg m;
 	struct proc *roled = proc_of(PROC_ROLED);
-	int64_t since_ms = p != NULL ? p->since_ms : sup.started_ms;
-	uint8_t own_layer = sandbox_reports() ? LAYER_REPORTS : LAYER_SECCOMP;
+	const struct record *r = &records[s->process];
 
-	if (roled->step != STEP_UP)
+	if (roled == NULL || roled->step != STEP_UP) /* a parser runs before all others */
 		return;
-	if (p == NULL)
-		p = &constant;
+	s->accused = r->accused;
+	s->accuses = r->accuses;
+	memcpy(s->offences, r->offences, sizeof(s->offences));
+	s->last_offence = (uint8_t)r->last;
+	s->offence_age_ms = r->last_ms;
 	msg_begin(&m, MSG_PROCESS_STATE);
-	msg_put_u8(&m, (uint8_t)process);
-	msg_put_u8(&m, (uint8_t)state);
-	msg_put_u8(&m, process == PROC_SUPERVISOR ? own_layer : p->layers);
-	msg_put_u32(&m, (uint32_t)pid);
-	msg_put_u32(&m, p->restarts);
-	msg_put_u32(&m, (uint32_t)p->last_status);
-	msg_put_u32(&m, state == PROCESS_BACKOFF ? p->backoff.wait_ms : 0);
-	msg_put_u64(&m, (uint64_t)since_ms);
+	ctl_put_process(&m, s);
 	proc_send(roled, &m);
 }
 
 void
 processes_report(struct proc *p)
 {
-	send_state(p->process, p->state, p, p->pid > 0 ? p->pid : 0);
+	struct ctl_process s = {
+	    .process = (uint8_t)p->process,
+	    .state = (uint8_t)p->state,
+	    .layers = p->layers,
+	    .pid = p->pid > 0 ? (uint32_t)p->pid : 0,
+	    .restarts = p->restarts,
+	    .last_status = (uint32_t)p->last_status,
+	    .backoff_ms = p->state == PROCESS_BACKOFF ? p->backoff.wait_ms : 0,
+	    .age_ms = p->since_ms,
+	    .config = p->config,
+	};
+
+	memcpy(s.digest, p->digest, sizeof(s.digest));
+	send_state(&s);
+}
+
+/* Those that are not restarted: supervisor, runner, and the parser once it has offended. */
+static void
+report_others(void)
+{
+	struct ctl_process s = {.process = PROC_SUPERVISOR,
+	    .state = PROCESS_UP,
+	    .layers = sandbox_reports() ? LAYER_REPORTS : LAYER_SECCOMP,
+	    .pid = (uint32_t)getpid(),
+	    .age_ms = sup.started_ms,
+	    .config = CONFIG_CURRENT};
+	struct ctl_process runner = {.process = PROC_RUNNER,
+	    .state = runner_pid > 0 ? PROCESS_UP : PROCESS_DOWN,
+	    .pid = runner_pid > 0 ? (uint32_t)runner_pid : 0,
+	    .age_ms = sup.started_ms,
+	    .config = (uint8_t)judge_config(PROC_RUNNER, runner_digest)};
+	struct ctl_process parser = {
+	    .process = PROC_PARSER, .age_ms = records[PROC_PARSER].last_ms};
+
+	conf_digest_values(&sup.conf, PROC_SUPERVISOR, s.digest);
+	memcpy(runner.digest, runner_digest, sizeof(runner.digest));
+	send_state(&s);
+	send_state(&runner);
+	if (process_offences(PROC_PARSER) > 0)
+		send_state(&parser);
 }
 
 void
 processes_report_all(void)
 {
-	send_state(PROC_SUPERVISOR, PROCESS_UP, NULL, getpid());
-	send_state(PROC_RUNNER, runner_pid > 0 ? PROCESS_UP : PROCESS_DOWN, NULL,
-	    runner_pid > 0 ? runner_pid : 0);
+	report_others();
 	for (int i = 0; i < N_CHILDREN; i++)
 		processes_report(&procs[i]);
+}
+
+void
+processes_forget_configs(void)
+{
+	config_ms = now_ms();
+	for (int i = 0; i < N_CHILDREN; i++) {
+		procs[i].config = CONFIG_UNKNOWN;
+		memset(procs[i].digest, 0, sizeof(procs[i].digest));
+		processes_report(&procs[i]);
+	}
+	memset(runner_digest, 0, sizeof(runner_digest));
+	report_others();
+}
+
+void
+processes_runner_config(const uint8_t digest[16])
+{
+	if (memcmp(runner_digest, digest, sizeof(runner_digest)) == 0)
+		return;
+	memcpy(runner_digest, digest, sizeof(runner_digest));
+	report_others();
 }
 
 static void
@@ -124,7 +228,7 @@ proc_ask_prepare(struct proc *p, const struct conf *c, uint64_t serial)
 	static struct msg m;
 
 	if (config_send(&p->control, c) != 0) {
-		proc_kill(p, "it does not read its channel");
+		proc_kill(p, OFFENCE_DEAF);
 		return;
 	}
 	msg_begin(&m, MSG_PREPARE);
@@ -270,7 +374,7 @@ on_start_answer(struct proc *p, enum refusal reason)
 		return;
 	}
 	log_error("%s refuses the config: %s", process_name(p->process), refusal_text(reason));
-	proc_kill(p, "it refused the config");
+	proc_kill(p, OFFENCE_REFUSED);
 	if (p->generation == 1)
 		supervisor_give_up(EXIT_CONFIG);
 }
@@ -308,17 +412,33 @@ on_answer(struct proc *p, struct msg *m)
 	return 0;
 }
 
+/* With each PONG: roled is told when it has changed, or the config in force has. */
+static void
+note_config(struct proc *p, const uint8_t digest[16])
+{
+	enum process_config config = judge_config(p->process, digest);
+
+	if (p->config == config && memcmp(p->digest, digest, sizeof(p->digest)) == 0)
+		return;
+	p->config = (uint8_t)config;
+	memcpy(p->digest, digest, sizeof(p->digest));
+	processes_report(p);
+}
+
 static int
 on_pong(struct proc *p, struct msg *m)
 {
 	uint64_t cookie = msg_get_u64(m);
+	uint8_t digest[16];
 
+	msg_get_bytes(m, digest, sizeof(digest));
 	if (msg_end(m) != 0 || cookie == 0)
 		return -1;
 	for (unsigned i = 0; i < COOKIES; i++) {
 		if (p->cookie[i] == cookie) {
 			p->cookie[i] = 0; /* once each: it has to read our PINGs to answer them */
 			p->heard_ms = now_ms();
+			note_config(p, digest);
 			return 0;
 		}
 	}
@@ -330,20 +450,6 @@ static const char *
 first_type(const uint8_t *bytes, size_t n)
 {
 	return message_name(n >= 2 ? (unsigned)bytes[0] | (unsigned)bytes[1] << 8 : MSG_TYPE_MAX);
-}
-
-/* out: twice n bytes and one. */
-static const char *
-hex_text(char *out, const uint8_t *bytes, size_t n)
-{
-	static const char digits[] = "0123456789abcdef";
-
-	for (size_t i = 0; i < n; i++) {
-		out[2 * i] = digits[bytes[i] >> 4];
-		out[2 * i + 1] = digits[bytes[i] & 15];
-	}
-	out[2 * n] = '\0';
-	return out;
 }
 
 static int
@@ -361,13 +467,6 @@ on_stopped(struct proc *p, struct msg *m)
 	return 0;
 }
 
-/* How far a process is from outside bytes: one that is nearer to them is the likelier culprit. */
-static int
-distance(enum process process)
-{
-	return process == PROC_KEYD ? 2 : process == PROC_ROLED ? 1 : 0;
-}
-
 /* Has it lived for so long that whoever misses its channel must have been given the end? */
 static int
 has_lingered(enum process process, int64_t now)
@@ -377,15 +476,32 @@ has_lingered(enum process process, int64_t now)
 	return p->pid > 0 && now - p->started_ms >= EDGE_LOST_MS;
 }
 
-/*
- * A child refused what a peer sent and has cut it off. The peer is killed, as if it had sent that
- * to us. But a face that was taken over must not be able to have roled killed again and again: who
- * accuses one behind it more than once a minute is taken for the culprit itself.
- */
+/* What the complaint is worth; see dispute.h. Who complains without end is counted, not logged. */
+static void
+settle(enum dispute_verdict verdict, struct proc *accuser, struct proc *accused)
+{
+	if (verdict == DISPUTE_ACCUSED)
+		proc_kill(accused, OFFENCE_PROTOCOL);
+	else if (verdict == DISPUTE_ACCUSER)
+		proc_kill(accuser, OFFENCE_ACCUSES);
+	else if (verdict == DISPUTE_RENEW &&
+		 channels_renew(accuser->process, accused->process) != 0)
+		proc_kill(accuser, OFFENCE_BROKEN);
+	processes_report(accused);
+	processes_report(accuser);
+}
+
+/* A child refused what a peer sent and has cut it off. That is its word, and no more. */
 static int
 on_peer_broken(struct proc *p, struct msg *m)
 {
+	static const char *const outcome[] = {
+	    [DISPUTE_RENEW] = "both get a new channel",
+	    [DISPUTE_ACCUSED] = "it is killed",
+	    [DISPUTE_ACCUSER] = "the one that says so is killed",
+	};
 	unsigned accused = msg_get_u8(m), violation = msg_get_u8(m);
+	enum dispute_verdict verdict;
 	uint8_t bytes[64];
 	char hex[2 * sizeof(bytes) + 1];
 	size_t n = msg_left(m);
@@ -397,23 +513,21 @@ on_peer_broken(struct proc *p, struct msg *m)
 	if (msg_end(m) != 0 || accused >= PROC_MAX || violation == V_NONE || violation >= V_MAX ||
 	    !channels_edge(p->process, (enum process)accused))
 		return -1;
-	if (proc_of((enum process)accused)->killed_for != NULL)
+	if (proc_of((enum process)accused)->killed_for != OFFENCE_NONE)
 		return 0; /* it is condemned already: once is enough, in the log too */
 	if (violation == V_CLOSED && !has_lingered((enum process)accused, now))
 		return 0; /* it has ended, and its successor's end is under way */
-	log_error("%s broke the protocol towards %s with %s (%s): %s",
+	verdict = dispute_weigh(&disputes, p->process, (enum process)accused, now);
+	if (verdict == DISPUTE_IGNORE)
+		return 0;
+	records[accused].accused++;
+	records[p->process].accuses++;
+	log_error("%s broke the protocol towards %s with %s (%s): %s; %s",
 	    process_name((enum process)accused), process_name(p->process),
 	    n > 0 ? first_type(bytes, n) : "its channel",
-	    violation_name((enum channel_violation)violation), hex_text(hex, bytes, n));
-	if (distance(p->process) > distance((enum process)accused)) {
-		proc_kill(proc_of((enum process)accused), "it broke the protocol");
-		return 0;
-	}
-	if (p->accused_ms != 0 && now - p->accused_ms < ACCUSE_MS)
-		proc_kill(p, "it accuses others too often");
-	else
-		proc_kill(proc_of((enum process)accused), "it broke the protocol");
-	p->accused_ms = now;
+	    violation_name((enum channel_violation)violation), log_hex(hex, bytes, n),
+	    outcome[verdict]);
+	settle(verdict, p, proc_of((enum process)accused));
 	return 0;
 }
 
@@ -422,11 +536,11 @@ on_message(struct channel *c, struct msg *m)
 {
 	struct proc *p = c->user;
 
-	if (p->killed_for != NULL) /* it is condemned: its last words accuse and ask in vain */
-		return 0;
+	if (p->killed_for != OFFENCE_NONE)
+		return 0; /* it is condemned: its last words accuse and ask in vain */
 	/* each costs root some time, and no child has a need for so many */
 	if (!bucket_take(&p->messages, now_ms())) {
-		proc_kill(p, "it floods its channel");
+		proc_kill(p, OFFENCE_FLOOD);
 		return -1;
 	}
 	switch (m->type) {
@@ -457,12 +571,12 @@ on_closed(struct channel *c)
 	char hex[2 * sizeof(c->violation_bytes) + 1];
 
 	if (c->violation == V_QUEUE) {
-		proc_kill(p, "it does not read its channel");
-	} else if (c->violation != V_NONE && p->killed_for == NULL) {
+		proc_kill(p, OFFENCE_DEAF);
+	} else if (c->violation != V_NONE && p->killed_for == OFFENCE_NONE) {
 		log_error("%s broke the protocol with %s (%s): %s", process_name(p->process),
 		    first_type(c->violation_bytes, c->violation_len), violation_name(c->violation),
-		    hex_text(hex, c->violation_bytes, c->violation_len));
-		proc_kill(p, "it broke the protocol");
+		    log_hex(hex, c->violation_bytes, c->violation_len));
+		proc_kill(p, OFFENCE_PROTOCOL);
 	} else {
 		/* usually it is ending already, and its exit code stands */
 		uv_timer_start(&p->retry, on_lingers, LINGER_MS, 0);
@@ -474,7 +588,13 @@ on_closed(struct channel *c)
 static void
 on_lingers(uv_timer_t *timer)
 {
-	proc_kill(timer->data, sup.stopping ? NULL : "it closed its channel");
+	proc_kill(timer->data, sup.stopping ? OFFENCE_NONE : OFFENCE_CLOSED);
+}
+
+static void
+on_log_flood(enum process process)
+{
+	proc_kill(proc_of(process), OFFENCE_LOG);
 }
 
 /* ---- start */
@@ -543,13 +663,15 @@ proc_start(struct proc *p)
 	p->up_ms = 0;
 	p->asked = 0;
 	memset(p->cookie, 0, sizeof(p->cookie));
+	memset(p->digest, 0, sizeof(p->digest));
+	p->config = CONFIG_UNKNOWN;
 	p->stop_sent = 0;
 	p->layers = 0;
-	p->killed_for = NULL;
+	p->killed_for = OFFENCE_NONE;
 	bucket_init(&p->messages, MESSAGE_BURST, MESSAGE_RATE, now_ms());
 	channel_init(&p->control, control[0], PROC_SUPERVISOR, p->process, on_message, p);
 	loop_attach_channel(sup.loop, &p->control, on_closed);
-	log_pipe_open(&p->log, sup.loop, log_fd, p->process, p->pid);
+	log_pipe_open(&p->log, sup.loop, log_fd, p->process, p->pid, on_log_flood);
 	set_state(p, PROCESS_STARTING);
 }
 
@@ -572,8 +694,9 @@ log_end(const struct proc *p, int status, uint32_t wait_ms)
 
 	exit_describe(status, text, sizeof(text));
 	/* it may have ended by itself in the moment before: then that is the cause */
-	if (p->killed_for != NULL && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
-		snprintf(cause, sizeof(cause), "was killed because %s", p->killed_for);
+	if (p->killed_for != OFFENCE_NONE && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
+		snprintf(
+		    cause, sizeof(cause), "was killed because %s", offence_text(p->killed_for));
 	else
 		snprintf(cause, sizeof(cause), "ended: %s", text);
 	if (stop_phase != STOP_NONE)
@@ -581,7 +704,7 @@ log_end(const struct proc *p, int status, uint32_t wait_ms)
 	else
 		log_error("%s[%d] %s; starting it again in %u ms (restart %u, offence %u)",
 		    process_name(p->process), (int)p->pid, cause, wait_ms, p->restarts,
-		    p->offences);
+		    process_offences(p->process));
 }
 
 /* The kernel's record of a kill comes a little after the end: who waits for one. */
@@ -639,7 +762,7 @@ proc_ended(struct proc *p, int status)
 	p->last_status = status;
 	p->deadline_ms = 0;
 	if (stop_phase != STOP_NONE) {
-		if (p->killed_for != NULL || status != 0)
+		if (p->killed_for != OFFENCE_NONE || status != 0)
 			log_end(p, status, 0);
 		p->pid = -1;
 		p->step = STEP_NONE;
@@ -655,6 +778,7 @@ proc_ended(struct proc *p, int status)
 	p->pid = -1;
 	p->step = STEP_NONE;
 	channels_drop(p->process);
+	dispute_forget(&disputes, p->process);
 	if (p->process == PROC_NETD)
 		sockets_renew_listeners();
 	if (p->process == PROC_ICMPD)
@@ -719,13 +843,12 @@ watch(struct proc *p, int64_t now, int stalled)
 			p->deadline_ms = now + READY_MS;
 	}
 	if (p->deadline_ms > 0 && now >= p->deadline_ms)
-		proc_kill(p, p->step == STEP_SPAWNED ? "it was not ready in time"
-						     : "it did not answer its first config");
+		proc_kill(p, p->step == STEP_SPAWNED ? OFFENCE_NOT_READY : OFFENCE_NO_ANSWER);
 	realtime_watch(p);
 	if (p->step != STEP_UP)
 		return;
 	if (now - p->heard_ms >= SILENT_MS) {
-		proc_kill(p, "it was silent");
+		proc_kill(p, OFFENCE_SILENT);
 		return;
 	}
 	send_ping(p);
@@ -782,7 +905,7 @@ send_stop(struct proc *p, int64_t ms)
 		return;
 	p->stop_sent = 1;
 	if (p->step != STEP_UP) { /* it has nothing to put in order */
-		proc_kill(p, NULL);
+		proc_kill(p, OFFENCE_NONE);
 		return;
 	}
 	msg_begin(&m, MSG_STOP);
@@ -799,13 +922,13 @@ on_stop_timeout(uv_timer_t *timer)
 	(void)timer;
 	if (stop_phase == STOP_ROLED) {
 		log_warn("roled did not finish in time; stopping without a hand-over");
-		proc_kill(proc_of(PROC_ROLED), "it did not stop in time");
+		proc_kill(proc_of(PROC_ROLED), OFFENCE_NO_STOP);
 		stop_phase = STOP_REST;
 		processes_stop_continue();
 		return;
 	}
 	for (int i = 0; i < N_CHILDREN; i++)
-		proc_kill(&procs[i], "it did not stop in time");
+		proc_kill(&procs[i], OFFENCE_NO_STOP);
 }
 
 void
@@ -873,7 +996,7 @@ processes_stop_now(int exit_code)
 	sup.exit_code = exit_code;
 	sup.stopping = 1;
 	for (int i = 0; i < N_CHILDREN; i++)
-		proc_kill(&procs[i], NULL);
+		proc_kill(&procs[i], OFFENCE_NONE);
 	processes_stop_continue();
 }
 
@@ -886,14 +1009,13 @@ processes_dump(void)
 	for (int i = 0; i < N_CHILDREN; i++) {
 		const struct proc *p = &procs[i];
 
-		log_info(
-		    "%s: %s, pid %d, uid %u, generation %u, restarts %u, offences %u, layers "
-		    "%#x, queued %zu, "
-		    "received %llu, sent %llu",
+		log_info("%s: %s, pid %d, uid %u, generation %u, restarts %u, offences %u, layers "
+			 "%#x, queued %zu, "
+			 "received %llu, sent %llu",
 		    process_name(p->process), states[p->state], (int)p->pid,
-		    (unsigned)sup.uid[p->process], p->generation, p->restarts, p->offences, p->layers,
-		    p->control.queued, (unsigned long long)p->control.received,
-		    (unsigned long long)p->control.sent);
+		    (unsigned)sup.uid[p->process], p->generation, p->restarts,
+		    process_offences(p->process), p->layers, p->control.queued,
+		    (unsigned long long)p->control.received, (unsigned long long)p->control.sent);
 		msg_begin(&m, MSG_DUMP);
 		proc_send(&procs[i], &m);
 	}

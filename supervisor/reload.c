@@ -21,6 +21,7 @@ static struct bucket requests; /* of administrators, through roled */
 /* The last outcome, for a roled that starts later. */
 static struct {
 	int valid;
+	int64_t when_ms;
 	enum reload_result result;
 	enum process process;
 	char text[CONF_ERROR_TEXT];
@@ -41,7 +42,8 @@ reload_preparing(void)
 }
 
 static void
-send_state(struct proc *roled, enum reload_result result, enum process process, const char *text)
+send_state(struct proc *roled, enum reload_result result, enum process process, const char *text,
+    int64_t when_ms)
 {
 	static struct msg m;
 
@@ -49,6 +51,7 @@ send_state(struct proc *roled, enum reload_result result, enum process process, 
 		return;
 	msg_begin(&m, MSG_RELOAD_STATE);
 	msg_put_u64(&m, transaction.serial);
+	msg_put_i64(&m, when_ms);
 	msg_put_u8(&m, (uint8_t)result);
 	msg_put_u8(&m, (uint8_t)process);
 	msg_put_u8(&m, 0);
@@ -60,7 +63,7 @@ void
 reload_report_last(struct proc *roled)
 {
 	if (last.valid)
-		send_state(roled, last.result, last.process, last.text);
+		send_state(roled, last.result, last.process, last.text, last.when_ms);
 }
 
 /* It is over: log, tell roled, let those go on that waited, and go again when asked to. */
@@ -73,6 +76,7 @@ end(enum reload_result result, enum process process, const char *text)
 	if (timer_made)
 		uv_timer_stop(&timer);
 	last.valid = 1;
+	last.when_ms = now_ms();
 	last.result = result;
 	last.process = process;
 	snprintf(last.text, sizeof(last.text), "%s", text);
@@ -121,6 +125,7 @@ commit(void)
 {
 	decide(MSG_COMMIT);
 	sup.conf = pending;
+	processes_forget_configs();
 	sockets_decide(1);
 	sockets_update_targets();
 	actions_send_config(&sup.conf);
@@ -244,7 +249,7 @@ reload_request_bounded(void)
 		reload_request();
 	else
 		send_state(proc_of(PROC_ROLED), RELOAD_REFUSED, PROC_SUPERVISOR,
-		    "more than one reload a second was asked for");
+		    "more than one reload a second was asked for", now_ms());
 }
 
 void

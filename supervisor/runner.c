@@ -76,7 +76,7 @@ struct outcome {
 static struct channel channel;
 static int signal_fd, null_fd;
 static struct conf conf, incoming;
-static int incoming_begun;
+static int incoming_begun, conf_known;
 static struct identity hook_identity[HOOK_MAX], check_identity[CONF_CHECKS];
 
 /*
@@ -533,6 +533,7 @@ take_config(void)
 		checks[i].next_ms = 0;
 	}
 	conf = incoming;
+	conf_known = 1;
 	for (unsigned i = 0; i < HOOK_MAX; i++)
 		identity_find(&hook_identity[i], conf.hook[i].uid, conf.hook[i].gid);
 	for (unsigned i = 0; i < conf.general.n_checks; i++)
@@ -546,10 +547,16 @@ static int
 on_ping(struct msg *m)
 {
 	static struct msg answer;
+	uint64_t cookie = msg_get_u64(m);
+	uint8_t digest[16] = {0};
 
 	if (msg_end(m) != 0)
 		return -1;
+	if (conf_known)
+		conf_digest_values(&conf, PROC_RUNNER, digest);
 	msg_begin(&answer, MSG_RUN_PONG);
+	msg_put_u64(&answer, cookie);
+	msg_put_bytes(&answer, digest, sizeof(digest));
 	return channel_send(&channel, &answer);
 }
 

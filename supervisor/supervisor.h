@@ -18,6 +18,7 @@
 #include "../policy/sandbox.h"
 #include "backoff.h"
 #include "bucket.h"
+#include "dispute.h"
 #include "transaction.h"
 
 enum {
@@ -30,7 +31,6 @@ enum {
 	STOP_CHILD_MS = 1000,  /* from STOP to SIGKILL for all but roled */
 	STOP_MARGIN_MS = 2000, /* on top of the hand-over time-out */
 	PARSER_MS = 5000,
-	ACCUSE_MS = 60000,
 	LINGER_MS = 200,	       /* from the end of its channel to its own end */
 	LOG_FLOOD_BYTES = 1 << 20, /* of one child in a second; what it says is held back long before */
 	COOKIES = 16,	       /* PINGs that may be unanswered: more than fit into SILENT_MS */
@@ -48,6 +48,8 @@ struct log_pipe {
 	int fd;		 /* -1: none */
 	enum process process;
 	pid_t pid;
+	uint8_t flooded; /* somebody has been told, see log_pipe_open() */
+	void (*flood)(enum process process);
 	size_t len;
 	char line[LOG_LINE_MAX];
 	uint8_t cut; /* rest of an overlong line is dropped */
@@ -61,8 +63,12 @@ struct log_pipe {
 void logger_init(int foreground);
 /* Daemon is up: stderr is given back, the system log stays. */
 void logger_detach(void);
-/* Read a child's pipe in loop until its end; the fd becomes the log's. */
-void log_pipe_open(struct log_pipe *p, uv_loop_t *loop, int fd, enum process process, pid_t pid);
+/*
+ * Read a child's pipe in loop until its end; the fd becomes the log's. flood is called once, when it
+ * has written more than LOG_FLOOD_BYTES in a second.
+ */
+void log_pipe_open(struct log_pipe *p, uv_loop_t *loop, int fd, enum process process, pid_t pid,
+    void (*flood)(enum process process));
 /* Read what is left without waiting, then close. */
 void log_pipe_close(struct log_pipe *p);
 
@@ -151,10 +157,10 @@ struct proc {
 	int64_t cpu_us, cpu_at_us; /* at the last tick, of cpu_pid */
 	pid_t cpu_pid;
 	uint8_t ever_up;
-	int64_t accused_ms;	/* when it last reported a peer behind it; 0: never */
 	int64_t started_ms;
-	unsigned offences; /* how often a generation was killed for what it did */
-	const char *killed_for; /* why we killed it, for the log */
+	enum offence killed_for; /* what this generation is being killed for */
+	uint8_t digest[16];	 /* of what it runs with, by its last PONG */
+	uint8_t config;		 /* enum process_config, of that */
 	struct backoff backoff;
 	struct bucket messages; /* that it may send us */
 	struct channel control;
@@ -170,7 +176,10 @@ void processes_start(void);
 void processes_reap(void);
 /* Send to a child; a full queue or a broken channel kills it. Closed channel: nothing. */
 void proc_send(struct proc *p, struct msg *m);
-void proc_kill(struct proc *p, const char *why);
+void proc_kill(struct proc *p, enum offence why);
+/* One of any process, for status; returns how many it has now. */
+unsigned process_offended(enum process process, enum offence offence);
+unsigned process_offences(enum process process);
 /* PREPARE went out to this child, its answer is allowed. */
 void proc_ask_prepare(struct proc *p, const struct conf *c, uint64_t serial);
 /* COMMIT or ABORT. */
@@ -185,6 +194,10 @@ void processes_stop_now(int exit_code);
 void processes_dump(void);
 void processes_report(struct proc *p); /* PROCESS_STATE to roled */
 void processes_report_all(void);
+/* The config in force is another one: what was said of that before does not count. */
+void processes_forget_configs(void);
+/* The runner has said what it runs with. */
+void processes_runner_config(const uint8_t digest[16]);
 /* Next step of a stop that is under way, after anything that it waits for. */
 void processes_stop_continue(void);
 
@@ -203,6 +216,8 @@ int channels_connect(struct spawn *s);
 void channels_release(struct spawn *s);
 /* A process ended: ends kept for its peers are worthless. */
 void channels_drop(enum process process);
+/* Two that run get a fresh channel to each other; 0 or -1. Nothing while one of them is down. */
+int channels_renew(enum process a, enum process b);
 /* May these two talk to each other? */
 int channels_edge(enum process a, enum process b);
 

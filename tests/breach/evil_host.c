@@ -559,13 +559,13 @@ try_neighbour(enum process peer, const struct cell *c)
 {
 	enum process process = life.process;
 	const char *instead = NULL;
-	uint8_t name = (uint8_t)peer;
+	uint8_t name[2] = {(uint8_t)peer, 0};
 	unsigned v;
 	int fds[2];
 
 	if (channel_pair(fds) != 0)
 		evil_untried("channel");
-	send_packet(life.control, MSG_PEER, &name, 1, fds[1]);
+	send_packet(life.control, MSG_PEER, name, sizeof(name), fds[1]);
 	close(fds[1]);
 	close(life.edge[peer]);
 	life.edge[peer] = fds[0];
@@ -714,7 +714,7 @@ supervisor_to_runner(void)
 		life_start_runner();
 		send_config();
 		send_packet(life.control, MSG_RUN_CONFIG, NULL, 0, -1);
-		send_packet(life.control, MSG_RUN_PING, NULL, 0, -1);
+		send_u64(MSG_RUN_PING, COOKIE);
 		expect(life.control, MSG_RUN_PONG);
 		if (say(&cells[i], life.control) != 0)
 			evil_untried(cells[i].what);

@@ -5,25 +5,30 @@
  *
  *   evil_peer children PID SOCKET   the receivers are the children of supervisor PID, and roled on
  *                                   its admin socket
- *   evil_peer supervisor PID COUNT  the receiver is the supervisor: COUNT cells of all, per child
+ *   evil_peer supervisor PID COUNT PART PARTS
+ *                                   the receiver is the supervisor: COUNT cells of all, per child, of
+ *                                   which this run says the PART-th of PARTS
  *   evil_peer prepare PID COUNT     the same while it waits for the answer to its PREPARE; the file
  *                                   of its configuration must differ from what is in force
- *   evil_peer stop PID CELL         the same, of roled, while it waits for the end of roled
- *   evil_peer runner PID CELL       the sender is the runner
- *   evil_peer unused PID 0          what is right in form, of a server or hook that is not
- * configured evil_peer parser PID 0          prints the cells of the parser, for which it stands
- * in: a copy of this program called parser, started by the supervisor, says the one whose number is
- * in the file "cell" of its folder evil_peer start PID COUNT       prints the cells of children
- * that are not up yet, and ends those that run again and again: copies of this program with their
- * names say one each, STREAK in a row, and then are the real one of the folder "real" evil_peer
- * list RECEIVER SENDER STATE   prints type and fault of each cell evil_peer host LIBEXEC CONFIG
- * FOLDER COUNT   evil_host.c: we are the supervisor, of the real programs evil_peer admin CTL
- * CONFIG SOCKET COUNT      evil_host.c: we are roled, of bulkheadctl
+ *   evil_peer stop PID CELL COUNT   the same, of roled, while it waits for the end of roled
+ *   evil_peer runner PID CELL COUNT the sender is the runner
+ *   evil_peer unused PID 0          what is right in form, of a server or hook that is not configured
+ *   evil_peer parser PID 0          prints the cells of the parser, for which it stands in: a copy of
+ *                                   this program called parser, started by the supervisor, says the
+ *                                   one whose number is in the file "cell" of its folder
+ *   evil_peer start PID COUNT FIRST prints cells of children that are not up yet, STREAK of COUNT
+ *                                   from FIRST on, and ends the real ones: copies of this program
+ *                                   with their names say one each, as the files "count" and "first"
+ *                                   say, and then are the real one of the folder "real"
+ *   evil_peer list RECEIVER SENDER STATE    prints type and fault of each cell
+ *   evil_peer host LIBEXEC CONFIG FOLDER COUNT  evil_host.c: we are the supervisor, of the real programs
+ *   evil_peer admin CTL CONFIG SOCKET COUNT evil_host.c: we are roled, of bulkheadctl
  *
- * children: the supervisor is stopped meanwhile, and its ends of the control channels are ours:
- * PEER gives a child a new neighbour, which is us, and PEER_BROKEN tells what the child made of it.
- * supervisor: a child is stopped and its end used; the supervisor must kill it. Restarts are
- * delayed for a child that was not up for half a second, so that each cell takes longer.
+ * children: the supervisor is stopped meanwhile, and its ends of the control channels are ours: PEER
+ * gives a child a new neighbour, which is us, and PEER_BROKEN tells what the child made of it.
+ * supervisor: a child is stopped and its end used; the supervisor must kill it. Each restart is
+ * delayed for twice as long as the one before, so that a server is good for some cells per child
+ * only: hence PARTS and FIRST.
  *
  * One line per channel and state: cells, receiver, sender, state, tried, refused. Each cell that
  * was not is a line on stderr. Exit 0 when all were refused, 1 when not, 2 when it cannot try. That
@@ -50,7 +55,7 @@
 #include "lib/conf.h"
 
 enum {
-	UP_MS = 800, /* a child that has been up so long is started again at once */
+	UP_MS = 500, /* since its exec: it has its first configuration */
 	N_CHILDREN = 4,
 	STREAK = 5,	  /* generations in a row that are not the real program */
 	START_MS = 60000, /* and for each cell: */
@@ -171,7 +176,7 @@ become_peer(enum process child, enum process peer)
 		struct cmsghdr align;
 		char bytes[CMSG_SPACE(sizeof(int))];
 	} control = {0};
-	uint8_t packet[MSG_HEADER + 1] = {MSG_PEER, 0, 0, 0, (uint8_t)peer};
+	uint8_t packet[MSG_HEADER + 2] = {MSG_PEER, 0, 0, 0, (uint8_t)peer};
 	struct iovec iov = {packet, sizeof(packet)};
 	struct msghdr mh = {.msg_iov = &iov,
 	    .msg_iovlen = 1,
@@ -291,7 +296,7 @@ reconnect(enum process a, enum process b)
 		struct cmsghdr align;
 		char bytes[CMSG_SPACE(sizeof(int))];
 	} control = {0};
-	uint8_t packet[MSG_HEADER + 1] = {MSG_PEER, 0, 0, 0, (uint8_t)b};
+	uint8_t packet[MSG_HEADER + 2] = {MSG_PEER, 0, 0, 0, (uint8_t)b};
 	struct iovec iov = {packet, sizeof(packet)};
 	struct msghdr mh = {.msg_iov = &iov,
 	    .msg_iovlen = 1,
@@ -344,7 +349,7 @@ struct victim {
 	size_t next; /* cell */
 };
 
-/* Has it been up long enough to be started again at once? */
+/* Is there one to take the place of? */
 static int
 is_up(struct victim *v)
 {
@@ -496,19 +501,22 @@ limit_of(const struct victim *v, enum channel_state state, size_t count)
 	return count < n_cells + (state == S_PREPARE) ? count : n_cells + (state == S_PREPARE);
 }
 
-/* Each child says count of its cells; one after the other while a reload is under way. */
+/*
+ * Each child says count of its cells, or those of a part of them; one after the other while a reload
+ * is under way.
+ */
 static void
-attack_supervisor(enum channel_state state, size_t count)
+attack_supervisor(enum channel_state state, size_t count, size_t part, size_t parts)
 {
 	struct victim v[N_CHILDREN] = {{0}};
 	size_t left = N_CHILDREN;
 
 	for (size_t i = 0; i < N_CHILDREN; i++)
-		v[i].process = children[i];
+		v[i] = (struct victim){.process = children[i], .next = part};
 	for (size_t i = 0; left > 0; i = (i + 1) % N_CHILDREN) {
 		size_t limit = limit_of(&v[i], state, count);
 
-		if (v[i].next == limit || !is_up(&v[i]) ||
+		if (v[i].next >= limit || !is_up(&v[i]) ||
 		    (state == S_PREPARE && !is_idle(v[i].pid))) {
 			poll(NULL, 0, 2);
 			continue;
@@ -517,8 +525,8 @@ attack_supervisor(enum channel_state state, size_t count)
 			try_at_prepare(&v[i], limit);
 		else
 			try_at_supervisor(&v[i], choose_cell(v[i].next, limit));
-		if (++v[i].next == limit)
-			left--;
+		v[i].next += parts;
+		left -= v[i].next >= limit;
 	}
 	for (size_t i = 0; i < N_CHILDREN; i++) {
 		while (!is_up(&v[i]))
@@ -713,14 +721,18 @@ print_parser(void)
 		print_expected(PROC_PARSER, &cells[i]);
 }
 
-/* Which cell does that generation say? Number, or SIZE_MAX for none: it is the real program. */
+/*
+ * Which cell does that generation say, when the first one to say one says number first? SIZE_MAX for
+ * none: it is the real program, as the very first one is.
+ */
 static size_t
-cell_of(unsigned long generation, size_t count)
+cell_of(unsigned long generation, size_t count, size_t first)
 {
-	size_t turn = (generation - 1) / (STREAK + 1), place = (generation - 1) % (STREAK + 1);
-	size_t number = turn * STREAK + place - 1;
+	size_t number = first + generation - 2;
 
-	return place == 0 || number >= count || number >= n_cells ? SIZE_MAX : number;
+	return generation < 2 || generation > STREAK + 1 || number >= count || number >= n_cells
+		   ? SIZE_MAX
+		   : number;
 }
 
 /* Generation of the running child; 0 while there is none. */
@@ -736,9 +748,9 @@ generation_of(pid_t pid)
 	return at < args + n ? strtoul(at, NULL, 10) : 0;
 }
 
-/* End the real ones until each cell has been said, and print what the log must have. */
+/* End the real ones, until STREAK cells have been said, and print what the log must have. */
 static void
-attack_start(size_t count)
+attack_start(size_t count, size_t first)
 {
 	struct victim v[N_CHILDREN] = {{0}};
 	int64_t end = now_ms() + START_MS + (int64_t)count * START_CELL_MS;
@@ -747,7 +759,7 @@ attack_start(size_t count)
 	for (size_t i = 0; i < N_CHILDREN; i++) {
 		v[i].process = children[i];
 		make_cells(PROC_SUPERVISOR, children[i], S_START);
-		for (size_t k = 0; k < count && k < n_cells; k++)
+		for (size_t k = first; k < first + STREAK && k < count && k < n_cells; k++)
 			print_expected(children[i], choose_cell(k, count));
 	}
 	for (size_t i = 0; done != (1U << N_CHILDREN) - 1; i = (i + 1) % N_CHILDREN) {
@@ -760,9 +772,9 @@ attack_start(size_t count)
 		if (!is_up(&v[i]))
 			continue;
 		generation = generation_of(v[i].pid);
-		if (cell_of(generation + 1, count) != SIZE_MAX)
+		if (generation == 1 && cell_of(2, count, first) != SIZE_MAX)
 			kill(v[i].pid, SIGKILL);
-		else if (generation > 0 && cell_of(generation, count) == SIZE_MAX)
+		else if (generation > 0 && cell_of(generation, count, first) == SIZE_MAX)
 			done |= (size_t)1 << i;
 	}
 }
@@ -805,7 +817,7 @@ stand_in(enum process process, char **argv)
 	make_cells(PROC_SUPERVISOR, process, S_START);
 	count = process == PROC_PARSER ? n_cells : read_number("count");
 	number = process == PROC_PARSER ? read_number("cell")
-					: cell_of(strtoul(argv[2], NULL, 10), count);
+					: cell_of(strtoul(argv[2], NULL, 10), count, read_number("first"));
 	if (number == SIZE_MAX) {
 		snprintf(real, sizeof(real), "real/%s", process_name(process));
 		beside(path, sizeof(path), real);
@@ -830,9 +842,9 @@ static int
 usage(void)
 {
 	fprintf(stderr,
-	    "usage: evil_peer children PID SOCKET | supervisor PID COUNT | prepare PID COUNT |\n"
+	    "usage: evil_peer children PID SOCKET | supervisor PID COUNT PART PARTS | prepare PID COUNT |\n"
 	    "       stop PID CELL COUNT | runner PID CELL COUNT | unused PID | parser PID | start "
-	    "PID COUNT |\n"
+	    "PID COUNT FIRST |\n"
 	    "       list RECEIVER SENDER STATE | host LIBEXEC CONFIG FOLDER COUNT | admin CTL "
 	    "CONFIG SOCKET COUNT\n");
 	return EVIL_UNTRIED;
@@ -847,16 +859,17 @@ attack(const char *how, char **arg)
 		return usage();
 	if (strcmp(how, "children") == 0)
 		attack_children(arg[1]);
-	else if (strcmp(how, "supervisor") == 0)
-		attack_supervisor(S_RUN, strtoul(arg[1], NULL, 10));
+	else if (strcmp(how, "supervisor") == 0 && arg[2] != NULL && arg[3] != NULL)
+		attack_supervisor(S_RUN, strtoul(arg[1], NULL, 10), strtoul(arg[2], NULL, 10),
+		    strtoul(arg[3], NULL, 10));
 	else if (strcmp(how, "prepare") == 0)
-		attack_supervisor(S_PREPARE, strtoul(arg[1], NULL, 10));
+		attack_supervisor(S_PREPARE, strtoul(arg[1], NULL, 10), 0, 1);
 	else if (strcmp(how, "stop") == 0 && arg[2] != NULL)
 		attack_stop(strtoul(arg[1], NULL, 10), strtoul(arg[2], NULL, 10));
 	else if (strcmp(how, "runner") == 0 && arg[2] != NULL)
 		attack_from_runner(strtoul(arg[1], NULL, 10), strtoul(arg[2], NULL, 10));
-	else if (strcmp(how, "start") == 0)
-		attack_start(strtoul(arg[1], NULL, 10));
+	else if (strcmp(how, "start") == 0 && arg[2] != NULL)
+		attack_start(strtoul(arg[1], NULL, 10), strtoul(arg[2], NULL, 10));
 	else if (strcmp(how, "unused") == 0)
 		attack_unused();
 	else if (strcmp(how, "parser") == 0)

@@ -28,10 +28,14 @@
 enum {
 	ORDERS = 512,
 	FIELDS = 5,
-	FLOOD = 1000000,	/* messages */
-	LOG_FLOOD = 64 << 20,	/* bytes */
-	ACT_AFTER_MS = 300,	/* of good behaviour, after COMMIT */
-	FDS = 250,		/* in one packet */
+	FLOOD = 1000000,      /* messages */
+	LOG_FLOOD = 64 << 20, /* bytes */
+	ACT_AFTER_MS = 300,   /* of good behaviour, after COMMIT */
+	FDS = 250,	      /* in one packet */
+	DEAF_AFTER_MS = 1300, /* the peer has asked at least once whether it reads */
+	POINT = 32,
+	RATE_MS = 1500,
+	RATE_PER_S = 4000,
 	ALL_LAYERS = 15,
 };
 
@@ -51,6 +55,8 @@ static channel_handler *common_handler;
 static unsigned prepares;
 static int64_t act_ms; /* 0: not yet */
 static int acted, reads_control = 1, reads_edge = 1;
+static int once;		   /* not again with a fresh channel to the same peer */
+static unsigned answered, refused; /* by keyd */
 
 static int
 act_is(const char *name)
@@ -75,12 +81,15 @@ read_orders(void)
 	order.real = field[0];
 	order.first = strtoul(field[1], NULL, 10);
 	order.last = strtoul(field[2], NULL, 10);
-	order.act = field[3];
+	once = strncmp(field[3], "once-", strlen("once-")) == 0;
+	order.act = field[3] + (once ? strlen("once-") : 0);
 	for (enum process p = PROC_SUPERVISOR; p < PROC_MAX; p++) {
 		if (strcmp(process_name(p), field[4]) == 0)
 			order.edge = p;
 	}
 }
+
+static void serve(struct channel *c, short revents);
 
 /* The channel that the act is about. */
 static struct channel *
@@ -102,7 +111,10 @@ valid_message(struct msg *m, enum process to)
 	static const uint8_t zeros[128];
 	uint8_t self = (uint8_t)child.self;
 
-	if (to == PROC_SUPERVISOR && self == PROC_NETD) {
+	if (self == PROC_PARSER) {
+		msg_begin(m, MSG_CONF_ERROR);
+		msg_put_bytes(m, "1: a lie", 8);
+	} else if (to == PROC_SUPERVISOR && self == PROC_NETD) {
 		msg_begin(m, MSG_DIAL);
 		msg_put_u32(m, 7);
 		msg_put_u8(m, child_conf(&child)->general.self == 0);
@@ -228,6 +240,8 @@ flood_fds(void)
 		(void)sendmsg(c->fd, &mh, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
+static const uint8_t zeros[16];
+
 /* Answer a PING that was not read. */
 static void
 guess_pong(void)
@@ -238,7 +252,100 @@ guess_pong(void)
 	(void)poll(NULL, 0, 700); /* one comes every 500 ms */
 	msg_begin(&m, MSG_PONG);
 	msg_put_u64(&m, 1);
+	msg_put_bytes(&m, &zeros, sizeof(zeros));
 	(void)send_raw(FD_CONTROL, &m);
+}
+
+/* A complaint of a peer that did nothing. */
+static void
+accuse(void)
+{
+	static struct msg m;
+
+	msg_begin(&m, MSG_PEER_BROKEN);
+	msg_put_u8(&m, (uint8_t)order.edge);
+	msg_put_u8(&m, V_BODY);
+	(void)send_raw(FD_CONTROL, &m);
+}
+
+/* ---- acts towards keyd */
+
+static void
+ask_key(struct channel *c, uint32_t cookie, uint8_t first, uint8_t others)
+{
+	struct msg m;
+
+	msg_begin(&m, MSG_KEY_DH);
+	msg_put_u32(&m, cookie);
+	msg_put_u8(&m, first);
+	for (int i = 1; i < POINT; i++)
+		msg_put_u8(&m, others);
+	channel_permit(c, MSG_KEY_SHARED);
+	(void)channel_send(c, &m);
+}
+
+/* For so long, be there for the others, too. */
+static void
+wait_and_serve(struct channel *c, int64_t ms)
+{
+	for (int64_t end_ms = now_ms() + ms; now_ms() < end_ms;) {
+		struct pollfd p[] = {
+		    {.fd = c->fd, .events = POLLIN}, {.fd = child.control.fd, .events = POLLIN}};
+
+		(void)poll(p, 2, 1);
+		serve(c, p[0].revents);
+		serve(&child.control, p[1].revents);
+	}
+}
+
+/* As many as keyd takes without calling it a flood, and twenty times what it may answer. */
+static void
+ask_fast(void)
+{
+	struct channel *c = target();
+	int64_t began_ms = now_ms();
+	unsigned asked = 0;
+
+	while (now_ms() - began_ms < RATE_MS) {
+		unsigned due = (unsigned)(now_ms() - began_ms) * RATE_PER_S / 1000;
+
+		for (; asked < due; asked++)
+			ask_key(c, asked, 9, 0);
+		wait_and_serve(c, 1);
+	}
+	wait_and_serve(c, 500);
+	log_info("stand-in: %u asked in %lld ms, %u answered, %u refused", asked,
+	    (long long)(now_ms() - began_ms), answered, refused);
+}
+
+/* The same point under cookies that look like numbers of keys, again, and points of low order. */
+static void
+ask_all(void)
+{
+	static const uint32_t cookies[] = {0, 1, 2, 0x80000000, 0xffffffff, 1, 1};
+	struct channel *c = target();
+
+	for (size_t i = 0; i < sizeof(cookies) / sizeof(cookies[0]); i++)
+		ask_key(c, cookies[i], 9, 0);
+	ask_key(c, 100, 0, 0);
+	ask_key(c, 101, 1, 0);
+	wait_and_serve(c, 500);
+	log_info("stand-in: %u answered, %u refused", answered, refused);
+}
+
+/* With the number of the other key behind it, or before. */
+static void
+ask_index(void)
+{
+	static struct msg m;
+	static const uint8_t point[POINT] = {9};
+
+	msg_begin(&m, MSG_KEY_DH);
+	msg_put_u32(&m, 1);
+	msg_put_bytes(&m, point, sizeof(point) - (act_is("key-short") ? 1 : 0));
+	if (act_is("key-index"))
+		msg_put_u8(&m, 1);
+	(void)send_raw(target()->fd, &m);
 }
 
 static void
@@ -256,6 +363,14 @@ act(void)
 		flood_fds();
 	else if (act_is("guess"))
 		guess_pong();
+	else if (act_is("accuse"))
+		accuse();
+	else if (act_is("key-rate"))
+		ask_fast();
+	else if (act_is("key-ask"))
+		ask_all();
+	else if (act_is("key-index") || act_is("key-short"))
+		ask_index();
 	else if (act_is("half-close"))
 		(void)shutdown(c->fd, SHUT_WR);
 	else if (act_is("half-open") && shutdown(c->fd, SHUT_RD) == 0)
@@ -326,6 +441,21 @@ on_control(struct channel *c, struct msg *m)
 
 /* ---- the common life of a child, as far as the others can see it */
 
+/* Of a point that everybody knows: what comes of it may be in the log of a test. */
+static void
+note_shared(struct msg *m)
+{
+	uint32_t cookie = msg_get_u32(m);
+	uint8_t ok = msg_get_u8(m), shared[POINT];
+	char hex[2 * POINT + 1];
+
+	msg_get_bytes(m, shared, sizeof(shared));
+	*(ok ? &answered : &refused) += 1;
+	if (act_is("key-ask"))
+		log_info("stand-in: cookie %u, ok %u, %s", cookie, ok,
+		    log_hex(hex, shared, sizeof(shared)));
+}
+
 static int
 take_anything(struct channel *c, struct msg *m)
 {
@@ -334,6 +464,8 @@ take_anything(struct channel *c, struct msg *m)
 	if (m->type == MSG_NET_PING) {
 		msg_begin(&pong, MSG_NET_PONG);
 		(void)channel_send(c, &pong);
+	} else if (m->type == MSG_KEY_SHARED) {
+		note_shared(m);
 	}
 	return 0;
 }
@@ -351,7 +483,19 @@ on_commit(struct child *ch, const struct conf *old)
 {
 	(void)ch;
 	if (old == NULL)
-		act_ms = now_ms() + ACT_AFTER_MS;
+		act_ms = now_ms() + (act_is("deaf") ? DEAF_AFTER_MS : ACT_AFTER_MS);
+}
+
+/* A fresh channel: it has learned nothing. */
+static void
+on_peer_up(struct child *ch, struct channel *c)
+{
+	(void)ch;
+	if (!acted || once || c->peer != order.edge)
+		return;
+	acted = 0;
+	reads_edge = 1;
+	act_ms = now_ms();
 }
 
 static void
@@ -371,6 +515,7 @@ on_stop(struct child *ch, uint32_t ms)
 
 static const struct child_ops ops = {
     .on_commit = on_commit,
+    .on_peer_up = on_peer_up,
     .on_stop = on_stop,
     .on_other = other,
 };
@@ -410,6 +555,8 @@ loop(void)
 		(void)poll(p, n, 20);
 		for (size_t i = n; i-- > 0;) /* control last: PEER replaces what was polled */
 			serve(c[i], p[i].fd >= 0 ? p[i].revents : 0);
+		if (!reads_edge) /* or it would complain of the silence that it makes */
+			channel_beat_now(target(), now_ms());
 		if (!acted && act_ms != 0 && now_ms() >= act_ms)
 			act();
 	}
@@ -453,6 +600,11 @@ main(int argc, char **argv)
 	sandbox_drop(&args);
 	child_hold_numbers();
 	child_init(&child, args.process, &ops, NULL);
+	if (args.process == PROC_PARSER) { /* it has no life in common with the others */
+		act();
+		for (;;)
+			(void)poll(NULL, 0, 1000);
+	}
 	add_edges(args.process);
 	common_handler = child.control.handler;
 	child.control.handler = on_control;

@@ -20,6 +20,10 @@ again_actions(void)
 	runner_channel.fd = runner_log.fd = runner_log_fd = -1;
 	runner_pid = -1;
 	heard_ms = 0;
+	memset(cookies, 0, sizeof(cookies));
+	next_cookie = 0;
+	killed_for = OFFENCE_NONE;
+	memset(&linger, 0, sizeof(linger));
 	outstanding = 0;
 	test_event = 0;
 	role = HOOK_ROLE_STANDBY;

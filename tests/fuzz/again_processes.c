@@ -19,6 +19,10 @@ again_processes(void)
 {
 	memset(procs, 0, sizeof(procs));
 	memset(killed, 0, sizeof(killed));
+	memset(records, 0, sizeof(records));
+	memset(&disputes, 0, sizeof(disputes));
+	memset(runner_digest, 0, sizeof(runner_digest));
+	config_ms = 0;
 	last_tick_ms = 0;
 	stop_phase = STOP_NONE;
 	stop_deadline_ms = 0;

@@ -293,6 +293,7 @@ bring_back(int which)
 	channel_init(&supervisor, ends[0], PROC_SUPERVISOR, PROC_ROLED, NULL, NULL);
 	msg_begin(&m, MSG_PEER);
 	msg_put_u8(&m, (uint8_t)peers[which]);
+	msg_put_u8(&m, 0);
 	msg_put_fd(&m, fds[0]);
 	if (channel_send(&supervisor, &m) != 0 || channel_read(&roled.child.control) < 0 ||
 	    channel_of(which)->fd < 0)

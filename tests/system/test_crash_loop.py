@@ -28,7 +28,6 @@ def crash(make_group, child, act, last=standin.FOREVER):
     group.start()
     main, standby = group.wait_pair()
     server = standby if child == "roled" else main
-    wait_for(lambda: server.processes()[child]["age_ms"] >= 550, "%s has been up for a while" % child)
     mark = len(server.log())
     standin.put(server.libexec, child, act, first=2, last=last)
     os.kill(server.child(child), signal.SIGKILL)
@@ -59,6 +58,47 @@ def test_backs_off(make_group, child, act):
     group.wait_pair()
     assert main.role() == "main" and main.epoch() == epoch
     assert {n: server.child(n) for n in others} == others
+
+
+def test_backs_off_further(make_group):
+    """Also one that works for a while each time: a second of life is no reason to begin at 10 ms again."""
+    group, main, standby, server, mark = crash(make_group, "icmpd", "die")
+    wait_for(lambda: waits(server, "icmpd", mark)[-1:] == [1280], "it backs off")
+    standin.real(server.libexec, "icmpd")
+    for wait_ms in (2560, 5120):
+        wait_for(lambda: server.processes()["icmpd"]["state"] == "up" and server.processes()["icmpd"]["age_ms"] >= 1000,
+                 "icmpd works for a second")
+        os.kill(server.child("icmpd"), signal.SIGKILL)
+        wait_for(lambda: waits(server, "icmpd", mark)[-1] == wait_ms, lambda: "%s" % waits(server, "icmpd", mark))
+        row = wait_for(lambda: (lambda r: r["state"] == "backoff" and r)(server.processes()["icmpd"]), "status shows it")
+        assert row["backoff_ms"] == wait_ms
+    group.roles_hold({main: "main", standby: "standby"}, 0.5)
+
+
+@pytest.mark.skipif(not os.environ.get("BULKHEAD_TEST_LONG"), reason="four minutes: BULKHEAD_TEST_LONG=1")
+def test_backs_off_to_a_minute(make_group):
+    """Up to 60 s, no further, for as long as it takes; then a long life makes good."""
+    group, main, standby, server, mark = crash(make_group, "icmpd", "die")
+    want = [10 * 2 ** i for i in range(13)] + [60000, 60000]
+    wait_for(lambda: len(waits(server, "icmpd", mark)) >= len(want), lambda: "%s" % waits(server, "icmpd", mark), 240, 0.1)
+    assert waits(server, "icmpd", mark) == want
+    standin.real(server.libexec, "icmpd")
+    wait_for(lambda: server.processes()["icmpd"]["state"] == "up", "icmpd works again", 75, 0.1)
+    group.roles_hold({main: "main", standby: "standby"}, 0.5)
+    wait_for(lambda: server.processes()["icmpd"]["age_ms"] >= 61000, "it lives for longer than was waited for", 75, 0.1)
+    os.kill(server.child("icmpd"), signal.SIGKILL)
+    wait_for(lambda: waits(server, "icmpd", mark)[len(want):] == [10], lambda: "%s" % waits(server, "icmpd", mark))
+
+
+def test_a_stable_life_starts_over(make_group):
+    """Ten seconds of work after short waits: the next end counts as the first."""
+    group, main, standby, server, mark = crash(make_group, "icmpd", "die", last=4)
+    wait_for(lambda: server.processes()["icmpd"]["restarts"] == 4 and server.processes()["icmpd"]["state"] == "up", "up")
+    assert waits(server, "icmpd", mark) == [10, 20, 40, 80]
+    wait_for(lambda: server.processes()["icmpd"]["age_ms"] >= 10050, "it lives for ten seconds", 20, 0.05)
+    os.kill(server.child("icmpd"), signal.SIGKILL)
+    wait_for(lambda: waits(server, "icmpd", mark)[4:] == [10], lambda: "%s" % waits(server, "icmpd", mark))
+    group.wait_pair()
 
 
 def test_dies_the_first_times(make_group):

@@ -125,6 +125,21 @@ def test_timings_change_without_restart(pair):
     group.roles_hold({main: "main", standby: "standby"}, 0.5)
 
 
+def test_age_of_a_reload_outlives_roled(pair):
+    """When the last reload was, a roled that starts later knows too."""
+    group, main, standby = pair
+    standby.expect_log(r"roled\[\d+\] ended")
+    standby.write_config(group.config_text(standby).replace("misses = 6", "misses = 7", 1))
+    standby.tool("reload", check=True)
+    wait_for(lambda: standby.own()["reload_age_ms"] >= 1500, "some time goes by")
+    pid = standby.child("roled")
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: standby.child("roled") not in (None, pid) and standby.own().get("reload_result") == "done",
+             "the new roled answers")
+    assert standby.own()["reload_age_ms"] >= 1500
+    group.wait_pair()
+
+
 def test_port_changes_without_restart(pair):
     """A7: another port number; the guard stays, the link moves."""
     group, main, standby = pair
@@ -249,12 +264,12 @@ def with_stand_in(make_group, child, act):
         s.expect_log(r".")
     group.start()
     main, standby = group.wait_pair()
-    pid = standby.child(child)
+    pid, before = standby.child(child), values(standby)
     standin.put(standby.libexec, child, act, first=2, last=2)
     os.kill(pid, signal.SIGKILL)
     wait_for(lambda: process.arguments(standby.child(child) or 0)[1:3] == [child, "2"], "the stand-in runs")
     wait_for(lambda: ask_in_log(standby, child), "the stand-in has its first config")
-    return group, main, standby
+    return group, main, standby, before
 
 
 def ask_in_log(server, child):
@@ -292,14 +307,30 @@ ANSWERS = [("prepare-refused", "refused", "%s refuses it: not enough descriptors
            ("prepared-die", "died", "%s ended while it was asked")]
 
 
+def values_said(server):
+    return {n: p["config_digest"] for n, p in server.processes().items() if p["config_digest"]}
+
+
+def values(server):
+    """{process: digest of all values that it says it runs with}, once all have said it."""
+    rows = wait_for(lambda: (lambda r: len(r) == 2 + len(CHILDREN) and r)(
+        {n: p["config_digest"] for n, p in server.processes().items() if p["config"] == "current"}),
+        lambda: "everybody runs the config in force: %s" % {n: p["config"] for n, p in server.processes().items()})
+    assert all(len(d) == 32 for d in rows.values())
+    return rows
+
+
 @pytest.mark.parametrize("act, result, text", ANSWERS, ids=[a[0] for a in ANSWERS])
 @pytest.mark.parametrize("child", ["netd", "icmpd", "roled", "keyd"])
 def test_one_child_does_not_agree(make_group, child, act, result, text):
     """Whatever one child does instead of agreeing: the old config stays in force in all processes."""
-    group, main, standby = with_stand_in(make_group, child, act)
+    group, main, standby, first = with_stand_in(make_group, child, act)
     epoch, text, good = main.epoch(), text % child, group.config_text(standby)
+    old = values(standby) if child != "roled" else first
+    timings = good.replace("misses = 6", "misses = 7", 1).replace('interval = "50ms"', 'interval = "55ms"', 1)
+    assert timings.count("misses = 7") == timings.count('"55ms"') == 1
     other = standby.child("keyd" if child != "keyd" else "icmpd")
-    standby.write_config(good.replace("misses = 6", "misses = 7", 1))
+    standby.write_config(timings)
     if act == "prepared-die":  # before everybody has agreed
         os.kill(other, signal.SIGSTOP)
     standby.signal(signal.SIGHUP)
@@ -312,17 +343,23 @@ def test_one_child_does_not_agree(make_group, child, act, result, text):
     wait_for(lambda: (standby.own().get("reload_text"), standby.own().get("reload_result")) == (text, result),
              lambda: "status says who and why: %s\n%s" % (standby.own(), standby.log()[-3000:]))
     assert text in standby.tool("status").stdout and standby.own()["conf_serial"] == 1
+    kept = {n: d for n, d in old.items() if n != child}
+    holds(lambda: {n: d for n, d in values_said(standby).items() if n in kept} == kept,
+          lambda: "values that were refused are in use: %s, %s" % (kept, values_said(standby)), 0.7)
     bring_back(standby, child)
     group.wait_pair()
     assert main.role() == "main" and main.epoch() == epoch and standby.own()["conf_serial"] == 1
+    assert values(standby) == old, "values that were refused are in use"
     # and the next one, with everybody agreeing, is taken as a whole
     standby.tool("reload", check=True)
     assert standby.own()["conf_serial"] == dumped_serial(standby) == 2
+    new = values(standby)
+    assert not set(new.values()) & set(old.values()), "somebody runs with the old values"
     group.wait_pair()
 
 
 def test_answer_twice_is_a_violation(make_group):
-    group, main, standby = with_stand_in(make_group, "icmpd", "prepare-twice")
+    group, main, standby, _ = with_stand_in(make_group, "icmpd", "prepare-twice")
     standby.write_config(group.config_text(standby).replace("misses = 6", "misses = 7", 1))
     standby.signal(signal.SIGHUP)
     wait_for(lambda: "icmpd broke the protocol with PREPARED" in standby.log(), lambda: standby.log()[-3000:])
@@ -332,7 +369,7 @@ def test_answer_twice_is_a_violation(make_group):
 
 def test_second_request_while_one_waits(make_group):
     """SIGHUP while a child owes its answer: the first is refused, the second is made afterwards, with the newest file."""
-    group, main, standby = with_stand_in(make_group, "icmpd", "prepare-never")
+    group, main, standby, _ = with_stand_in(make_group, "icmpd", "prepare-never")
     good = group.config_text(standby)
     standby.write_config(good.replace("misses = 6", "misses = 7", 1))
     standby.signal(signal.SIGHUP)

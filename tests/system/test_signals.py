@@ -50,7 +50,7 @@ def pid_of(server, name):
 
 def is_ready(server, name):
     row = server.processes().get(name, {})
-    return row.get("state") == "up" and row.get("age_ms", 0) >= 550
+    return row.get("state") == "up"
 
 
 def send(server, name, sig):
@@ -72,7 +72,7 @@ def check(server, name, sig, outcome, unharmed):
         wait_for(lambda: server.child(name) not in (None, pid), what)
         if sig == "SIGSYS":  # not a system call
             wait_for(lambda: "%s: SIGSYS was sent by process %d, ending" % (name, os.getpid()) in server.log()[mark:], what)
-        wait_for(lambda: re.search(r"%s\[%d\] ended: .*; starting it again in 10 ms" % (name, pid),
+        wait_for(lambda: re.search(r"%s\[%d\] ended: .*; starting it again in \d+ ms" % (name, pid),
                                    server.log()[mark:]), what)
         return
     said = {"reload": "reload: the file says the same", "dump": "state: config",
@@ -88,7 +88,7 @@ def check(server, name, sig, outcome, unharmed):
 
 @pytest.mark.parametrize("name", PROCESSES)
 def test_signals(pair, name):
-    """All that the server outlives, one after the other, to one process of the standby; no role moves."""
+    """All that the process outlives, one after the other, to one of the standby; no role moves."""
     group, main, standby = pair
     standby.expect_log(r".")
     standby.provoke(SENT)
@@ -99,11 +99,33 @@ def test_signals(pair, name):
         if unharmed and TABLE[sig][name] != "nothing":
             holds(lambda: pid_of(standby, name) == unharmed[0][1], "one of %s ended %s" % (unharmed, name), 1.2)
             unharmed = []
-        if TABLE[sig][name] not in ("stop", "leaves"):
+        if TABLE[sig][name] not in ("stop", "leaves", "restart"):
             check(standby, name, sig, TABLE[sig][name], unharmed)
-    for sig in ("SIGKILL", "SIGSTOP"):  # the children only: the two others end the server
-        if TABLE[sig][name] in ("restart", "nothing"):
+    if unharmed:
+        holds(lambda: pid_of(standby, name) == unharmed[0][1], "one of %s ended %s" % (unharmed, name), 1.2)
+    group.wait_pair()
+    assert main.role() == "main" and (len(main.hooks()), len(standby.hooks())) == hooks
+
+
+# Each restart is delayed for twice as long as the one before: a few for each pair of servers.
+RESTARTS = 6
+SHARES = {n: [s for s in [*NAMES, "SIGKILL", "SIGSTOP"] if TABLE[s][n] == "restart"] for n in CHILDREN}
+SHARES = [(n, SHARES[n][i:i + RESTARTS]) for n in CHILDREN for i in range(0, len(SHARES[n]), RESTARTS)]
+
+
+@pytest.mark.parametrize("name, signals", SHARES, ids=lambda v: v if isinstance(v, str) else v[0])
+def test_signals_that_end_a_child(pair, name, signals):
+    """It is started again; no role moves."""
+    group, main, standby = pair
+    standby.expect_log(r".")
+    hooks = len(main.hooks()), len(standby.hooks())
+    for sig in signals:
+        if sig in NAMES:
+            check(standby, name, sig, "restart", [])
+        else:
             check_end(standby, name, sig)
+    waits = re.findall(r"%s\[\d+\] .*; starting it again in (\d+) ms" % name, standby.log())
+    assert waits == [str(10 * 2 ** i) for i in range(len(signals))]
     group.wait_pair()
     assert main.role() == "main" and (len(main.hooks()), len(standby.hooks())) == hooks
 

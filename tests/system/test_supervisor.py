@@ -137,7 +137,7 @@ def test_runner_hangs(pair):
     group.wait_main_hook(standby)
     assert main.wait_exit(15) == 1
     assert not process.alive(runner)
-    assert "the runner was silent" in main.log()
+    assert "runner[%d] is killed because it was silent" % runner in main.log()
 
 
 def test_stop_while_the_runner_hangs(pair):

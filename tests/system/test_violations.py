@@ -3,19 +3,23 @@
 supervisor, keyd and roled neither exit nor block nor grow; the partner sees no role change."""
 import os
 import re
+import select
 import signal
+import socket
+import struct
 
 import pytest
 
 import process
 import standin
-from bulkhead import CHILDREN, now_s, wait_for
+import test_walls
+from bulkhead import CHILDREN, holds, now_s, wait_for
 
 # (child, towards, act, what the log says of it)
 MESSAGES = "it floods its channel"
 BROKEN = "it broke the protocol"
 CLOSED = "it closed its channel"
-# all that these two may say at any time is that roled is at fault, and once a minute that is believed
+# all that these two may say at any time is that roled is at fault
 ACCUSES = MESSAGES + "|it accuses others too often"
 OFFENCES = [(c, "supervisor", *o) for c in CHILDREN for o in (
     ("log", "it floods its log"), ("fds", BROKEN), ("half-close", CLOSED))]
@@ -24,21 +28,23 @@ OFFENCES += [
     ("icmpd", "supervisor", "flood", ACCUSES), ("keyd", "supervisor", "flood", ACCUSES),
     ("netd", "supervisor", "deaf", "it was silent"), ("keyd", "supervisor", "half-open", "channel"),
     ("keyd", "supervisor", "byte", BROKEN), ("icmpd", "supervisor", "empty", BROKEN),
-    ("netd", "roled", "flood", BROKEN), ("icmpd", "roled", "flood", BROKEN), ("keyd", "roled", "flood", BROKEN),
-    ("roled", "keyd", "flood", BROKEN), ("roled", "netd", "flood", BROKEN),
-    ("netd", "roled", "fds", BROKEN), ("icmpd", "roled", "fds", BROKEN), ("roled", "keyd", "fds", BROKEN),
-    ("netd", "roled", "half-close", BROKEN), ("icmpd", "roled", "half-close", BROKEN),
-    ("roled", "keyd", "half-close", BROKEN), ("netd", "roled", "half-open", BROKEN),
-    ("icmpd", "supervisor", "guess", BROKEN),
-    ("netd", "roled", "deaf", BROKEN),
-]
+    ("icmpd", "supervisor", "guess", BROKEN)]
+# Towards a peer: it has only the peer's word against it, twice. Of keyd and roled it is roled, the one that is
+# nearer to the network, whose life that costs, and roled that has to live with a keyd in other hands.
+PEERS = [
+    ("netd", "roled", "flood"), ("icmpd", "roled", "flood"), ("roled", "keyd", "flood"),
+    ("netd", "roled", "fds"), ("icmpd", "roled", "fds"), ("roled", "keyd", "fds"),
+    ("netd", "roled", "half-close"), ("icmpd", "roled", "half-close"), ("roled", "keyd", "half-close"),
+    ("netd", "roled", "half-open"), ("netd", "roled", "deaf"), ("icmpd", "roled", "deaf"), ("roled", "keyd", "deaf")]
+OFFENCES += [(*o, BROKEN) for o in PEERS]
 SERVED_S = 1.0    # SIGHUP and SIGTERM are served within
 GROWTH_KIB = 4096  # of the resident size of a process that lives on
 
 
 def resident_kib(pid):
     with open("/proc/%d/status" % pid) as f:
-        return int(re.search(r"VmRSS:\s+(\d+)", f.read()).group(1))
+        found = re.search(r"VmRSS:\s+(\d+)", f.read())
+    return int(found.group(1)) if found else 0  # none: it has ended
 
 
 def descriptors(pid):
@@ -50,7 +56,7 @@ def offend(group, server, child, act, edge="supervisor", generations=1):
     pid, mark = server.child(child), len(server.log())
     standin.put(server.libexec, child, act, edge, 2, 1 + generations)
     os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: "stand-in: %s towards %s" % (act, edge) in server.log()[mark:], "the stand-in acts")
+    wait_for(lambda: "stand-in: %s towards %s" % (act.removeprefix("once-"), edge) in server.log()[mark:], "the stand-in acts")
     return mark
 
 
@@ -72,16 +78,40 @@ def hup_is_served(server):
     return now_s() - at
 
 
+def where(main, standby, child, act=None):
+    """Which server is attacked: not main, where the partner must take over from one that says nothing for long."""
+    return standby if child == "roled" or (child, act) == ("netd", "deaf") else main
+
+
+class Watch:
+    """Those that must bear it: neither end, nor grow, nor change a role."""
+
+    def __init__(self, group, main, standby, server, but=()):
+        self.group, self.main, self.standby, self.server = group, main, standby, server
+        self.epoch, self.hooks = main.epoch(), self.role_hooks()
+        self.pids = {n: server.child(n) for n in CHILDREN if n not in but}
+        self.before = {p: (resident_kib(p), descriptors(p)) for p in [server.pid, *self.pids.values()]}
+
+    def role_hooks(self):
+        return [len(s.hooks_as("main") + s.hooks_as("standby")) for s in self.group]
+
+    def check(self):
+        self.group.wait_pair()
+        assert self.main.role() == "main" and self.main.epoch() == self.epoch
+        assert self.role_hooks() == self.hooks
+        assert {n: self.server.child(n) for n in self.pids} == self.pids, "another process was disturbed"
+        assert process.alive(self.server.pid)
+        for pid, (kib, fds) in self.before.items():
+            assert resident_kib(pid) <= kib + GROWTH_KIB, "%s has grown" % process.arguments(pid)
+            wait_for(lambda: descriptors(pid) <= fds,
+                     lambda: "%s lost descriptors: %d, %d" % (process.arguments(pid), fds, descriptors(pid)))
+
+
 @pytest.mark.parametrize("child, edge, act, why", OFFENCES, ids=lambda v: None if " " in v else v)
 def test_offender_is_killed(hostile, child, edge, act, why):
     group, main, standby = hostile
-    server = standby if child == "roled" else main
-    epoch, hooks = main.epoch(), [len(s.hooks()) for s in group]
-    bystanders = {n: server.child(n) for n in CHILDREN if n != child}
-    if why == ACCUSES:
-        del bystanders["roled"]
-    watched = {"supervisor": server.pid, **bystanders}
-    before = {n: (resident_kib(p), descriptors(p)) for n, p in watched.items()}
+    server = where(main, standby, child, act)
+    watch = Watch(group, main, standby, server, [child])
     mark = offend(group, server, child, act, edge)
     hup_is_served(server)
     line = wait_for(lambda: re.search(r"%s\[\d+\] was killed because (.*); starting it again in (\d+) ms "
@@ -89,20 +119,207 @@ def test_offender_is_killed(hostile, child, edge, act, why):
                     lambda: "%s is killed and named\n%s" % (child, server.log()[mark:][-3000:]))
     assert re.search(why, line.group(1)), line.group(0)
     assert (int(line.group(3)), int(line.group(4))) == (2, 1), line.group(0)
-    assert edge == "supervisor" or re.search(r"%s broke the protocol towards %s" % (child, edge), server.log()[mark:])
-    if (act, edge) == ("half-open", "roled"):  # before roled finds out that nothing is answered
-        assert "(closed its channel and lives on)" in server.log()[mark:]
+    said = r"%s broke the protocol towards %s with .*; " % (child, edge)
+    if edge != "supervisor":
+        assert re.search(said + "both get a new channel", server.log()[mark:])
+        assert re.search(said + "it is killed", server.log()[mark:])
+    if act == "deaf" and edge != "supervisor":
+        assert "its channel (does not read its channel)" in server.log()[mark:]
     hup_is_served(server)
-    group.wait_pair()
-    assert main.role() == "main" and main.epoch() == epoch and [len(s.hooks()) for s in group] == hooks
-    assert {n: server.child(n) for n in bystanders} == bystanders, "another process was disturbed"
-    assert server.processes()["roled"]["restarts"] <= (2 if child == "roled" else 1 if why == ACCUSES else 0)
-    assert process.alive(server.pid) and server.processes()[child]["restarts"] == 2
-    for name, pid in watched.items():
-        kib, fds = before[name]
-        assert resident_kib(pid) <= kib + GROWTH_KIB, "%s has grown" % name
-        wait_for(lambda: descriptors(pid) <= fds, lambda: "%s lost descriptors: %d, %d" % (name, fds, descriptors(pid)))
+    watch.check()
+    row = server.processes()[child]
+    assert row["restarts"] == 2 and row["offences"] == 1 and row["offence_counts"] == {line.group(1): 1}, row
+    assert row["last_offence"] == line.group(1) and 0 <= row["last_offence_age_ms"] < 60000
+    assert row["accused"] == (2 if edge != "supervisor" else 0), row
+    assert "%s was killed: 1 times because %s" % (child, line.group(1)) in server.tool("status").stdout
+    assert {n: r["offences"] for n, r in server.processes().items() if n != child} == dict.fromkeys(
+        [n for n in server.processes() if n != child], 0)
     assert len(server.log()) - mark < 200000, "a flood came through to the log"
+
+
+# ---- the word of one child against another
+
+@pytest.mark.parametrize("child, edge, act", [
+    ("netd", "roled", "flood"), ("icmpd", "roled", "fds"), ("roled", "keyd", "half-close"), ("netd", "roled", "deaf"),
+    ("netd", "roled", "accuse"), ("icmpd", "roled", "accuse"), ("keyd", "roled", "accuse"), ("roled", "netd", "accuse")])
+def test_once_costs_the_channel(hostile, child, edge, act):
+    """What happens once between two, and what one says once of the other: a fresh channel, and nobody ends."""
+    group, main, standby = hostile
+    server = where(main, standby, child, act)
+    watch = Watch(group, main, standby, server, [child])
+    mark = offend(group, server, child, "once-" + act, edge)
+    accuser, accused = (child, edge) if act == "accuse" else (edge, child)
+    said = "%s broke the protocol towards %s with" % (accused, accuser)
+    line = wait_for(lambda: [l for l in server.log()[mark:].splitlines() if said in l], lambda: server.log()[mark:])
+    assert "both get a new channel" in line[0]
+    stand_in = server.child(child)
+    if child != "roled":  # the real roled shows what has been counted
+        rows = wait_for(lambda: {n: (r["accused"], r["accuses"]) for n, r in server.processes().items()
+                                 if r["accused"] or r["accuses"]}, "status counts it")
+        assert rows == {accused: (1, 0), accuser: (0, 1)}
+    holds(lambda: server.child(child) == stand_in, "it lives on", 1.5)
+    assert "was killed" not in server.log()[mark:] and server.log()[mark:].count(said) == 1
+    standin.real(server.libexec, child)
+    os.kill(stand_in, signal.SIGKILL)
+    wait_for(lambda: server.processes().get(child, {}).get("restarts") == 2, "the real %s is back" % child)
+    watch.check()
+    assert not [r for r in server.processes().values() if r["offences"]]
+
+
+@pytest.mark.parametrize("child, edge", [("netd", "roled"), ("icmpd", "roled"), ("roled", "keyd")])
+def test_who_accuses_again_is_killed(hostile, child, edge):
+    """A process in other hands says of one that is farther from the network that it broke the protocol, again and
+    again, in several lives: never does that cost the other one more than the channel."""
+    group, main, standby = hostile
+    server = where(main, standby, child)
+    watch = Watch(group, main, standby, server, [child])
+    mark, lives = offend(group, server, child, "accuse", edge, generations=3), 3
+    line = r"%s\[\d+\] was killed because it accuses others too often" % child
+    wait_for(lambda: len(re.findall(line, server.log()[mark:])) == lives, lambda: server.log()[mark:][-3000:])
+    assert not re.search(r"%s\[\d+\] (was killed|ended)" % edge, server.log()[mark:])
+    assert len(re.findall("the one that says so is killed", server.log()[mark:])) == lives
+    watch.check()
+    rows = server.processes()
+    assert rows[child]["offence_counts"] == {"it accuses others too often": lives}
+    assert (rows[child]["accuses"], rows[edge]["accused"], rows[edge]["offences"]) == (2 * lives, 2 * lives, 0)
+
+
+def test_patience_with_roled_ends(hostile):
+    """roled is believed about netd, which is nearer to the network, but not about each netd that there is."""
+    group, main, standby = hostile
+    watch = Watch(group, main, standby, standby, ["roled", "netd"])
+    mark = offend(group, standby, "roled", "accuse", "netd")
+    wait_for(lambda: re.search(r"roled\[\d+\] was killed because it accuses others too often", standby.log()[mark:]),
+             lambda: standby.log()[mark:][-3000:])
+    assert len(re.findall(r"netd\[\d+\] was killed because it broke the protocol", standby.log()[mark:])) == 1
+    watch.check()
+
+
+def test_two_witnesses_are_believed(hostile):
+    """netd and icmpd both complain of roled, each once: that is no longer the word of one."""
+    group, main, standby = hostile
+    epoch = main.epoch()
+    mark = offend(group, standby, "netd", "once-accuse", "roled")
+    wait_for(lambda: "both get a new channel" in standby.log()[mark:], "the first complaint")
+    roled = standby.child("roled")
+    assert not re.search(r"roled\[\d+\] (was killed|ended)", standby.log()[mark:])
+    offend(group, standby, "icmpd", "once-accuse", "roled")
+    wait_for(lambda: "roled[%d] was killed because it broke the protocol" % roled in standby.log()[mark:],
+             lambda: standby.log()[mark:][-3000:])
+    for name in ("netd", "icmpd"):
+        standin.real(standby.libexec, name)
+        os.kill(standby.child(name), signal.SIGKILL)
+    group.wait_pair()
+    assert main.role() == "main" and main.epoch() == epoch
+
+
+# ---- the parser, which runs at a reload only, and the runner, which the supervisor cannot start again
+
+@pytest.mark.parametrize("act, why", [
+    ("flood", MESSAGES), ("log", "it floods its log"), ("fds", BROKEN), ("byte", BROKEN), ("empty", BROKEN),
+    ("half-close", CLOSED), ("deaf", "it was not ready in time")])
+def test_parser_in_other_hands(hostile, act, why):
+    """It is killed, named and counted; the old configuration stays; it is not started before the next reload."""
+    group, main, standby = hostile
+    watch = Watch(group, main, standby, main)
+    standin.put(main.libexec, "parser", act, "supervisor", 2, 2)
+    mark = len(main.log())
+    main.signal(signal.SIGHUP)
+    wait_for(lambda: "stand-in: %s towards supervisor" % act in main.log()[mark:] or act == "log", "the stand-in acts")
+    again, at = len(main.log()), now_s()
+    main.signal(signal.SIGHUP)  # it may be under way, or over
+    wait_for(lambda: "reload: " in main.log()[again:], "SIGHUP is served", SERVED_S, 0.005)
+    wait_for(lambda: "reload refused, the old config stays in force" in main.log()[mark:],
+             lambda: main.log()[mark:][-2000:])
+    assert re.search(r"parser\[\d+\] was killed because %s \(offence 1\)" % why, main.log()[mark:]), main.log()[mark:]
+    row = wait_for(lambda: main.processes().get("parser"), "status has a line for it")
+    assert row["offence_counts"] == {why: 1} and row["last_offence"] == why and row["state"] == "down"
+    wait_for(lambda: main.own()["reload_result"] == "unchanged", "the second reload finds the real parser")
+    wait_for(lambda: not [p for p in process.children(main.pid) if process.arguments(p)[:1] == ["parser"]], "it is gone")
+    watch.check()
+    assert len(main.log()) - mark < 200000, "a flood came through to the log"
+
+
+@pytest.mark.parametrize("act", ["flood", "deaf"])
+def test_stop_with_a_hostile_parser(hostile, act):
+    group, main, standby = hostile
+    pids = main.pids()
+    standin.put(main.libexec, "parser", act, "supervisor", 2, standin.FOREVER)
+    mark = len(main.log())
+    main.signal(signal.SIGHUP)
+    wait_for(lambda: "stand-in: " in main.log()[mark:], "the stand-in acts")
+    pids += [p for p in process.children(main.pid) if p not in pids]
+    main.signal(signal.SIGTERM)
+    wait_for(lambda: "SIGTERM: stopping" in main.log()[mark:], "SIGTERM is served", SERVED_S, 0.005)
+    assert main.wait_exit() == 0
+    wait_for(lambda: not [p for p in pids if process.alive(p)], "nothing is left")
+    group.wait_role(standby, "main")
+
+
+def runner_of(server):
+    return [p for p in process.children(server.pid) if p not in [server.child(c) for c in CHILDREN]][0]
+
+
+def packet(kind, body=b""):
+    return struct.pack("<HH", kind, 0) + body
+
+
+def flood(end):
+    """A state of check 0, which this configuration does not have: taken, and forgotten."""
+    try:
+        for _ in range(1000000):
+            end.send(packet(62, bytes(8)))
+    except OSError:
+        return
+
+
+# what is done with the runner's own end of its channel
+RUNNER_ACTS = {
+    "flood": (flood, MESSAGES),
+    "guess": (lambda end: end.send(packet(65, bytes(24))), BROKEN),
+    "type": (lambda end: end.send(packet(60, bytes(25))), BROKEN),
+    "byte": (lambda end: end.send(b"x"), BROKEN),
+    "empty": (lambda end: end.send(b""), BROKEN),
+    "fds": (lambda end: socket.send_fds(end, [packet(62, bytes(8))], [end.fileno()] * 100), BROKEN),
+    "half-close": (lambda end: end.shutdown(socket.SHUT_WR), CLOSED),
+    "half-open": (lambda end: end.shutdown(socket.SHUT_RD), "channel"),
+}
+
+
+@pytest.mark.parametrize("act", [*RUNNER_ACTS, "log", "deaf"])
+def test_runner_in_other_hands(hostile, act):
+    """It is killed and named. Hooks cannot be run any more, so that the guard hands over and stops in order."""
+    group, main, standby = hostile
+    pids, runner, mark = main.pids(), runner_of(main), len(main.log())
+    kib, why = resident_kib(main.pid), {"log": "it floods its log", "deaf": "it was silent"}.get(act)
+    end = test_walls.sockets_of(runner)[3]
+    os.kill(runner, signal.SIGSTOP)  # what follows is not in its program
+    if act == "log":
+        with open("/proc/%d/fd/1" % runner, "wb", buffering=0) as log:
+            for _ in range(64):
+                log.write(b"x" * 63 + b"\n") if select.select([], [log], [], 0.2)[1] else None
+            try:
+                for _ in range(1 << 16):
+                    if not process.alive(runner) or not select.select([], [log], [], 1)[1]:
+                        break
+                    log.write((b"x" * 63 + b"\n") * 16)
+            except BrokenPipeError:
+                pass
+    elif act != "deaf":
+        do, why = RUNNER_ACTS[act]
+        do(end)
+    if act == "deaf":
+        hup_is_served(main)
+    said = wait_for(lambda: re.search(r"runner\[%d\] is killed because (.*) \(offence 1\)" % runner, main.log()[mark:]),
+                    lambda: "the runner is killed and named\n" + main.log()[mark:][-2000:])
+    assert re.search(why, said.group(1)), said.group(0)
+    end.close()
+    assert resident_kib(main.pid) <= kib + GROWTH_KIB
+    assert main.wait_exit() == 1
+    assert "hooks cannot be run any more; stopping in order" in main.log()[mark:]
+    assert len(main.log()) - mark < 400000  # it may write ten times as much as a child
+    assert not [p for p in pids if process.alive(p)]
+    group.wait_role(standby, "main")
 
 
 @pytest.mark.parametrize("child, act, edge", [

@@ -8,9 +8,15 @@ import socket
 import struct
 import subprocess
 
+import pytest
+
+import bhl
 import bulkhead
+import process
+import standin
+import tracer
 from bulkhead import CHILDREN, CTL, DAEMON, LIBEXEC, SCALE, USERS, wait_for
-from test_breach import SYS_PIDFD_GETFD
+from test_breach import SYS_PIDFD_GETFD, needs_filter
 
 SO_LOCK_FILTER = 44  # linux, not in the socket module
 FIRST_FREE, LISTENER = 16, 12
@@ -106,6 +112,48 @@ def test_admin_group_reads_only(make_group):
         assert p.returncode != 0 and "only root" in p.stderr, p
 
 
+@pytest.mark.skipif(not tracer.SUPPORTED, reason="x86-64 only")
+def test_lock_of_a_file_without_a_name(make_group):
+    """Between open and lock, one that ends takes the pid file away and a third one makes its own: that one counts."""
+    group = make_group(["alpha"])
+    server = group["alpha"]
+    inside, path = server.inside, os.path.join(server.run, "bulkhead.pid")
+    server.inside = lambda: [*inside(), "sh", "-c", 'kill -STOP $$; exec "$@"', "sh"]
+    server.start()
+    server.inside = inside
+    wait_for(lambda: process.state(server.pid) == "T", "it waits to be traced")
+    tracee, stop = tracer.Tracee(server.pid), None
+    while stop != "entry" or tracee.registers().orig_rax != tracer.SYS_FLOCK:
+        stop = tracee.next()
+        assert stop in ("entry", "exit"), server.log()
+    os.unlink(path)
+    with open(path, "w"):
+        pass
+    fresh = os.stat(path).st_ino
+    tracee.detach()
+    server.signal(signal.SIGCONT)
+    wait_for(lambda: server.role() == "main", "it is up")
+    held = [os.stat("/proc/%d/fd/%s" % (server.pid, fd)) for fd in os.listdir("/proc/%d/fd" % server.pid)]
+    assert fresh == os.stat(path).st_ino and fresh in [s.st_ino for s in held], "the lock is on a file without a name"
+    with open(path) as f:
+        assert int(f.read()) == server.pid
+    server.stop()
+    assert not os.path.exists(path)
+
+
+def test_pid_file_of_another_stays(make_group):
+    """What somebody else put in the place of our pid file is not ours to remove."""
+    server = make_group(["alpha"])["alpha"]
+    server.start()
+    wait_for(lambda: server.role() == "main", "it is up")
+    path = os.path.join(server.run, "bulkhead.pid")
+    os.unlink(path)
+    with open(path, "w") as f:
+        f.write("1\n")
+    server.stop()
+    assert os.path.exists(path)
+
+
 def test_config_of_another(make_group):
     """A config that somebody else may have written is not even parsed."""
     server = make_group(["alpha"])["alpha"]
@@ -120,6 +168,11 @@ def test_config_of_another(make_group):
 
 
 # ---- the keys
+
+def resident_kib(pid):
+    with open("/proc/%d/status" % pid) as f:
+        return int(re.search(r"VmRSS:\s+(\d+)", f.read()).group(1))
+
 
 def forms(server):
     """{what: bytes} to look for: both secrets raw, as hex, and as X25519 uses them (clamped)."""
@@ -189,3 +242,165 @@ def test_keyd_takes_its_keys_along(pair):
         if other != standby.child("keyd"):
             assert not scan(other, needles)
     assert "status.key raw" in scan(standby.child("keyd"), needles)
+
+
+def addresses(pid, needle):
+    """Where it lies in the memory of a process."""
+    found = []
+    with open("/proc/%d/maps" % pid) as f:
+        maps = [line.split() for line in f]
+    with open("/proc/%d/mem" % pid, "rb", buffering=0) as mem:
+        for fields in maps:
+            at, end = (int(x, 16) for x in fields[0].split("-"))
+            if fields[-1].startswith("[v") or end - at > 1 << 26:
+                continue
+            try:
+                mem.seek(at)
+                text = mem.read(end - at)
+            except OSError:
+                continue
+            if needle in text:
+                found.append(at + text.index(needle))
+    return found
+
+
+def fail_poll(server, keyd):
+    """The next poll(2) of keyd fails, as it does without memory: fatal()."""
+    for _ in range(100):
+        if keyd.next() == "exit" and keyd.registers().orig_rax in (tracer.SYS_POLL, tracer.SYS_RESTART):
+            keyd.result(-12)
+            return
+    assert False, "keyd does not poll"
+
+
+ENDS = {
+    "fatal": (fail_poll, r"ended: exit code 1\b|ended: .*fatal"),
+    "SIGTERM": (lambda server, keyd: os.kill(keyd.pid, signal.SIGTERM), r"ended: .*0"),
+    "SIGINT": (lambda server, keyd: os.kill(keyd.pid, signal.SIGINT), r"ended: .*0"),
+    "stop": (lambda server, keyd: server.signal(signal.SIGTERM), None),
+}
+
+
+@needs_filter
+@pytest.mark.skipif(not tracer.SUPPORTED, reason="x86-64 only")
+@pytest.mark.parametrize("how", ENDS)
+def test_keyd_wipes_when_it_ends(pair, how):
+    """The running keyd is stopped at each of its last system calls: when it gives the pages of the keys back to the
+    kernel, and when it ends, no byte of the keys is left in them or anywhere in its memory."""
+    group, main, standby = pair
+    standby.expect_log(r".")
+    needles, pid, mark = forms(standby), standby.child("keyd"), len(standby.log())
+    places = {name: addresses(pid, needle) for name, needle in needles.items() if name.endswith("key raw")}
+    assert all(len(at) == 1 for at in places.values()), "the scan does not see what keyd holds: %s" % places
+    provoke, line = ENDS[how]
+    keyd = tracer.Tracee(pid)
+    assert {"status.key raw", "data.key raw"} <= scan(pid, needles)
+    provoke(standby, keyd)
+    given_back, stop = [], None
+    while stop not in ("end", "gone"):
+        stop = keyd.next()
+        if stop == "entry":
+            r = keyd.registers()
+            if r.orig_rax == tracer.SYS_MUNMAP and any(r.rdi <= at[0] < r.rdi + r.rsi for at in places.values()):
+                given_back.append(scan(pid, needles))
+    assert stop == "end", "it was killed before it could do anything"
+    left = scan(pid, needles)
+    keyd.go()
+    assert given_back == [set()], "the pages of the keys were given back with %s" % given_back
+    assert not left, "at its end keyd still holds %s" % left
+    if line is None:
+        assert standby.wait_exit() == 0
+        return
+    wait_for(lambda: re.search(r"keyd\[%d\] %s" % (pid, line), standby.log()[mark:]), lambda: standby.log()[mark:])
+    assert how != "fatal" or re.search(r"keyd\[%d\] error: poll: " % pid, standby.log()[mark:])
+    wait_for(lambda: standby.processes().get("keyd", {}).get("restarts") == 1, "a new keyd")
+    group.wait_pair()
+
+
+# ---- a roled in other hands, which has a channel to keyd
+
+def with_roled(make_group, act):
+    """A settled pair; the standby's roled is the stand-in, which then asks keyd."""
+    group = make_group()
+    for s in group:
+        s.libexec = standin.folder(s, "keyd", "none", first=0, last=0)
+        s.expect_log(r".")
+    group.start()
+    main, standby = group.wait_pair()
+    mark = len(standby.log())
+    standin.put(standby.libexec, "roled", "once-" + act, "keyd", 2, 2)
+    os.kill(standby.child("roled"), signal.SIGKILL)
+    wait_for(lambda: "stand-in: %s towards keyd" % act in standby.log()[mark:], "the stand-in acts")
+    return group, main, standby, mark
+
+
+def steps(server):
+    """What keyd has counted: done, refused, over the rate."""
+    mark = len(server.log())
+    server.signal(signal.SIGUSR1)
+    line = wait_for(lambda: re.search(r"handshake steps for roled: (\d+) done, (\d+) refused .*?, (\d+) over the rate",
+                                      server.log()[mark:]), "keyd tells its counts")
+    return tuple(map(int, line.groups()))
+
+
+def roled_returns(group, main, standby):
+    """The real one is back, and keyd serves it: both links come up, which needs its key steps."""
+    os.kill(standby.child("roled"), signal.SIGKILL)
+    wait_for(lambda: len(standby.links(state="up")) == 2, lambda: group.report())
+    group.wait_pair()
+    assert main.role() == "main"
+
+
+def test_key_requests_at_full_speed(make_group):
+    """As many valid requests as go through: the limit holds and is counted, and keyd has time for the supervisor."""
+    group, main, standby, mark = with_roled(make_group, "key-rate")
+    keyd = standby.child("keyd")
+    kib, epoch = resident_kib(keyd), main.epoch()
+    standby.write_config(group.config_text(standby).replace("misses = 6", "misses = 7", 1))
+    standby.signal(signal.SIGHUP)
+    wait_for(lambda: "reload: done" in standby.log()[mark:], "keyd answers a reload", 5)
+    asked, ms, answered, refused = map(int, wait_for(
+        lambda: re.search(r"stand-in: (\d+) asked in (\d+) ms, (\d+) answered, (\d+) refused", standby.log()[mark:]),
+        "the attack is over").groups())
+    assert answered + refused == asked and asked >= 2000, "keyd owes answers"
+    assert 400 <= answered <= 400 + 200 * (ms + 1000) // 1000 and refused >= asked // 2, (asked, ms, answered, refused)
+    done, bad, limited = steps(standby)
+    assert limited == refused and bad == 0 and answered <= done <= answered + 20, (done, bad, limited)
+    assert re.search(r"keyd\[%d\] warning: roled asks for more than 200 handshake steps a second" % keyd, standby.log())
+    assert standby.child("keyd") == keyd and resident_kib(keyd) <= kib + 1024
+    roled_returns(group, main, standby)
+    assert main.epoch() == epoch and standby.child("keyd") == keyd
+    assert not [r for r in standby.processes().values() if r["offences"]]
+
+
+def test_key_requests_name_no_key(make_group):
+    """Whatever the number in front, it is the status key's step, for the same point the same; none for bad points."""
+    group, main, standby, mark = with_roled(make_group, "key-ask")
+    wait_for(lambda: "stand-in: 7 answered, 2 refused" in standby.log()[mark:], lambda: standby.log()[mark:])
+    answers = [(int(c), int(ok), bytes.fromhex(h)) for c, ok, h in re.findall(
+        r"stand-in: cookie (\d+), ok (\d), ([0-9a-f]{64})", standby.log()[mark:])]
+    secrets = {}
+    for name in ("status", "data"):
+        with open(os.path.join(standby.state, name + ".key")) as f:
+            secrets[name] = bytes.fromhex(f.read().strip())
+    shared = {n: bhl.dh(s, bytes([9]) + bytes(31)) for n, s in secrets.items()}
+    assert [a for a in answers if a[0] < 100 or a[0] > 101] == [
+        (c, 1, shared["status"]) for c in (0, 1, 2, 1 << 31, (1 << 32) - 1, 1, 1)]
+    assert [a for a in answers if a[0] in (100, 101)] == [(100, 0, bytes(32)), (101, 0, bytes(32))]
+    assert shared["data"] not in [a[2] for a in answers]
+    assert steps(standby)[1] == 2
+    roled_returns(group, main, standby)
+
+
+@pytest.mark.parametrize("act", ["key-index", "key-short"])
+def test_key_request_of_another_form(make_group, act):
+    """A number of a key behind the point, or a point that is cut off: the channel is, and keyd serves the next one."""
+    group, main, standby, mark = with_roled(make_group, act)
+    keyd = standby.child("keyd")
+    wait_for(lambda: re.search(r"roled broke the protocol towards keyd with KEY_DH \(body length\): \S+; "
+                               "both get a new channel", standby.log()[mark:]), lambda: standby.log()[mark:])
+    assert re.search(r"keyd\[%d\] warning: a message of roled was refused \(body length\): 5b000000[0-9a-f]+$" % keyd,
+                     standby.log(), re.M), "the bytes are readable"
+    assert standby.child("keyd") == keyd
+    roled_returns(group, main, standby)
+    assert standby.child("keyd") == keyd

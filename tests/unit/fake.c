@@ -262,6 +262,7 @@ fake_new_roled(struct fake *f)
 	f->roled.state = S_RUN;
 	msg_begin(&m, MSG_PEER);
 	msg_put_u8(&m, PROC_ROLED);
+	msg_put_u8(&m, 0);
 	msg_put_fd(&m, fds[1]);
 	fake_send(f, &f->control, &m);
 	close(fds[1]);

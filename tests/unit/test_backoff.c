@@ -31,11 +31,24 @@ test_good_run_starts_over(void **state)
 	struct backoff b = {0};
 
 	(void)state;
-	for (int i = 0; i < 20; i++)
-		backoff_next(&b, 0);
-	assert_int_equal(backoff_next(&b, BACKOFF_GOOD_MS - 1), BACKOFF_MAX_MS);
+	backoff_next(&b, 0);
+	assert_int_equal(backoff_next(&b, BACKOFF_GOOD_MS - 1), 2 * BACKOFF_FIRST_MS);
 	assert_int_equal(backoff_next(&b, BACKOFF_GOOD_MS), BACKOFF_FIRST_MS);
 	assert_int_equal(backoff_next(&b, 0), 2 * BACKOFF_FIRST_MS);
+}
+
+/* Who has been waited for a minute has to live for a minute. */
+static void
+test_good_run_is_as_long_as_the_wait(void **state)
+{
+	struct backoff b = {0};
+
+	(void)state;
+	for (int i = 0; i < 20; i++)
+		backoff_next(&b, 0);
+	assert_int_equal(backoff_next(&b, BACKOFF_GOOD_MS), BACKOFF_MAX_MS);
+	assert_int_equal(backoff_next(&b, BACKOFF_MAX_MS - 1), BACKOFF_MAX_MS);
+	assert_int_equal(backoff_next(&b, BACKOFF_MAX_MS), BACKOFF_FIRST_MS);
 }
 
 static void
@@ -64,6 +77,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_doubles_to_a_minute),
 	    cmocka_unit_test(test_good_run_starts_over),
+	    cmocka_unit_test(test_good_run_is_as_long_as_the_wait),
 	    cmocka_unit_test(test_bucket),
 	};
 

@@ -19,6 +19,7 @@
 #include "lib/channel.h"
 #include "lib/log.h"
 #include "policy/sandbox.h"
+#include "lib/clock.h"
 
 static int handled;
 static int handler_result;
@@ -146,7 +147,7 @@ each_check_refuses(void **state)
 	assert_int_equal(verdict(PROC_NETD, PROC_SUPERVISOR, S_RUN, MSG_LISTENER, 0, 1, 8), V_FDS);
 	assert_int_equal(verdict(PROC_NETD, PROC_SUPERVISOR, S_RUN, MSG_LISTENER, 0, 1, 1), V_NONE);
 	assert_int_equal(verdict(PROC_KEYD, PROC_ROLED, S_STOP, MSG_KEY_DH, 0, 36, 0), V_STATE);
-	assert_int_equal(verdict(PROC_SUPERVISOR, PROC_NETD, S_RUN, MSG_PONG, 0, 8, 0), V_FLAGS);
+	assert_int_equal(verdict(PROC_SUPERVISOR, PROC_NETD, S_RUN, MSG_PONG, 0, 24, 0), V_FLAGS);
 	assert_int_equal(open_fds(), before);
 }
 
@@ -209,11 +210,124 @@ once_and_permit(void **state)
 
 	setup(&e, PROC_SUPERVISOR, PROC_NETD);
 	channel_permit(&e.c, MSG_PONG);
-	raw_send(&e, MSG_PONG, 0, 8, 0);
+	raw_send(&e, MSG_PONG, 0, 24, 0);
 	assert_int_equal(channel_read(&e.c), 0);
-	raw_send(&e, MSG_PONG, 0, 8, 0);
+	raw_send(&e, MSG_PONG, 0, 24, 0);
 	assert_int_equal(channel_read(&e.c), -1);
 	assert_int_equal(e.c.violation, V_FLAGS);
+	teardown(&e);
+}
+
+/* A peer's answer: its cookie, or that of the last EDGE_PING when it is 0. */
+static void
+answer_beat(struct ends *e, uint64_t cookie)
+{
+	uint8_t packet[12];
+
+	memset(packet, 0, sizeof(packet));
+	while (recv(e->raw, packet, sizeof(packet), MSG_DONTWAIT) == (ssize_t)sizeof(packet))
+		;
+	packet[0] = MSG_EDGE_PONG;
+	if (cookie != 0)
+		memcpy(packet + 4, &cookie, sizeof(cookie));
+	assert_int_equal(send(e->raw, packet, sizeof(packet), 0), sizeof(packet));
+}
+
+/* Who answers lives; who does not is given up after its time, and no sooner. */
+static void
+beat_needs_its_answer(void **state)
+{
+	int64_t now = now_ms();
+	struct ends e;
+
+	(void)state;
+	setup(&e, PROC_ROLED, PROC_NETD);
+	e.c.state = S_RUN;
+	assert_int_equal(channel_beat(&e.c, now), 0);
+	answer_beat(&e, 0);
+	assert_int_equal(channel_read(&e.c), 0);
+	assert_int_equal(handled, 0); /* not the owner's business */
+	for (int ms = 500; ms < BEAT_SILENT_MS - 100; ms += 500)
+		assert_int_equal(channel_beat(&e.c, now + ms), 0);
+	assert_int_equal(channel_beat(&e.c, now + BEAT_SILENT_MS + 100), -1);
+	assert_int_equal(e.c.violation, V_QUEUE);
+	teardown(&e);
+}
+
+static void
+beat_is_patient_with_a_start(void **state)
+{
+	struct ends e;
+	int ms;
+
+	(void)state;
+	setup(&e, PROC_ROLED, PROC_NETD);
+	for (ms = 0; ms < BEAT_FIRST_MS; ms += 500)
+		assert_int_equal(channel_beat(&e.c, 1000 + ms), 0);
+	assert_int_equal(channel_beat(&e.c, 1000 + ms), -1);
+	teardown(&e);
+
+	setup(&e, PROC_ROLED, PROC_NETD);
+	channel_beat_now(&e.c, 1000); /* it runs already */
+	for (ms = 500; ms < BEAT_SILENT_MS; ms += 500)
+		assert_int_equal(channel_beat(&e.c, 1000 + ms), 0);
+	assert_int_equal(channel_beat(&e.c, 1000 + ms), -1);
+	teardown(&e);
+}
+
+/* We stood still: our silence, not the peer's. */
+static void
+beat_knows_its_own_pauses(void **state)
+{
+	struct ends e;
+
+	(void)state;
+	setup(&e, PROC_ROLED, PROC_NETD);
+	channel_beat_now(&e.c, 1000);
+	assert_int_equal(channel_beat(&e.c, 60000), 0);
+	assert_int_equal(channel_beat(&e.c, 60500), 0);
+	teardown(&e);
+}
+
+static void
+beat_answers_are_not_guessed(void **state)
+{
+	struct ends e;
+
+	(void)state;
+	setup(&e, PROC_ROLED, PROC_NETD);
+	assert_int_equal(channel_beat(&e.c, 1000), 0);
+	answer_beat(&e, 1);
+	assert_int_equal(channel_read(&e.c), -1);
+	assert_int_equal(e.c.violation, V_BODY);
+	teardown(&e);
+
+	setup(&e, PROC_ROLED, PROC_NETD); /* nor given twice, nor unasked */
+	assert_int_equal(channel_beat(&e.c, 1000), 0);
+	answer_beat(&e, 0);
+	assert_int_equal(channel_read(&e.c), 0);
+	answer_beat(&e, 7);
+	assert_int_equal(channel_read(&e.c), -1);
+	assert_int_equal(e.c.violation, V_FLAGS);
+	teardown(&e);
+}
+
+/* What the other side asks is answered with its own cookie. */
+static void
+beat_is_answered(void **state)
+{
+	uint8_t packet[16] = {MSG_EDGE_PING, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8};
+	struct ends e;
+
+	(void)state;
+	setup(&e, PROC_KEYD, PROC_ROLED);
+	e.c.state = S_RUN;
+	assert_int_equal(send(e.raw, packet, 12, 0), 12);
+	assert_int_equal(channel_read(&e.c), 0);
+	assert_int_equal(recv(e.raw, packet, sizeof(packet), MSG_DONTWAIT), 12);
+	assert_int_equal(packet[0], MSG_EDGE_PONG);
+	for (uint8_t i = 0; i < 8; i++)
+		assert_int_equal(packet[4 + i], i + 1);
 	teardown(&e);
 }
 
@@ -603,6 +717,11 @@ main(void)
 	    cmocka_unit_test(each_check_refuses),
 	    cmocka_unit_test(whole_table_refuses),
 	    cmocka_unit_test(once_and_permit),
+	    cmocka_unit_test(beat_needs_its_answer),
+	    cmocka_unit_test(beat_is_patient_with_a_start),
+	    cmocka_unit_test(beat_knows_its_own_pauses),
+	    cmocka_unit_test(beat_answers_are_not_guessed),
+	    cmocka_unit_test(beat_is_answered),
 	    cmocka_unit_test(oversized_and_short_packets),
 	    cmocka_unit_test(secret_bodies_are_not_kept),
 	    cmocka_unit_test(malformed_body_is_a_violation),

@@ -337,6 +337,7 @@ say_peer(enum process peer, int fd)
 
 	msg_begin(&m, MSG_PEER);
 	msg_put_u8(&m, (uint8_t)peer);
+	msg_put_u8(&m, 0);
 	msg_put_fd(&m, fd);
 	assert_int_equal(channel_send(&supervisor, &m), 0);
 	return pump();

@@ -494,6 +494,7 @@ test_roled_restarts(void **state)
 	assert_int_equal(channel_pair(fds), 0);
 	msg_begin(&m, MSG_PEER);
 	msg_put_u8(&m, PROC_ROLED);
+	msg_put_u8(&m, 0);
 	msg_put_fd(&m, fds[1]);
 	assert_int_equal(channel_send(&supervisor, &m), 0);
 	close(fds[1]);

@@ -508,14 +508,14 @@ test_leftovers(void **state)
 	(void)state;
 	fill(c.owner);
 	fill(c.tcp);
-	send_token(MSG_LINK_CLOSE, 7, -1);
-	assert_int_equal(expect_closed(1000).cause, CLOSE_LOCAL);
+	close(c.owner);
+	assert_int_equal(expect_closed(3000).cause, CLOSE_LOCAL);
 	/* until it has lingered enough */
 	while ((m = fake_expect(&netd, MSG_NET_COUNTERS, 1100)) != NULL)
 		fake_free(m);
 	next = carry(8); /* in the same slot */
 	assert_carries(&next);
-	drop(&c);
+	close(c.tcp);
 	drop(&next);
 }
 
@@ -641,9 +641,8 @@ test_dial_failed_and_late(void **state)
 	close(owner);
 	/* an answer to a dial that was given up must not go to the next link in that slot */
 	owner = open_link(8);
-	send_token(MSG_LINK_CLOSE, 8, -1);
 	dial = expect_dial();
-	assert_int_equal(expect_closed(1000).cause, CLOSE_LOCAL);
+	assert_int_equal(expect_closed(3000).cause, CLOSE_ERROR);
 	close(owner);
 	owner = open_link(9);
 	(void)expect_dial();
@@ -655,29 +654,7 @@ test_dial_failed_and_late(void **state)
 	close(l);
 }
 
-/* roled says close: what it wrote just before goes out, then FIN. */
-static void
-test_link_close(void **state)
-{
-	struct carried c = carry(7);
-	char buf[8];
-
-	(void)state;
-	put(c.owner, "goodbye", 7);
-	send_token(MSG_LINK_CLOSE, 7, -1);
-	assert_int_equal(expect_closed(1000).cause, CLOSE_LOCAL);
-	assert_int_equal(read_all(c.tcp, buf, 7), 7);
-	assert_int_equal(ends_with(c.tcp, 1000), 0);
-	assert_int_equal(ends_with(c.owner, 1000), 0);
-	for (int i = 0; i < 3; i++) { /* is dropped, and answered by no reset */
-		put(c.tcp, "late", 4);
-		fake_poll(&netd, 20);
-	}
-	close(c.tcp);
-	close(c.owner);
-}
-
-/* roled closes its end: the same, and one LINK_CLOSED tells that all is done. */
+/* roled closes its end: what it wrote just before goes out, then FIN, and one LINK_CLOSED. */
 static void
 test_owner_closes(void **state)
 {
@@ -689,6 +666,10 @@ test_owner_closes(void **state)
 	close(c.owner);
 	assert_int_equal(read_all(c.tcp, buf, 7), 7);
 	assert_int_equal(ends_with(c.tcp, 1000), 0);
+	for (int i = 0; i < 3; i++) { /* is dropped, and answered by no reset */
+		put(c.tcp, "late", 4);
+		fake_poll(&netd, 20);
+	}
 	close(c.tcp);
 	assert_int_equal(expect_closed(1500).cause, CLOSE_LOCAL);
 	assert_null(fake_expect(&netd, MSG_LINK_CLOSED, 50));
@@ -1245,7 +1226,7 @@ test_wrong_messages(void **state)
 	assert_int_equal(closed.cause, CLOSE_ERROR);
 	close(owner);
 	assert_carries(&good);
-	send_token(MSG_LINK_CLOSE, 12345, -1);
+	send_token(MSG_LINK_DROP, 12345, -1);
 	send_token(MSG_LINK_DROP, 0xffffffff, -1);
 	assert_carries(&good);
 	msg_begin(&m, MSG_LINK_OPEN); /* a partner that the config does not have */
@@ -1256,8 +1237,8 @@ test_wrong_messages(void **state)
 	msg_put_fd(&m, file);
 	fake_send(&netd, &netd.roled, &m);
 	assert_int_equal(expect_closed(1000).cause, CLOSE_ERROR);
-	send_token(MSG_LINK_CLOSE, 7, -1);
-	(void)expect_closed(1000);
+	drop(&good);
+	(void)expect_closed(3000);
 	msg_begin(&m, MSG_LINK_OPEN);
 	msg_put_u32(&m, 0x80000001);
 	msg_put_u8(&m, 1);
@@ -1269,7 +1250,6 @@ test_wrong_messages(void **state)
 	assert_non_null(broken);
 	fake_free(broken);
 	close(file);
-	drop(&good);
 }
 
 static void
@@ -1311,7 +1291,6 @@ main(void)
 	    NETD_TEST(test_refused),
 	    NETD_TEST(test_dial_timeout),
 	    NETD_TEST(test_dial_failed_and_late),
-	    NETD_TEST(test_link_close),
 	    NETD_TEST(test_owner_closes),
 	    NETD_TEST(test_half_close),
 	    NETD_TEST(test_fin_is_told_at_once),
