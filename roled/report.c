@@ -50,6 +50,19 @@ name_of(uint8_t server)
 	return server < c->general.n_servers ? c->server[server].name : "";
 }
 
+/*
+ * A partner that took leave of a roled before this one, and has not been heard since: for display
+ * only, the machine has to hear by itself what it acts on.
+ */
+static unsigned
+shown_verdict(const struct machine *m, uint8_t i)
+{
+	unsigned verdict = m->partner[i].verdict;
+
+	return verdict == VERDICT_UNKNOWN && (m->persisted.left >> i & 1) ? VERDICT_STOPPED
+									  : verdict;
+}
+
 /* Raise the level; the first sentence of the highest level is kept. */
 static void
 raise_level(struct ctl_self *s, enum ctl_level level, const char *note)
@@ -76,14 +89,16 @@ report_level(struct ctl_self *s)
 		raise_level(s, level_of(rule), text);
 	}
 	for (uint8_t i = 0; i < m->config.n_servers; i++) {
-		if (i == m->config.self || m->partner[i].verdict == VERDICT_HEALTHY)
+		unsigned verdict = shown_verdict(m, i);
+
+		if (i == m->config.self || verdict == VERDICT_HEALTHY)
 			continue;
-		if (m->partner[i].verdict == VERDICT_UNKNOWN)
+		if (verdict == VERDICT_UNKNOWN)
 			snprintf(
 			    text, sizeof(text), "Partner %s has not been heard yet.", name_of(i));
 		else
 			snprintf(text, sizeof(text), "Partner %s is %s.", name_of(i),
-			    verdict_name(m->partner[i].verdict));
+			    verdict_name(verdict));
 		raise_level(s, CTL_LEVEL_WARNING, text);
 	}
 	if (roled.degraded)
@@ -205,7 +220,7 @@ report_server(struct ctl_server *s, uint8_t i, int64_t now)
 	report_paths(s, i);
 	report_icmp(s, p, now);
 	WORD(s->link, s->links_up > 0 ? "up" : "down");
-	WORD(s->verdict, verdict_name(p->verdict));
+	WORD(s->verdict, verdict_name(shown_verdict(m, i)));
 	s->verdict_age_ms = age(now, p->verdict_ms);
 	if (p->heard_ms <= 0)
 		return;

@@ -35,7 +35,10 @@ enum {
 	DEAF_AFTER_MS = 1300, /* the peer has asked at least once whether it reads */
 	POINT = 32,
 	RATE_MS = 1500,
-	RATE_PER_S = 4000,
+	RATE_LIMIT_MS = 15000,
+	RATE_STEP = 12, /* requests in RATE_STEP_MS: 2400 a second */
+	RATE_STEP_MS = 5,
+	RATE_AHEAD = 500, /* requests without an answer */
 	ALL_LAYERS = 15,
 };
 
@@ -298,7 +301,7 @@ wait_and_serve(struct channel *c, int64_t ms)
 	}
 }
 
-/* As many as keyd takes without calling it a flood, and twenty times what it may answer. */
+/* Ten times what it may answer, but not so many at once that keyd calls it a flood. */
 static void
 ask_fast(void)
 {
@@ -307,13 +310,12 @@ ask_fast(void)
 	unsigned asked = 0;
 
 	while (now_ms() - began_ms < RATE_MS) {
-		unsigned due = (unsigned)(now_ms() - began_ms) * RATE_PER_S / 1000;
-
-		for (; asked < due; asked++)
-			ask_key(c, asked, 9, 0);
-		wait_and_serve(c, 1);
+		for (int i = 0; i < RATE_STEP && asked - answered - refused < RATE_AHEAD; i++)
+			ask_key(c, asked++, 9, 0);
+		wait_and_serve(c, RATE_STEP_MS);
 	}
-	wait_and_serve(c, 500);
+	while (asked > answered + refused && now_ms() - began_ms < RATE_LIMIT_MS)
+		wait_and_serve(c, RATE_STEP_MS);
 	log_info("stand-in: %u asked in %lld ms, %u answered, %u refused", asked,
 	    (long long)(now_ms() - began_ms), answered, refused);
 }

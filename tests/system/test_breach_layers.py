@@ -4,7 +4,7 @@ import pytest
 
 import bulkhead
 from bulkhead import CHILDREN, wait_for
-from test_breach import attempts, issue, needs_filter, take_away, up_long_enough
+from test_breach import ATTEMPTS, all_up, attempts, issue, needs_filter, take_away
 
 # Without any filter, by the other layers: root folder, user, limits, Landlock (doc/privsep.md).
 REFUSED = {
@@ -56,8 +56,13 @@ def test_without_landlock(make_group, name):
     group, server = degraded(make_group, "landlock")
     server.provoke(r"SIGSYS|killed for|outside (the|its) promises")
     expected, gone = {a[0]: a[1] for a in attempts()}, {}
-    for attempt in LANDLOCK:
-        pid = wait_for(lambda: up_long_enough(server, gone), "all children are up", step_s=0.05)[name]
+    for number, attempt in enumerate(LANDLOCK):
+        if number % ATTEMPTS == ATTEMPTS - 1:  # the wait before its next start grows
+            server.stop()
+            server.start()
+            group.wait_pair()
+            gone = {}
+        pid = wait_for(lambda: all_up(server, gone), "all children are up", step_s=0.05)[name]
         verdict, detail = issue(pid, attempt)
         assert verdict == expected[attempt], "%s: %s: %s %s" % (name, attempt, verdict, detail)
         gone = {name: pid}

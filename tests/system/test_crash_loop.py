@@ -62,16 +62,17 @@ def test_backs_off(make_group, child, act):
 
 def test_backs_off_further(make_group):
     """Also one that works for a while each time: a second of life is no reason to begin at 10 ms again."""
-    group, main, standby, server, mark = crash(make_group, "icmpd", "die")
-    wait_for(lambda: waits(server, "icmpd", mark)[-1:] == [1280], "it backs off")
-    standin.real(server.libexec, "icmpd")
-    for wait_ms in (2560, 5120):
+    group, main, standby, server, mark = crash(make_group, "icmpd", "die", last=5)
+    want = [10, 20, 40, 80, 160]
+    wait_for(lambda: waits(server, "icmpd", mark) == want, lambda: "%s" % waits(server, "icmpd", mark))
+    for wait_ms in (320, 640, 1280):
         wait_for(lambda: server.processes()["icmpd"]["state"] == "up" and server.processes()["icmpd"]["age_ms"] >= 1000,
                  "icmpd works for a second")
         os.kill(server.child("icmpd"), signal.SIGKILL)
-        wait_for(lambda: waits(server, "icmpd", mark)[-1] == wait_ms, lambda: "%s" % waits(server, "icmpd", mark))
-        row = wait_for(lambda: (lambda r: r["state"] == "backoff" and r)(server.processes()["icmpd"]), "status shows it")
-        assert row["backoff_ms"] == wait_ms
+        want.append(wait_ms)
+        wait_for(lambda: waits(server, "icmpd", mark) == want, lambda: "%s" % waits(server, "icmpd", mark))
+    row = wait_for(lambda: (lambda r: r["state"] == "backoff" and r)(server.processes()["icmpd"]), "status shows it")
+    assert row["backoff_ms"] == 1280
     group.roles_hold({main: "main", standby: "standby"}, 0.5)
 
 

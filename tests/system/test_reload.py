@@ -140,6 +140,21 @@ def test_age_of_a_reload_outlives_roled(pair):
     group.wait_pair()
 
 
+def test_goodbye_outlives_roled(pair):
+    """A partner that took its leave is shown as stopped by a roled that starts later, too."""
+    group, main, standby = pair
+    main.expect_log(r"roled\[\d+\] ended")
+    standby.stop()
+    wait_for(lambda: main.view(standby).get("verdict") == "stopped", group.report)
+    pid = main.child("roled")
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: main.child("roled") not in (None, pid) and main.view(standby), "the new roled answers")
+    holds(lambda: main.view(standby)["verdict"] == "stopped", lambda: str(main.view(standby)), 0.3)
+    wait_for(lambda: main.role() == "main", "and is main again")
+    standby.start()
+    wait_for(lambda: main.view(standby)["verdict"] == "healthy", "it is back")
+
+
 def test_port_changes_without_restart(pair):
     """A7: another port number; the guard stays, the link moves."""
     group, main, standby = pair

@@ -111,7 +111,9 @@ class Watch:
 def test_offender_is_killed(hostile, child, edge, act, why):
     group, main, standby = hostile
     server = where(main, standby, child, act)
-    watch = Watch(group, main, standby, server, [child])
+    # keyd's second complaint may come through before its flood is noticed, and costs roled its life
+    spared = [child, "roled"] if (child, why) == ("keyd", ACCUSES) else [child]
+    watch = Watch(group, main, standby, server, spared)
     mark = offend(group, server, child, act, edge)
     hup_is_served(server)
     line = wait_for(lambda: re.search(r"%s\[\d+\] was killed because (.*); starting it again in (\d+) ms "
@@ -132,8 +134,7 @@ def test_offender_is_killed(hostile, child, edge, act, why):
     assert row["last_offence"] == line.group(1) and 0 <= row["last_offence_age_ms"] < 60000
     assert row["accused"] == (2 if edge != "supervisor" else 0), row
     assert "%s was killed: 1 times because %s" % (child, line.group(1)) in server.tool("status").stdout
-    assert {n: r["offences"] for n, r in server.processes().items() if n != child} == dict.fromkeys(
-        [n for n in server.processes() if n != child], 0)
+    assert not [r for n, r in server.processes().items() if n not in spared and r["offences"]]
     assert len(server.log()) - mark < 200000, "a flood came through to the log"
 
 
@@ -184,14 +185,15 @@ def test_who_accuses_again_is_killed(hostile, child, edge):
     assert (rows[child]["accuses"], rows[edge]["accused"], rows[edge]["offences"]) == (2 * lives, 2 * lives, 0)
 
 
-def test_patience_with_roled_ends(hostile):
-    """roled is believed about netd, which is nearer to the network, but not about each netd that there is."""
+@pytest.mark.parametrize("child, edge", [("roled", "netd"), ("keyd", "roled")])
+def test_patience_ends(hostile, child, edge):
+    """Who is farther from the network is believed the second time, but not about each successor that there is."""
     group, main, standby = hostile
-    watch = Watch(group, main, standby, standby, ["roled", "netd"])
-    mark = offend(group, standby, "roled", "accuse", "netd")
-    wait_for(lambda: re.search(r"roled\[\d+\] was killed because it accuses others too often", standby.log()[mark:]),
-             lambda: standby.log()[mark:][-3000:])
-    assert len(re.findall(r"netd\[\d+\] was killed because it broke the protocol", standby.log()[mark:])) == 1
+    watch = Watch(group, main, standby, standby, [child, edge])
+    mark = offend(group, standby, child, "accuse", edge)
+    wait_for(lambda: re.search(r"%s\[\d+\] was killed because it accuses others too often" % child,
+                               standby.log()[mark:]), lambda: standby.log()[mark:][-3000:])
+    assert len(re.findall(r"%s\[\d+\] was killed because it broke the protocol" % edge, standby.log()[mark:])) == 1
     watch.check()
 
 
@@ -273,10 +275,16 @@ def flood(end):
         return
 
 
+def guess(end):
+    """The answer of a ping that was not read."""
+    assert select.select([end], [], [], 10)[0], "one comes every 500 ms"
+    end.send(packet(65, b"\1" + bytes(23)))
+
+
 # what is done with the runner's own end of its channel
 RUNNER_ACTS = {
     "flood": (flood, MESSAGES),
-    "guess": (lambda end: end.send(packet(65, bytes(24))), BROKEN),
+    "guess": (guess, BROKEN),
     "type": (lambda end: end.send(packet(60, bytes(25))), BROKEN),
     "byte": (lambda end: end.send(b"x"), BROKEN),
     "empty": (lambda end: end.send(b""), BROKEN),

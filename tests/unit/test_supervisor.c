@@ -469,6 +469,18 @@ last_ping(int which)
 }
 
 static void
+say_pong(int who, uint64_t cookie)
+{
+	static struct msg m;
+	uint8_t digest[16] = {1};
+
+	msg_begin(&m, MSG_PONG);
+	msg_put_u64(&m, cookie);
+	msg_put_bytes(&m, digest, sizeof(digest));
+	say(who, &m);
+}
+
+static void
 test_pong_is_not_guessed(void **state)
 {
 	pid_t icmpd;
@@ -482,12 +494,12 @@ test_pong_is_not_guessed(void **state)
 		cookie = last_ping(ICMPD);
 		assert_int_not_equal(cookie, 0);
 		if (guess) {
-			say_u64(ICMPD, MSG_PONG, cookie ^ 4);
+			say_pong(ICMPD, cookie ^ 4);
 		} else {
-			say_u64(ICMPD, MSG_PONG, cookie);
+			say_pong(ICMPD, cookie);
 			assert_int_equal(proc_of(PROC_ICMPD)->pid, icmpd);
 			time_leap(); /* another PING is out */
-			say_u64(ICMPD, MSG_PONG, cookie);
+			say_pong(ICMPD, cookie);
 		}
 		assert_int_not_equal(proc_of(PROC_ICMPD)->pid, icmpd);
 	}
@@ -506,7 +518,7 @@ test_silence(void **state)
 	for (; leaps < 20 && proc_of(PROC_KEYD)->pid == keyd; leaps++) {
 		time_leap();
 		if (proc_of(PROC_ICMPD)->pid == icmpd)
-			say_u64(ICMPD, MSG_PONG, last_ping(ICMPD));
+			say_pong(ICMPD, last_ping(ICMPD));
 	}
 	assert_in_range(leaps * TIME_LEAP_MS, SILENT_MS, SILENT_MS + 2 * TIME_LEAP_MS);
 	assert_int_equal(proc_of(PROC_ICMPD)->pid, icmpd);
