@@ -118,6 +118,7 @@ def test_signals_that_end_a_child(pair, name, signals):
     """It is started again; no role moves."""
     group, main, standby = pair
     standby.expect_log(r".")
+    standby.provoke(SENT)
     hooks = len(main.hooks()), len(standby.hooks())
     for sig in signals:
         if sig in NAMES:
