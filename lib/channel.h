@@ -103,6 +103,7 @@ int channel_flush(struct channel *c);
  * poll(2).
  */
 short channel_events(const struct channel *c, int *timeout_ms);
+/*
  * To be called about twice a second for a channel between two children: asks the peer whether it
  * reads (EDGE_PING), as the answer needs what was asked. The answers of both sides are dealt with
  * before any handler. Returns 0, or -1 when the peer has not answered for BEAT_SILENT_MS (V_QUEUE)
