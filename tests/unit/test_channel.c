@@ -600,6 +600,7 @@ no_memory_for_the_queue(void **state)
 	setsockopt(e.c.fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
 	msg_begin(&m, MSG_PONG);
 	msg_put_u64(&m, 1);
+	msg_put_bytes(&m, (const uint8_t[16]){0}, 16);
 	while (e.c.head == NULL)
 		assert_int_equal(channel_send(&e.c, &m), 0);
 	no_memory = 1;
@@ -633,6 +634,7 @@ starved_channel_is_not_polled(void **state)
 	setsockopt(e.c.fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
 	msg_begin(&m, MSG_PONG);
 	msg_put_u64(&m, 1);
+	msg_put_bytes(&m, (const uint8_t[16]){0}, 16);
 	while (e.c.head == NULL)
 		assert_int_equal(channel_send(&e.c, &m), 0);
 	assert_int_equal(channel_events(&e.c, &timeout), POLLIN | POLLOUT);
