@@ -14,7 +14,7 @@ from bulkhead import CHILDREN, SCALE, now_s, pause, wait_for
 
 FAULTS = os.path.join(bulkhead.TOP, "tests", "breach", "faults.py")
 FIRST_FREE = 16  # below are the fixed numbers (policy/roles.h)
-GOOD_MS = 550  # up for so long, and the next start is not delayed (BACKOFF_GOOD_MS)
+ENDS_MAX = 4  # each end of a child doubles the delay of its next start, from 10 ms (supervisor/backoff.h)
 SYS = {"sendto": 44, "sendmsg": 46, "recvmsg": 47, "socketpair": 53, "accept4": 288, "getrandom": 318,
        "splice": 275, "fdatasync": 75, "pwrite64": 18}
 
@@ -110,11 +110,8 @@ def sites(program):
 
 
 def settled_child(server, name):
-    """Pid of a child that is up, and for so long that its next start is not delayed."""
-    def look():
-        row, pid = server.processes().get(name, {}), server.child(name)
-        return pid if pid == row.get("pid") and row.get("state") == "up" and row.get("age_ms", 0) >= GOOD_MS else None
-    return wait_for(look, "%s of %s is up" % (name, server.name), step_s=0.05)
+    """Pid of a child that is up."""
+    return wait_next(server, name, None)
 
 
 def wait_next(server, name, old):
@@ -122,7 +119,21 @@ def wait_next(server, name, old):
     def look():
         row, pid = server.processes().get(name, {}), server.child(name)
         return pid if pid not in (None, old) and pid == row.get("pid") and row.get("state") == "up" else None
-    return wait_for(look, lambda: "%s of %s is started again\n%s" % (name, server.name, server.log()[-2000:]))
+    return wait_for(look, lambda: "%s of %s is up\n%s" % (name, server.name, server.log()[-2000:]))
+
+
+def rested(server):
+    """Before a child is ended: when one has ended a few times already, the whole guard is stopped in order
+    and started, so that no start is delayed for long."""
+    rows = wait_for(server.processes, lambda: "%s says what runs\n%s" % (server.name, server.log()[-2000:]))
+    if max(rows[n]["restarts"] for n in CHILDREN) < ENDS_MAX:
+        return
+    group, since = server.group, len(server.log())
+    main = group.wait_pair()[0]
+    epoch, hooks = server.epoch(), len(main.hooks())
+    assert main is not server and server.stop()[1] == 0, server.log()[since:]
+    server.start()
+    assert group.wait_pair()[0] is main and (server.epoch(), len(main.hooks())) == (epoch, hooks), group.report()
 
 
 def usage(server, seconds=1.0):
