@@ -1,9 +1,6 @@
 # SPDX-License-Identifier: ISC
 """What happens minutes or months after the start, provoked instead of waited for: no memory, no
 descriptors, calls that libraries make late, floods that are over. The real children, each under its filter.
-
-The places in libraries from where a start asks for memory are nearly the same in all children, so each takes
-a share of them; BULKHEAD_LATE=1 has each take all (two minutes more).
 """
 import concurrent.futures
 import os
@@ -83,17 +80,6 @@ def start_once(server, name, *fault):
     return pid, f.result
 
 
-def share(name, hits):
-    """Of the places that a start reached, those of its program and its part of those in libraries."""
-    own = [s for s in hits if s.startswith(name + "+")]
-    others = sorted(s for s in hits if s not in own)
-    if os.environ.get("BULKHEAD_LATE"):
-        return own + others
-    kind = [s for s in others if not s.startswith(("libc.", "libseccomp."))]  # not in all children
-    common = [s for s in others if s not in kind]
-    return own + kind + common[CHILDREN.index(name)::len(CHILDREN)]
-
-
 def refuse_at_start(server, name, hits):
     """No memory at each place from which it is asked for during a start, one start each."""
     ends = {}
@@ -157,7 +143,7 @@ def test_no_memory(calm_pair, name):
     epoch, hooks = server.epoch(), len(main.hooks())
     pid, seen = start_once(server, name)
     assert seen["end"] == "lives" and is_up(server, name, pid), seen
-    reached = refuse_at_start(server, name, share(name, seen["hits"]))
+    reached = refuse_at_start(server, name, seen["hits"])
     for refuse in (refuse_in_queue, refuse_new_channel):
         rested(server)
         reached.update(refuse(server, name))
@@ -220,9 +206,7 @@ LATE = {
     "locale": [("setlocale", 6, "C"), ("setlocale", 6, "")],
 }
 WITH_PROMISE = {"locked memory": ("mlock", [("sodium_malloc", 5000), ("sodium_free", "@")])}
-# Functions after which the process cannot go on: how it ends, and the words in its log. The first ones are
-# tried in each child, each other in one.
-EVERYWHERE = 2
+# Functions after which the process cannot go on: how it ends, and the words in its log.
 ENDS = {
     "abort": ([("abort",)], "signal 6", None),
     "stack protector": ([("__stack_chk_fail",)], "signal 6", r"stack smashing detected"),
@@ -281,10 +265,9 @@ def test_last_words(calm_pair):
     group, main, server = calm_pair
     server.expect_log(r"Assertion|assert")
     server.provoke(r"SIGSYS|killed for system call|outside (the|its) promises")
-    for i, (what, (calls, end, words)) in enumerate(ENDS.items()):
+    for what, (calls, end, words) in ENDS.items():
         def ends(name):
-            if not has_function(name, calls[0][0]) or not (i < EVERYWHERE or CHILDREN.index(name) == i % len(CHILDREN)
-                                                           or os.environ.get("BULKHEAD_LATE")):
+            if not has_function(name, calls[0][0]):
                 return
             pid, since = settled_child(server, name), len(server.log())
             how, _ = call(pid, *calls)
