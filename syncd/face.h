@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The local face: apps of this server talk the Redis protocol on a Unix socket. What is read in one
+ * turn of the loop is executed, then made durable with one store_flush(), then answered.
+ *
+ * The face does not know whether it is main: it asks its owner (struct face_calls) for each write.
+ */
+#ifndef BH_SYNCD_FACE_H
+#define BH_SYNCD_FACE_H
+
+#include "db.h"
+#include "interest.h"
+#include "resp.h"
+#include "store.h"
+
+#include <sys/types.h>
+#include <uv.h>
+
+/* What clients are told, that choose their behaviour by it. */
+#define FACE_REDIS_VERSION "7.0.15"
+
+/* What is to be executed elsewhere, or for somebody elsewhere. Slices are good during the call. */
+struct face_watched {
+	struct slice key;
+	uint8_t digest[DB_DIGEST]; /* of the value that the app has seen (db_digest) */
+};
+struct face_command {
+	const struct slice *argv;
+	size_t argc;
+};
+struct face_request {
+	const struct face_command *commands;
+	size_t n_commands;		    /* 1, or any number of a transaction */
+	bool transaction;		    /* all or nothing, answered as EXEC does */
+	const struct face_watched *watched; /* changed since: the transaction is not done */
+	size_t n_watched;
+	int version; /* of the protocol, of the answer */
+};
+
+enum face_route {
+	FACE_LOCAL, /* we are main: *epoch is set */
+	FACE_PROXY, /* main is another server: send it there */
+	FACE_REFUSE /* *refusal is the answer, with its code: "-READONLY ..." */
+};
+
+/*
+ * What the owner gives. Any pointer but route may be NULL. Nothing of the face may be called from
+ * inside of these but face_remote_free().
+ */
+struct face_calls {
+	enum face_route (*route)(void *arg, uint64_t *epoch, const char **refusal);
+	/*
+	 * Sends a request of that client to main. 0: face_answer() comes later, or face_refuse();
+	 * the client's further input waits. -1: it cannot be sent, *refusal is the answer.
+	 */
+	int (*proxy)(
+	    void *arg, uint64_t client, const struct face_request *r, const char **refusal);
+	/* A client that an answer was to come for is gone. */
+	void (*forget)(void *arg, uint64_t client);
+	/* How many standbys have p, in memory or on disk: for WAIT. face_progress() says that it
+	 * grew. */
+	size_t (*count_synced)(void *arg, const struct position *p, bool on_disk);
+	/* Answers to changes up to this index may leave (sync mode); NULL: all. */
+	uint64_t (*released)(void *arg);
+	/* The changes of this turn are made; our own disk comes next: others can have them meanwhile. */
+	void (*before_sync)(void *arg);
+	/* The answer to a request of face_remote_run(); last is the newest change of that client.
+	 */
+	void (*remote_answer)(
+	    void *arg, uint64_t client, struct slice answer, const struct position *last);
+	/* Lines "name:value\r\n" of INFO replication behind role: */
+	void (*describe)(void *arg, struct resp_out *text);
+	/* The answer to ROLE of a server that is not main. */
+	void (*role)(void *arg, struct resp_out *answer);
+	/* Whether this user may only read. */
+	bool (*reads_only)(void *arg, uid_t uid);
+};
+
+/* Bounds and permissions; 0 is the default. */
+struct face_options {
+	size_t bulk_max;	/* bytes of an argument or value (512 MiB) */
+	size_t request_max;	/* bytes of a request, or of a queued transaction (1 GiB) */
+	size_t output_max;	/* bytes that a client lets wait, then it is closed (1 GiB) */
+	size_t output_push_max; /* ... a client that listens to notifications (32 MiB) */
+	unsigned clients_max;	/* (1000) */
+	bool flush_permitted;	/* FLUSHALL and FLUSHDB */
+	const char *path;	/* of the socket, to be shown */
+};
+
+/* A notification to be sent when its change is done. */
+struct face_event {
+	const char *name;
+	struct slice key;
+};
+
+/* Where the answer of a command is that rests on changes that are not on disk yet. */
+struct face_mark {
+	struct client *client;
+	size_t start, end;
+	bool push; /* a notification, not an answer */
+};
+
+struct face_counts {
+	uint64_t connections, commands, rejected, expired, hits, misses, condemned, undone;
+};
+
+struct face {
+	uv_loop_t *loop;
+	const struct face_calls *calls;
+	void *arg;
+	struct face_options options;
+	struct db db;
+
+	uv_poll_t listener;
+	int listen_fd;
+	bool listening, accepting, closing;
+	unsigned n_handles; /* that uv_close has not ended yet */
+	uv_prepare_t before_poll;
+	uv_check_t after_poll;
+	uv_timer_t expiry, deadlines;
+
+	struct client *clients, *turn,
+	    *dead; /* all; those with something to do; those to be freed */
+	unsigned n_clients, n_waiting;
+	uint64_t next_id;
+	struct interests watches, channels, patterns;
+
+	const struct command *current; /* and the outermost one, EXEC for those of a transaction */
+	struct slice *argv;
+	size_t argv_size;
+	struct face_event *events;
+	size_t n_events, events_size;
+	struct face_mark *marks;
+	size_t n_marks, marks_size;
+	bool changed; /* in this turn */
+	bool refused; /* a change found no room since the last checkpoint that was forced */
+	int64_t forced_ms, started_ms;
+	struct face_counts counts;
+};
+
+/*
+ * Starts: listen_fd is a listening Unix socket, not blocking (-1: none, remote clients only).
+ * sodium is initialised. Returns 0, or -1 with a logged reason.
+ */
+int face_open(struct face *f, uv_loop_t *loop, int listen_fd, struct store *store,
+    const struct face_calls *calls, void *arg, const struct face_options *options);
+/* Ends all clients; run the loop until face_closed(), then face_free(). */
+void face_close(struct face *f);
+bool face_closed(const struct face *f);
+void face_free(struct face *f);
+
+/* The answer of main to what calls->proxy() sent: bytes of the protocol. */
+void face_answer(struct face *f, uint64_t client, struct slice answer);
+/* ... or why there is none: "-READONLY ...". */
+void face_refuse(struct face *f, uint64_t client, const char *error);
+
+/* Standbys have more than before, or the route changed: WAIT and held answers are looked at again.
+ */
+void face_progress(struct face *f);
+
+/* A change came from main (standby): notifications are sent, WATCH sees it. */
+void face_changed(struct face *f, struct slice body);
+
+/* Clients of other servers, on main. 0: none could be made. One request at a time for each. */
+uint64_t face_remote_new(struct face *f);
+int face_remote_run(struct face *f, uint64_t client, const struct face_request *r);
+void face_remote_free(struct face *f, uint64_t client);
+
+#endif

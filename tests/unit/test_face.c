@@ -1,0 +1,521 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The local face and its owner: where writes go (here, to main, nowhere), answers that are held for
+ * standbys, clients of other servers, and changes that a failed flush takes back. The store is
+ * real; only its flush can be told to fail.
+ */
+#include "config.h"
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "syncd/client.h"
+
+enum { ROUNDS = 20, ASKED_MAX = 512 };
+
+int __real_store_flush(struct store *s);
+int __wrap_store_flush(struct store *s);
+
+static char folder[64];
+static struct store *store;
+static struct face face;
+static uv_loop_t loop;
+
+/* What the owner says and was told. */
+static enum face_route where;
+static uint64_t released, asked_client, forgotten, answered_client;
+static size_t synced;
+static char asked[ASKED_MAX], answered[ASKED_MAX];
+static struct face_watched asked_watch;
+static bool flush_fails;
+
+/* As a full disk: what was changed since the last flush is undone. */
+int
+__wrap_store_flush(struct store *s)
+{
+	static struct position durable;
+
+	if (!flush_fails) {
+		int result = __real_store_flush(s);
+
+		durable = store_end(s);
+		return result;
+	}
+	assert_int_equal(store_truncate(s, &durable), 0);
+	errno = ENOSPC;
+	return -1;
+}
+
+static enum face_route
+route(void *arg, uint64_t *epoch, const char **refusal)
+{
+	(void)arg;
+	*epoch = 7;
+	*refusal = "-READONLY of a test";
+	return where;
+}
+
+static int
+proxy(void *arg, uint64_t client, const struct face_request *r, const char **refusal)
+{
+	size_t n = 0;
+
+	(void)arg;
+	if (asked_client != 0) {
+		*refusal = "-MASTERDOWN busy";
+		return -1;
+	}
+	asked_client = client;
+	n += (size_t)snprintf(asked, sizeof(asked), "%s%d:", r->transaction ? "T" : "", r->version);
+	for (size_t i = 0; i < r->n_commands; i++)
+		for (size_t k = 0; k <= r->commands[i].argc; k++)
+			n += (size_t)snprintf(asked + n, sizeof(asked) - n,
+			    k == r->commands[i].argc ? ";" : " %.*s",
+			    k == r->commands[i].argc ? 0 : (int)r->commands[i].argv[k].len,
+			    k == r->commands[i].argc ? ""
+						     : (const char *)r->commands[i].argv[k].data);
+	if (r->n_watched == 1)
+		asked_watch = r->watched[0];
+	return 0;
+}
+
+static void
+forget(void *arg, uint64_t client)
+{
+	(void)arg;
+	forgotten = client;
+}
+
+static size_t
+count_synced(void *arg, const struct position *p, bool on_disk)
+{
+	(void)arg;
+	(void)p;
+	return on_disk ? synced / 2 : synced;
+}
+
+static uint64_t
+get_released(void *arg)
+{
+	(void)arg;
+	return released;
+}
+
+static void
+remote_answer(void *arg, uint64_t client, struct slice answer, const struct position *last)
+{
+	(void)arg;
+	(void)last;
+	answered_client = client;
+	snprintf(answered, sizeof(answered), "%.*s", (int)answer.len, (const char *)answer.data);
+}
+
+static const struct face_calls calls = {.route = route,
+    .proxy = proxy,
+    .forget = forget,
+    .count_synced = count_synced,
+    .released = get_released,
+    .remote_answer = remote_answer};
+
+static int
+remove_one(const char *path, const struct stat *st, int flag, struct FTW *f)
+{
+	(void)st;
+	(void)flag;
+	(void)f;
+	return remove(path);
+}
+
+static int
+setup(void **state)
+{
+	static const struct store_limits limits = {
+	    .map_bytes = 64 << 20, .backlog_bytes = 4 << 20, .segment_bytes = 256 << 10};
+	static const struct face_options options = {.flush_permitted = true};
+	static const uint8_t id[STORE_ID] = "a group of tests";
+
+	(void)state;
+	where = FACE_LOCAL;
+	released = UINT64_MAX;
+	asked_client = forgotten = answered_client = synced = 0;
+	flush_fails = false;
+	memset(asked, 0, sizeof(asked));
+	memset(answered, 0, sizeof(answered));
+	strcpy(folder, "/tmp/bh-test-face-XXXXXX");
+	assert_non_null(mkdtemp(folder));
+	store = store_open(folder, &limits);
+	assert_non_null(store);
+	assert_int_equal(store_init(store, id), 0);
+	assert_int_equal(__wrap_store_flush(store), 0);
+	assert_int_equal(uv_loop_init(&loop), 0);
+	assert_int_equal(face_open(&face, &loop, -1, store, &calls, NULL, &options), 0);
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	(void)state;
+	face_close(&face);
+	while (!face_closed(&face))
+		uv_run(&loop, UV_RUN_NOWAIT);
+	face_free(&face);
+	assert_int_equal(uv_loop_close(&loop), 0);
+	store_close(store);
+	return nftw(folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+static void
+turns(void)
+{
+	for (int i = 0; i < ROUNDS; i++)
+		uv_run(&loop, UV_RUN_NOWAIT);
+}
+
+/* An app: its end of the connection, and the client of the face. */
+struct app {
+	int fd;
+	struct client *c;
+};
+
+static struct app
+connect_app(void)
+{
+	int fds[2];
+	struct app a;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+	a.fd = fds[0];
+	a.c = client_new(&face, fds[1], 1000, 1);
+	assert_non_null(a.c);
+	return a;
+}
+
+static void
+say(struct app a, const char *text)
+{
+	assert_int_equal(write(a.fd, text, strlen(text)), strlen(text));
+	turns();
+}
+
+static void
+hear(struct app a, const char *text)
+{
+	char got[1024];
+	ssize_t n = read(a.fd, got, sizeof(got) - 1);
+
+	got[n < 0 ? 0 : n] = '\0';
+	assert_string_equal(got, text);
+}
+
+static void
+test_local(void **state)
+{
+	struct app a = connect_app();
+
+	(void)state;
+	say(a, "SET a 1\nGET a\n");
+	hear(a, "+OK\r\n$1\r\n1\r\n");
+	assert_int_equal(store_durable(store).index, 1);
+	assert_int_equal(store_durable(store).epoch, 7);
+	say(a, "MULTI\nSET a 2\nHSET h f v\nDEL a\nEXEC\n");
+	assert_int_equal(store_durable(store).index, 2); /* one change */
+	close(a.fd);
+	turns();
+	assert_int_equal(face.n_clients, 0);
+}
+
+static void
+test_proxy_keeps_order(void **state)
+{
+	struct app a = connect_app(), b = connect_app();
+
+	(void)state;
+	say(a, "SET a 1\n");
+	hear(a, "+OK\r\n");
+	where = FACE_PROXY;
+	say(a, "GET a\nSET a 2\nGET a\nHELLO\n");
+	assert_string_equal(asked, "2: SET a 2;");
+	hear(a, "$1\r\n1\r\n"); /* what is behind the SET waits */
+	say(b, "GET a\n");
+	hear(b, "$1\r\n1\r\n"); /* others do not */
+	face_answer(&face, asked_client, (struct slice){(const uint8_t *)"+MAIN\r\n", 7});
+	asked_client = 0;
+	turns();
+	{
+		char got[1024] = "";
+
+		assert_true(read(a.fd, got, sizeof(got) - 1) > 0);
+		assert_int_equal(strncmp(got, "+MAIN\r\n$1\r\n1\r\n*14\r\n", 19), 0);
+		assert_non_null(strstr(got, "replica"));
+	}
+	say(a, "CLIENT REPLY SKIP\nSET a 3\n");
+	face_answer(&face, asked_client, (struct slice){(const uint8_t *)"+MAIN\r\n", 7});
+	turns();
+	hear(a, "");
+	asked_client = 0;
+	say(b, "SET b 1\n");
+	face_refuse(&face, asked_client, "-MASTERDOWN gone");
+	turns();
+	hear(b, "-MASTERDOWN gone\r\n");
+	say(a, "SET a 4\n"); /* nobody takes it */
+	hear(a, "-MASTERDOWN busy\r\n");
+	asked_client = 0;
+	say(b, "WAIT 1 100\n"); /* it is main who knows */
+	assert_string_equal(asked, "2: WAIT 1 100;");
+	close(b.fd);
+	turns();
+	assert_int_equal(forgotten, asked_client);
+	face_answer(&face, asked_client,
+	    (struct slice){(const uint8_t *)":1\r\n", 4}); /* too late: nothing */
+	close(a.fd);
+	turns();
+}
+
+static void
+test_proxied_transaction(void **state)
+{
+	struct app a = connect_app();
+	uint8_t digest[DB_DIGEST];
+
+	(void)state;
+	say(a, "HSET h f v g w\n");
+	hear(a, ":2\r\n");
+	where = FACE_PROXY;
+	say(a, "MULTI\nGET h\nEXEC\n"); /* it only reads */
+	hear(a, "+OK\r\n+QUEUED\r\n*1\r\n-WRONGTYPE Operation against a key holding the wrong kind "
+		"of value\r\n");
+	say(a, "WATCH h\nMULTI\nGET a\nSET a 2\nEXEC\nPING\n");
+	hear(a, "+OK\r\n+OK\r\n+QUEUED\r\n+QUEUED\r\n");
+	assert_string_equal(asked, "T2: GET a; SET a 2;");
+	db_digest(&face, (struct slice){(const uint8_t *)"h", 1}, digest);
+	assert_memory_equal(asked_watch.digest, digest, DB_DIGEST);
+	face_answer(&face, asked_client, (struct slice){(const uint8_t *)"*-1\r\n", 5});
+	turns();
+	hear(a, "*-1\r\n+PONG\r\n");
+	close(a.fd);
+	turns();
+}
+
+static void
+test_refused(void **state)
+{
+	struct app a = connect_app();
+
+	(void)state;
+	where = FACE_REFUSE;
+	say(a, "SET a 1\nGET a\nMULTI\nSET a 1\nEXEC\nWAIT 0 0\n");
+	hear(a, "-READONLY of a test\r\n$-1\r\n+OK\r\n-READONLY of a test\r\n-EXECABORT "
+		"Transaction discarded because of "
+		"previous errors.\r\n:0\r\n");
+	/* main is lost in the middle of a transaction */
+	where = FACE_LOCAL;
+	say(a, "MULTI\nSET a 1\n");
+	where = FACE_REFUSE;
+	say(a, "EXEC\nEXEC\n");
+	hear(a,
+	    "+OK\r\n+QUEUED\r\n-EXECABORT Transaction discarded because of: READONLY of a test\r\n"
+	    "-ERR EXEC without MULTI\r\n");
+	close(a.fd);
+	turns();
+}
+
+static void
+test_held(void **state)
+{
+	struct app a = connect_app(), b = connect_app();
+
+	(void)state;
+	released = 0;
+	say(a, "SET a 1\nSET b 1\n");
+	hear(a, ""); /* on disk here, and nowhere else */
+	say(b, "GET a\n");
+	hear(b, "$1\r\n1\r\n");
+	released = 1;
+	face_progress(&face);
+	turns();
+	hear(a, "");
+	say(a, "PING\n");
+	released = 2;
+	face_progress(&face);
+	turns();
+	hear(a, "+OK\r\n+OK\r\n+PONG\r\n");
+	released = 0;
+	say(a, "SET a 2\n");
+	close(a.fd); /* while it is held */
+	turns();
+	assert_int_equal(face.n_clients, 1);
+	assert_int_equal(face.n_waiting, 0);
+	close(b.fd);
+	turns();
+}
+
+static void
+test_wait(void **state)
+{
+	struct app a = connect_app();
+
+	(void)state;
+	say(a, "SET a 1\nWAIT 2 0\nPING\n");
+	hear(a, "+OK\r\n");
+	synced = 1;
+	face_progress(&face);
+	turns();
+	hear(a, "");
+	synced = 2;
+	face_progress(&face);
+	turns();
+	hear(a, ":2\r\n+PONG\r\n");
+	say(a, "WAITAOF 1 1 0\n");
+	hear(a, "*2\r\n:1\r\n:1\r\n");
+	close(a.fd);
+	turns();
+}
+
+static void
+test_remote(void **state)
+{
+	struct slice set[] = {
+	    {(const uint8_t *)"SET", 3}, {(const uint8_t *)"a", 1}, {(const uint8_t *)"1", 1}};
+	struct slice get[] = {{(const uint8_t *)"HGETALL", 7}, {(const uint8_t *)"nothing", 7}};
+	struct face_command commands[] = {{set, 3}, {get, 2}};
+	struct face_watched watched = {.key = set[1]};
+	struct face_request one = {.commands = commands, .n_commands = 1, .version = 2};
+	struct face_request all = {
+	    .commands = commands, .n_commands = 2, .transaction = true, .version = 3};
+	uint64_t id = face_remote_new(&face);
+
+	(void)state;
+	assert_int_not_equal(id, 0);
+	assert_int_equal(face_remote_run(&face, id, &one), 0);
+	turns();
+	assert_int_equal(answered_client, id);
+	assert_string_equal(answered, "+OK\r\n");
+	assert_int_equal(store_durable(store).index, 1);
+	assert_int_equal(face_remote_run(&face, id, &all), 0);
+	turns();
+	assert_string_equal(answered, "*2\r\n+OK\r\n%0\r\n");
+	/* what was watched is not as it was seen */
+	all.watched = &watched;
+	all.n_watched = 1;
+	assert_int_equal(face_remote_run(&face, id, &all), 0);
+	turns();
+	assert_string_equal(answered, "_\r\n");
+	db_digest(&face, set[1], watched.digest);
+	assert_int_equal(face_remote_run(&face, id, &all), 0);
+	turns();
+	assert_string_equal(answered, "*2\r\n+OK\r\n%0\r\n");
+	/* not main any more: it is not sent on again */
+	where = FACE_PROXY;
+	assert_int_equal(face_remote_run(&face, id, &one), 0);
+	turns();
+	assert_string_equal(answered, "-READONLY of a test\r\n");
+	assert_int_equal(face_remote_run(&face, id, &all), 0);
+	turns();
+	assert_string_equal(answered, "-READONLY of a test\r\n");
+	face_remote_free(&face, id);
+	turns();
+	assert_int_equal(face.n_clients, 0);
+	assert_int_equal(face_remote_run(&face, id, &one), -1);
+}
+
+static void
+test_taken_back(void **state)
+{
+	static const char words[] =
+	    "-DISKFULL no room for this change, it did not happen; reads go on\r\n";
+	static const char several[] = "PING\nSET a 2\nECHO x\nGET a\nMULTI\nINCR a\nEXEC\n";
+	struct app a = connect_app(), b = connect_app(), listener = connect_app();
+	char expected[512];
+
+	(void)state;
+	say(a, "SET a 1\n");
+	hear(a, "+OK\r\n");
+	say(listener, "PSUBSCRIBE *\n");
+	assert_true(read(listener.fd, expected, sizeof(expected)) > 0);
+	flush_fails = true;
+	/* both in one turn: what b reads was never true */
+	assert_int_equal(write(a.fd, several, sizeof(several) - 1), sizeof(several) - 1);
+	assert_int_equal(write(b.fd, "GET a\nPING\n", 11), 11);
+	turns();
+	snprintf(expected, sizeof(expected), "+PONG\r\n%s$1\r\nx\r\n%s+OK\r\n+QUEUED\r\n%s", words,
+	    words, words);
+	hear(a, expected);
+	hear(listener, "");
+	assert_true(read(b.fd, expected, sizeof(expected)) > 0);
+	say(a, "GET a\n");
+	hear(a, "$1\r\n1\r\n");
+	flush_fails = false;
+	say(a, "INCR a\n");
+	hear(a, ":2\r\n");
+	hear(listener, "*4\r\n$8\r\npmessage\r\n$1\r\n*\r\n$16\r\n__keyspace@0__:a\r\n$"
+		       "6\r\nincrby\r\n*4\r\n$8\r\npmessage\r\n"
+		       "$1\r\n*\r\n$21\r\n__keyevent@0__:incrby\r\n$1\r\na\r\n");
+	assert_int_equal(face.counts.undone, 1);
+	close(a.fd);
+	close(b.fd);
+	close(listener.fd);
+	turns();
+}
+
+/* On a standby: what comes from main is told, and breaks transactions. */
+static void
+test_changed_by_main(void **state)
+{
+	struct app a = connect_app(), listener = connect_app();
+	struct change_op op = {.kind = CHANGE_HSET,
+	    .key = {(const uint8_t *)"k", 1},
+	    .field = {(const uint8_t *)"f", 1},
+	    .value = {(const uint8_t *)"v", 1}};
+	struct change body;
+	char got[512] = "";
+
+	(void)state;
+	where = FACE_PROXY;
+	say(listener, "SUBSCRIBE __keyevent@0__:hset\n");
+	assert_true(read(listener.fd, got, sizeof(got)) > 0);
+	say(a, "WATCH k\nMULTI\nPING\n");
+	change_init(&body);
+	assert_int_equal(change_append(&body, &op), 0);
+	face_changed(&face, (struct slice){body.data, body.len});
+	turns();
+	say(a, "EXEC\n");
+	hear(a, "+OK\r\n+OK\r\n+QUEUED\r\n*-1\r\n");
+	hear(listener, "*3\r\n$7\r\nmessage\r\n$19\r\n__keyevent@0__:hset\r\n$1\r\nk\r\n");
+	change_free(&body);
+	close(a.fd);
+	close(listener.fd);
+	turns();
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_setup_teardown(test_local, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_proxy_keeps_order, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_proxied_transaction, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_held, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_wait, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_remote, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_taken_back, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_changed_by_main, setup, teardown),
+	};
+
+	if (sodium_init() < 0)
+		return 1;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
