@@ -69,6 +69,16 @@ cmd_switchover(const struct options *o, int argc, char **argv)
 }
 
 int
+cmd_init(const struct options *o, int argc, char **argv)
+{
+	static struct msg m;
+
+	no_arguments(o, argc, argv);
+	msg_begin(&m, MSG_CTL_INIT);
+	return run_action(o, &m, "the data of the group begins here");
+}
+
+int
 cmd_promote(const struct options *o, int argc, char **argv)
 {
 	static const struct option longs[] = {

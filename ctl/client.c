@@ -141,6 +141,12 @@ on_message(struct channel *channel, struct msg *m)
 	case MSG_CTL_COUNTERS:
 		a->has_counters = 1;
 		return ctl_get_counters(m, &a->counters);
+	case MSG_CTL_DATA_STATE:
+		a->has_data = 1;
+		return ctl_get_data(m, &a->data);
+	case MSG_CTL_DATA_PARTNER:
+		return TAKE(
+		    a->data_partner, a->n_data_partners, CONF_SERVERS, ctl_get_data_partner);
 	case MSG_CTL_EVENT:
 		return take_event(c, m);
 	case MSG_CTL_END:

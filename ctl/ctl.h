@@ -40,7 +40,7 @@ struct options {
 
 /* Everything that one request can bring back. */
 struct answer {
-	int has_self, has_counters, has_general, has_end;
+	int has_self, has_counters, has_general, has_data, has_end;
 	struct ctl_self self;
 	struct ctl_server server[CONF_SERVERS];
 	struct ctl_link link[ANSWER_LINKS];
@@ -48,7 +48,9 @@ struct answer {
 	struct ctl_check check[CONF_CHECKS];
 	struct ctl_reference reference[CONF_REFERENCES];
 	struct ctl_counters counters;
-	size_t n_servers, n_links, n_processes, n_checks, n_references;
+	struct ctl_data data;
+	struct ctl_data_partner data_partner[CONF_SERVERS];
+	size_t n_data_partners, n_servers, n_links, n_processes, n_checks, n_references;
 	struct conf conf;	 /* CTL_CONFIG */
 	struct ctl_event *event; /* malloc'd */
 	size_t n_events, max_events;
@@ -109,6 +111,7 @@ void table_print(struct table *t, FILE *out);
 
 /* json.c */
 json_t *json_status(const struct answer *a);
+json_t *json_data(const struct answer *a);
 json_t *json_event(const struct ctl_event *e);
 /* Source and age, for every answer: boot_id, generation, age_ms, stale. */
 void json_source(json_t *to, const struct answer *a);
@@ -167,6 +170,9 @@ int cmd_firewall(const struct options *o, int argc, char **argv);
 int cmd_check(const struct options *o, int argc, char **argv);
 int cmd_drill(const struct options *o, int argc, char **argv);
 int cmd_key(const struct options *o, int argc, char **argv);
+int cmd_bundle(const struct options *o, int argc, char **argv);
+int cmd_data(const struct options *o, int argc, char **argv);
+int cmd_init(const struct options *o, int argc, char **argv);
 int cmd_keygen(const struct options *o, int argc, char **argv);
 
 /* Report on stderr behind "bulkheadctl: " and exit with code. */

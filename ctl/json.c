@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../lib/conf_options.h"
 #include "../policy/sandbox.h"
 
 const char *
@@ -268,6 +269,54 @@ json_counters(const struct ctl_counters *c)
 	return j;
 }
 
+static json_t *
+json_data_partner(const struct answer *a, const struct ctl_data_partner *p)
+{
+	json_t *j = json_object();
+
+	for (size_t i = 0; i < a->n_servers; i++) {
+		if (a->server[i].index == p->server)
+			set_text(j, "name", a->server[i].name);
+	}
+	set_text(j, "state", p->state);
+	set_number(j, "applied", p->applied);
+	set_number(j, "durable", p->durable);
+	set_number(j, "lag_changes", p->lag_changes);
+	set_number(j, "lag_bytes", p->lag_bytes);
+	set_age(j, "ack_age_ms", p->ack_age_ms);
+	set_number(j, "sent_bytes", p->sent_bytes);
+	return j;
+}
+
+json_t *
+json_data(const struct answer *a)
+{
+	const struct ctl_data *d = &a->data;
+	json_t *j = json_object(), *list = json_array();
+	char hex[33];
+
+	set_text(j, "role", d->role);
+	set_text(j, "stream", d->stream);
+	set_flag(j, "blank", d->blank);
+	set_text(j, "id", hex_bytes(d->id, sizeof(d->id), hex));
+	set_number(j, "epoch", d->epoch);
+	set_number(j, "index", d->index);
+	set_number(j, "durable", d->durable);
+	set_number(j, "log_start", d->log_start);
+	set_number(j, "keys", d->keys);
+	set_number(j, "main_index", d->main_index);
+	set_age(j, "in_sync_age_ms", d->in_sync_age_ms);
+	set_text(j, "mode", conf_word(CT_SYNC, d->sync_mode));
+	set_number(j, "standbys", d->sync_standbys);
+	set_number(j, "lost_if_dead", d->lost_if_dead);
+	set_number(j, "clients", d->clients);
+	set_age(j, "age_ms", d->age_ms);
+	for (size_t i = 0; i < a->n_data_partners; i++)
+		json_array_append_new(list, json_data_partner(a, &a->data_partner[i]));
+	json_object_set_new(j, "partners", list);
+	return j;
+}
+
 json_t *
 json_status(const struct answer *a)
 {
@@ -292,6 +341,7 @@ json_status(const struct answer *a)
 		json_array_append_new(list, json_reference(&a->reference[i]));
 	if (a->has_counters)
 		json_object_set_new(j, "counters", json_counters(&a->counters));
+	json_object_set_new(j, "data", a->has_data ? json_data(a) : json_null());
 	return j;
 }
 

@@ -18,7 +18,8 @@ static struct asker {
 	enum key key;
 	struct bucket bucket;
 	uint64_t done, refused, limited;
-} roled = {.key = KEY_STATUS};
+} askers[KEYD_ASKERS] = {{.key = KEY_STATUS}, {.key = KEY_DATA}};
+static const enum process asker_process[KEYD_ASKERS] = {PROC_ROLED, PROC_SYNCD};
 
 static struct child child;
 static struct log_limit limited_line;
@@ -110,15 +111,15 @@ keyd_send_public(void)
 	msg_begin(&m, MSG_KEY_PUBLIC);
 	msg_put_bytes(&m, status, sizeof(status));
 	msg_put_bytes(&m, data, sizeof(data));
-	(void)channel_send(&roled.channel, &m);
+	(void)channel_send(&askers[0].channel, &m); /* roled */
 }
 
 static void
 on_peer_up(struct child *ch, struct channel *c)
 {
 	(void)ch;
-	(void)c;
-	keyd_send_public();
+	if (c == &askers[0].channel)
+		keyd_send_public();
 }
 
 /* Both keys are there, and they are those that the partners know us by. */
@@ -163,11 +164,12 @@ on_dump(struct child *ch)
 	log_info("keys: status %s, data %s",
 	    keys_public(KEY_STATUS, key) == 0 ? "present" : "absent",
 	    keys_public(KEY_DATA, key) == 0 ? "present" : "absent");
-	log_info("handshake steps for %s: %" PRIu64 " done, %" PRIu64
-		 " refused (no key or a bad point), "
-		 "%" PRIu64 " over the rate of %d a second",
-	    process_name(roled.channel.peer), roled.done, roled.refused, roled.limited,
-	    KEYD_DH_RATE);
+	for (int i = 0; i < KEYD_ASKERS; i++)
+		log_info("handshake steps for %s: %" PRIu64 " done, %" PRIu64
+			 " refused (no key or a bad point), "
+			 "%" PRIu64 " over the rate of %d a second",
+		    process_name(askers[i].channel.peer), askers[i].done, askers[i].refused,
+		    askers[i].limited, KEYD_DH_RATE);
 }
 
 static const struct child_ops ops = {
@@ -181,15 +183,20 @@ struct child *
 keyd_init_ipc(void)
 {
 	child_init(&child, PROC_KEYD, &ops, NULL);
-	child_add_edge(&child, &roled.channel, PROC_ROLED, handle_asker, &roled);
-	roled.bucket = (struct bucket){.milli = (int64_t)KEYD_DH_BURST * 1000, .at_ms = now_ms()};
+	for (int i = 0; i < KEYD_ASKERS; i++) {
+		struct asker *a = &askers[i];
+
+		child_add_edge(&child, &a->channel, asker_process[i], handle_asker, a);
+		a->bucket = (struct bucket){
+		    .milli = (int64_t)KEYD_DH_BURST * 1000, .at_ms = now_ms()};
+	}
 	return &child;
 }
 
 struct channel *
-keyd_roled(void)
+keyd_asker(int i)
 {
-	return &roled.channel;
+	return &askers[i].channel;
 }
 
 int

@@ -54,8 +54,9 @@ int bucket_take(struct bucket *b, int64_t now_ms);
 
 /* Everything that asks; static in ipc.c. Returns the child for the poll loop in main.c. */
 struct child *keyd_init_ipc(void);
-/* The channel to roled, polled beside the control channel. */
-struct channel *keyd_roled(void);
+/* The channels to roled and syncd, polled beside the control channel: 0 to KEYD_ASKERS - 1. */
+enum { KEYD_ASKERS = 2 };
+struct channel *keyd_asker(int i);
 /* Our public keys to roled, where they could be read. */
 void keyd_send_public(void);
 /* 1 once STOP has come. */

@@ -80,24 +80,24 @@ serve_channel(struct channel *c, short revents)
 static int
 keyd_loop(struct child *ch)
 {
-	struct channel *roled = keyd_roled();
-
 	while (!keyd_stopping() && !terminated) {
 		int timeout_ms = -1;
-		struct pollfd p[2];
+		struct pollfd p[KEYD_ASKERS + 1];
 
-		p[0] = poll_entry(&ch->control, &timeout_ms);
-		p[1] = poll_entry(roled, &timeout_ms);
-		if (poll(p, 2, timeout_ms) < 0) {
+		for (int i = 0; i < KEYD_ASKERS; i++)
+			p[i] = poll_entry(keyd_asker(i), &timeout_ms);
+		p[KEYD_ASKERS] = poll_entry(&ch->control, &timeout_ms);
+		if (poll(p, KEYD_ASKERS + 1, timeout_ms) < 0) {
 			if (errno == EINTR)
 				continue;
 			fatal("poll: %s", strerror(errno));
 		}
-		/* roled first: a PEER message on the control channel replaces what p[1] was about
-		 */
-		if (serve_channel(roled, p[1].revents) != 0)
-			child_edge_lost(ch, roled);
-		if (serve_channel(&ch->control, p[0].revents) != 0)
+		/* control last: a PEER message on it replaces what another entry was about */
+		for (int i = 0; i < KEYD_ASKERS; i++) {
+			if (serve_channel(keyd_asker(i), p[i].revents) != 0)
+				child_edge_lost(ch, keyd_asker(i));
+		}
+		if (serve_channel(&ch->control, p[KEYD_ASKERS].revents) != 0)
 			return child_control_exit(ch);
 	}
 	return EXIT_OK;

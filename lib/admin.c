@@ -361,6 +361,79 @@ ctl_get_process(struct msg *m, struct ctl_process *p)
 	return msg_end(m);
 }
 
+/* The replicated data. */
+void
+ctl_put_data(struct msg *m, const struct ctl_data *d)
+{
+	msg_put_str(m, d->role);
+	msg_put_str(m, d->stream);
+	msg_put_u8(m, d->blank);
+	msg_put_bytes(m, d->id, sizeof(d->id));
+	msg_put_u64(m, d->epoch);
+	msg_put_u64(m, d->index);
+	msg_put_u64(m, d->durable);
+	msg_put_u64(m, d->log_start);
+	msg_put_u64(m, d->keys);
+	msg_put_u64(m, d->main_index);
+	msg_put_i64(m, d->in_sync_age_ms);
+	msg_put_u8(m, d->sync_mode);
+	msg_put_u16(m, d->sync_standbys);
+	msg_put_u64(m, d->lost_if_dead);
+	msg_put_u32(m, d->clients);
+	msg_put_i64(m, d->age_ms);
+}
+
+int
+ctl_get_data(struct msg *m, struct ctl_data *d)
+{
+	memset(d, 0, sizeof(*d));
+	GET_STR(m, d->role);
+	GET_STR(m, d->stream);
+	d->blank = get_flag(m);
+	msg_get_bytes(m, d->id, sizeof(d->id));
+	d->epoch = msg_get_u64(m);
+	d->index = msg_get_u64(m);
+	d->durable = msg_get_u64(m);
+	d->log_start = msg_get_u64(m);
+	d->keys = msg_get_u64(m);
+	d->main_index = msg_get_u64(m);
+	d->in_sync_age_ms = get_age(m);
+	d->sync_mode = get_below(m, SYNC_MODE_MAX);
+	d->sync_standbys = msg_get_u16(m);
+	d->lost_if_dead = msg_get_u64(m);
+	d->clients = msg_get_u32(m);
+	d->age_ms = get_age(m);
+	return msg_end(m);
+}
+
+void
+ctl_put_data_partner(struct msg *m, const struct ctl_data_partner *p)
+{
+	msg_put_u8(m, p->server);
+	msg_put_str(m, p->state);
+	msg_put_u64(m, p->applied);
+	msg_put_u64(m, p->durable);
+	msg_put_u64(m, p->lag_changes);
+	msg_put_u64(m, p->lag_bytes);
+	msg_put_i64(m, p->ack_age_ms);
+	msg_put_u64(m, p->sent_bytes);
+}
+
+int
+ctl_get_data_partner(struct msg *m, struct ctl_data_partner *p)
+{
+	memset(p, 0, sizeof(*p));
+	p->server = get_below(m, CONF_SERVERS);
+	GET_STR(m, p->state);
+	p->applied = msg_get_u64(m);
+	p->durable = msg_get_u64(m);
+	p->lag_changes = msg_get_u64(m);
+	p->lag_bytes = msg_get_u64(m);
+	p->ack_age_ms = get_age(m);
+	p->sent_bytes = msg_get_u64(m);
+	return msg_end(m);
+}
+
 /* One health check. */
 void
 ctl_put_check(struct msg *m, const struct ctl_check *c)

@@ -163,6 +163,34 @@ struct ctl_reference {
 	int64_t age_ms; /* since the last answer; -1: never */
 };
 
+/* The replicated data of this server. */
+struct ctl_data {
+	char role[CTL_WORD]; /* "main", "standby", "dmz", "none" */
+	char stream[CTL_WORD]; /* standby: "up", "handshake", "snapshot", "down" */
+	uint8_t blank;	     /* 1: no data of any group */
+	uint8_t id[16];	     /* of the group's data */
+	uint64_t epoch, index; /* newest change ... */
+	uint64_t durable;      /* ... and the newest on disk */
+	uint64_t log_start;    /* the log goes back to here */
+	uint64_t keys;
+	uint64_t main_index;	 /* standby: main's newest, as it said last */
+	int64_t in_sync_age_ms;	 /* standby: since it had everything; -1: never */
+	uint8_t sync_mode;	 /* enum sync_mode */
+	uint16_t sync_standbys;	 /* that must have a change, in mode sync */
+	uint64_t lost_if_dead;	 /* main: changes that no standby has */
+	uint32_t clients;	 /* local programs that are connected */
+	int64_t age_ms;		 /* since syncd said so */
+};
+/* A partner as main sees it. */
+struct ctl_data_partner {
+	uint8_t server;
+	char state[CTL_WORD]; /* "online", "snapshot", "handshake", "down" */
+	uint64_t applied, durable;
+	uint64_t lag_changes, lag_bytes;
+	int64_t ack_age_ms; /* since it last acknowledged; -1: never */
+	uint64_t sent_bytes; /* on the present link */
+};
+
 /* Counters since the start of netd and of roled. */
 struct ctl_counters {
 	uint64_t net[NET_COUNTER_MAX];
@@ -216,6 +244,10 @@ void ctl_put_reference(struct msg *m, const struct ctl_reference *r);
 int ctl_get_reference(struct msg *m, struct ctl_reference *r);
 void ctl_put_counters(struct msg *m, const struct ctl_counters *c);
 int ctl_get_counters(struct msg *m, struct ctl_counters *c);
+void ctl_put_data(struct msg *m, const struct ctl_data *d);
+int ctl_get_data(struct msg *m, struct ctl_data *d);
+void ctl_put_data_partner(struct msg *m, const struct ctl_data_partner *p);
+int ctl_get_data_partner(struct msg *m, struct ctl_data_partner *p);
 void ctl_put_event(struct msg *m, const struct ctl_event *e);
 int ctl_get_event(struct msg *m, struct ctl_event *e);
 void ctl_put_end(struct msg *m, enum ctl_result result, const char *text);

@@ -462,16 +462,17 @@ channel_beat(struct channel *c, int64_t now)
 {
 	uint64_t *cookie = &c->beat_cookie[c->beat_next++ % BEAT_COOKIES];
 	int stalled = c->beat_ms != 0 && now - c->beat_ms > BEAT_STALL_MS;
+	int64_t limit_ms = c->peer == PROC_SYNCD ? BEAT_SILENT_DISK_MS : BEAT_SILENT_MS;
 	struct msg m;
 
 	if (c->fd < 0)
 		return 0;
 	if (c->beat_ms == 0)
-		c->beat_heard_ms = now + BEAT_FIRST_MS - BEAT_SILENT_MS;
+		c->beat_heard_ms = now + BEAT_FIRST_MS - limit_ms;
 	else if (stalled && c->beat_heard_ms < now)
 		c->beat_heard_ms = now;
 	c->beat_ms = now;
-	if (now - c->beat_heard_ms >= BEAT_SILENT_MS) {
+	if (now - c->beat_heard_ms >= limit_ms) {
 		c->violation = V_QUEUE;
 		return -1;
 	}

@@ -17,6 +17,7 @@ enum {
 	CHANNEL_PAUSE_MS = 10, /* between two tries while the kernel has no memory */
 	BEAT_COOKIES = 8,	       /* EDGE_PINGs that may be unanswered */
 	BEAT_SILENT_MS = 2500,	       /* the supervisor is quicker with one that stands still */
+	BEAT_SILENT_DISK_MS = 12000,   /* ... and with syncd, which may have to wait for a disk */
 	BEAT_STALL_MS = 1000,	       /* we stood still ourselves: the peer's silence says nothing */
 	BEAT_FIRST_MS = 8000,	       /* a peer that starts reads only when it is ready */
 };

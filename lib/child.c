@@ -261,9 +261,11 @@ child_watch_edges(struct child *ch, int64_t now)
 {
 	for (size_t i = 0; i < ch->n_edges; i++) {
 		struct channel *c = ch->edge[i];
-		/* both ends may miss each other: the one that is farther from the network speaks
-		 * first, and is believed (enum process is in that order) */
-		int64_t limit_ms = ch->self > c->peer ? EDGE_LOST_MS : 3 * EDGE_LOST_MS;
+		/* both ends may miss each other: the one that is farther from outside bytes speaks
+		 * first, and is believed */
+		int64_t limit_ms = process_distance(ch->self) > process_distance(c->peer)
+				       ? EDGE_LOST_MS
+				       : 3 * EDGE_LOST_MS;
 
 		if (c->fd >= 0 &&
 		    (c->broken || c->violation != V_NONE || channel_beat(c, now) != 0)) {

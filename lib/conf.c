@@ -275,6 +275,7 @@ conf_put_general(struct msg *m, const struct conf_general *g)
 	msg_put_str(m, g->state_dir);
 	msg_put_str(m, g->run_dir);
 	msg_put_u32(m, g->admin_gid);
+	msg_put_u32(m, g->data_gid);
 	for (size_t i = 0; i < PROC_MAX; i++) {
 		msg_put_u32(m, g->uid[i]);
 		msg_put_u32(m, g->gid[i]);
@@ -298,6 +299,7 @@ conf_get_general(struct msg *m, struct conf_general *g)
 	    get_path(m, g->run_dir) == -1)
 		return -1;
 	g->admin_gid = msg_get_u32(m);
+	g->data_gid = msg_get_u32(m);
 	for (size_t i = 0; i < PROC_MAX; i++) {
 		g->uid[i] = msg_get_u32(m);
 		g->gid[i] = msg_get_u32(m);

@@ -98,9 +98,16 @@ struct conf_general {
 	int64_t handover_timeout_ms;
 	int64_t flap_window_ms;	  /* takeovers counted in this window ... */
 	int64_t flap_hold_max_ms; /* ... make the hold grow, up to this */
-	uint8_t sync_mode;	  /* enum sync_mode; for the data of a later version */
-	int64_t sync_bound_ms;	  /* "in sync" must be younger than this (positions: always so until data is replicated) */
+	uint8_t sync_mode;	  /* enum sync_mode */
+	uint16_t sync_standbys;	  /* that have a change on disk before its answer, in mode sync */
+	int64_t sync_bound_ms;	  /* "in sync" must be younger than this */
 	uint64_t sync_bound_items;
+	/* replicated data */
+	int64_t data_size;    /* bytes that the state may take (address space) */
+	int64_t data_backlog; /* bytes of the log: how far behind a partner may be */
+	int64_t data_bulk;    /* longest key or value in a request */
+	uint8_t data_flush;   /* 1: FLUSHALL is allowed */
+	uint32_t data_gid;    /* group that may use the data socket */
 	/* admission on the incoming port */
 	uint16_t slots;	      /* connections in the hello phase, all sources */
 	uint16_t burst, rate; /* token bucket per source: hellos, hellos per second */
@@ -152,7 +159,7 @@ void conf_defaults(struct conf *c);
  * Check everything that can be wrong between options (self unknown, hold and step-down that
  * overlap, duplicate addresses...). Returns 0, or -1 with a sentence in error that names the
  * option, what was found and what is expected. A process that was sent no checks at all (netd,
- * icmpd, bulkheadctl) may call it too.
+ * icmpd, syncd, bulkheadctl) may call it too.
  */
 int conf_check_all(const struct conf *c, char *error, size_t size);
 

@@ -55,6 +55,7 @@ print_value(const struct conf_option *o)
 	    [CT_U64] = "number",
 	    [CT_MS] = "duration",
 	    [CT_MS_NEVER] = "duration",
+	    [CT_SIZE] = "size",
 	    [CT_NAME] = "name",
 	    [CT_SELF] = "name",
 	    [CT_PATH] = "directory",
@@ -80,6 +81,8 @@ number_text(const struct conf_option *o, int64_t v, char buf[UNITS_TEXT])
 {
 	if (o->type == CT_MS || o->type == CT_MS_NEVER)
 		return units_format_duration(v, buf);
+	if (o->type == CT_SIZE)
+		return units_format_size(v, buf);
 	snprintf(buf, UNITS_TEXT, "%" PRId64, v);
 	return buf;
 }

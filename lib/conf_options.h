@@ -15,6 +15,7 @@ enum conf_type {
 	CT_U64,
 	CT_MS,	     /* a duration with its unit */
 	CT_MS_NEVER, /* or "never" */
+	CT_SIZE,     /* bytes with their unit */
 	CT_KIND,     /* words: conf_word() */
 	CT_ARBITRATION,
 	CT_SYNC,

@@ -18,7 +18,7 @@ enum {
 };
 
 #define P(name) (1U << PROC_##name)
-#define CHILDREN (P(NETD) | P(ICMPD) | P(ROLED) | P(KEYD))
+#define CHILDREN (P(NETD) | P(ICMPD) | P(ROLED) | P(KEYD) | P(SYNCD))
 
 enum channel_state { S_START = 1, S_RUN = 2, S_PREPARE = 4, S_STOP = 8, S_ANY = 15 };
 enum message_flag { F_ONCE = 1, F_PERMIT = 2, F_SECRET = 4 };
@@ -41,6 +41,19 @@ enum link_close {
 	CLOSE_UNREACHABLE, /* no route, host or network unreachable */
 	CLOSE_ERROR,	   /* anything else here (no descriptors, no memory) */
 	CLOSE_MAX
+};
+/* What roled tells syncd of the group, and hears from it. */
+enum data_role { DATA_NOBODY, DATA_MAIN, DATA_STANDBY, DATA_DMZ, DATA_ROLE_MAX };
+enum data_role_flag {
+	DATA_MAIN_HEARD = 1, /* the server that is main is heard */
+	DATA_HAD_DATA = 2,   /* this server once had data of the group */
+	DATA_ROLE_FLAGS = 3
+};
+enum data_flag {
+	DATA_IN_SYNC = 1, /* had all of main's changes when main was last heard */
+	DATA_BLANK = 2,	  /* has nothing, and the group has */
+	DATA_STALE = 4,	  /* main went on without it for longer than the bound */
+	DATA_FLAGS = 7
 };
 enum target_kind { TARGET_PARTNER, TARGET_REFERENCE, TARGET_KIND_MAX };
 enum probe_state { PROBE_UNKNOWN, PROBE_OK, PROBE_LOST, PROBE_STATE_MAX };
@@ -96,6 +109,7 @@ enum refusal {
 	REFUSE_RESOURCE,   /* descriptors, memory */
 	REFUSE_STATE_FILE, /* roled: role state or ledger cannot be used */
 	REFUSE_RUNNING,	   /* roled: a standard server that runs would be taken out */
+	REFUSE_DATA,	   /* syncd: its data cannot be opened */
 	REFUSE_MAX
 };
 enum net_counter {

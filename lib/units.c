@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Durations and numbers as admins write them. Pure.
+ * Durations, sizes and numbers as admins write them. Pure.
  */
 #include "units.h"
 
@@ -16,6 +16,8 @@ struct unit {
 /* From large to small: parts of a duration come in this order. */
 static const struct unit durations[] = {
     {"d", 86400000}, {"h", 3600000}, {"min", 60000}, {"s", 1000}, {"ms", 1}};
+static const struct unit sizes[] = {{"TiB", INT64_C(1) << 40}, {"GiB", INT64_C(1) << 30},
+    {"MiB", INT64_C(1) << 20}, {"KiB", INT64_C(1) << 10}, {"B", 1}};
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -89,6 +91,31 @@ units_parse_duration(const char *text, int64_t *ms)
 }
 
 enum units_result
+units_parse_size(const char *text, int64_t *bytes)
+{
+	const struct unit *unit;
+	enum units_result r;
+	int64_t n;
+
+	if (strcmp(text, "0") == 0) {
+		*bytes = 0;
+		return UNITS_OK;
+	}
+	r = take_digits(&text, &n);
+	if (r != UNITS_OK)
+		return r;
+	if (*text == '\0')
+		return UNITS_NO_UNIT;
+	unit = take_unit(&text, sizes, COUNT(sizes));
+	if (unit == NULL || *text != '\0')
+		return UNITS_BAD_UNIT;
+	if (n > INT64_MAX / unit->factor)
+		return UNITS_OVERFLOW;
+	*bytes = n * unit->factor;
+	return UNITS_OK;
+}
+
+enum units_result
 units_parse_number(const char *text, int64_t *value)
 {
 	int negative = *text == '-';
@@ -115,6 +142,17 @@ units_format_duration(int64_t ms, char buf[UNITS_TEXT])
 	while (i + 1 < COUNT(durations) && (ms == 0 || ms % durations[i].factor != 0))
 		i++;
 	snprintf(buf, UNITS_TEXT, "%" PRId64 "%s", ms / durations[i].factor, durations[i].name);
+	return buf;
+}
+
+char *
+units_format_size(int64_t bytes, char buf[UNITS_TEXT])
+{
+	size_t i = 0;
+
+	while (i + 1 < COUNT(sizes) && (bytes == 0 || bytes % sizes[i].factor != 0))
+		i++;
+	snprintf(buf, UNITS_TEXT, "%" PRId64 "%s", bytes / sizes[i].factor, sizes[i].name);
 	return buf;
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Connections from outside until they have said a good hello and roled has taken them. Everything
+ * Connections from outside until they have said a good hello and their owner has taken them. Everything
  * here is bounded before anybody has proven anything: slots, slots per source, hellos per second
  * and source, bytes, time. Addresses of partners have slots and buckets of their own, so that a
  * flood from elsewhere leaves them room.
@@ -32,12 +32,13 @@ enum {
 	HELLOS = HELLOS_OTHER + HELLOS_PARTNER,
 };
 _Static_assert(HELLOS <= 1 << SLOT_BITS, "a token holds the slot");
-_Static_assert(2 * CONF_PATHS * (CONF_SERVERS - 1) < LINKS, "every link of the largest group fits");
+_Static_assert((2 * CONF_PATHS + LINKS_DATA) * (CONF_SERVERS - 1) < LINKS,
+    "every link of the largest group fits");
 
 enum hello_state {
 	HELLO_FREE,
 	HELLO_READING,
-	HELLO_WAITING, /* LINK_IN is with roled */
+	HELLO_WAITING, /* LINK_IN is with its owner */
 	HELLO_CLOSING, /* libuv has not let go of the handle */
 };
 
@@ -45,6 +46,7 @@ enum hello_state {
 struct hello {
 	enum hello_state state;
 	int fd;
+	uint8_t whose; /* enum owner, of a waiting one */
 	uint32_t token;
 	int64_t deadline_ms;
 	size_t have;
@@ -361,7 +363,7 @@ static unsigned
 links_for_others(void)
 {
 	unsigned partners = child_conf(&netd_child)->general.n_servers - 1U;
-	unsigned left = LINKS - 2 * CONF_PATHS * partners;
+	unsigned left = LINKS - (2 * CONF_PATHS + LINKS_DATA) * partners;
 
 	return left < LINKS_OTHER ? left : LINKS_OTHER;
 }
@@ -383,10 +385,6 @@ hello_complete(struct hello *h)
 		hello_refuse(h, NET_BAD_HELLO, "not a hello of this version");
 		return;
 	}
-	if (kind != LINK_STATUS) {
-		hello_refuse(h, NET_OWNER_REFUSED, "nobody here takes this kind of link");
-		return;
-	}
 	if (h->source.partner < 0 && link_count_other() >= links_for_others()) {
 		hello_refuse(
 		    h, NET_SLOTS_FULL, "too many links from addresses that are no partner's");
@@ -396,8 +394,9 @@ hello_complete(struct hello *h)
 	h->state = HELLO_WAITING;
 	deadline_set(&h->deadline_ms, OWNER_MS);
 	uv_poll_stop(&h->poll); /* whatever follows the hello is not for us */
+	h->whose = (uint8_t)owner_of_kind(kind);
 	if (tell_link_in(h->token, kind, &h->source) != 0) {
-		hello_refuse(h, NET_OWNER_REFUSED, "roled is not there");
+		hello_refuse(h, NET_OWNER_REFUSED, "the process for this kind of link is not there");
 		return;
 	}
 	count(NET_ADMITTED);
@@ -428,61 +427,62 @@ on_hello(uv_poll_t *poll, int status, int events)
 		hello_complete(h);
 }
 
-/* The hello that waits for roled under this token, or NULL. */
+/* The hello that waits for this owner under this token, or NULL. */
 static struct hello *
-hello_waiting(uint32_t token)
+hello_waiting(enum owner whose, uint32_t token)
 {
 	uint32_t slot = token & ((1U << SLOT_BITS) - 1);
 
-	if (slot >= HELLOS || hellos[slot].state != HELLO_WAITING || hellos[slot].token != token)
+	if (slot >= HELLOS || hellos[slot].state != HELLO_WAITING || hellos[slot].token != token ||
+	    hellos[slot].whose != whose)
 		return NULL;
 	return &hellos[slot];
 }
 
 /* LINK_TAKE: fd becomes ours; -1: there was no room for it. */
 void
-admit_take(uint32_t token, int fd)
+admit_take(enum owner whose, uint32_t token, int fd)
 {
-	struct hello *h = hello_waiting(token);
+	struct hello *h = hello_waiting(whose, token);
 	int tcp;
 
 	if (h == NULL) { /* the answer came too late */
-		tell_link_closed(token, CLOSE_TIMEOUT, 0, 0);
+		tell_link_closed(whose, token, CLOSE_TIMEOUT, 0, 0);
 		if (fd >= 0)
 			close(fd);
 		return;
 	}
 	if (fd < 0) {
-		tell_link_closed(token, CLOSE_ERROR, 0, 0);
+		tell_link_closed(whose, token, CLOSE_ERROR, 0, 0);
 		hello_refuse(h, NET_SLOTS_FULL, "no descriptors are left");
 		return;
 	}
 	tcp = h->fd;
 	h->fd = -1;
 	hello_free(h); /* before the link watches the same descriptor */
-	link_carry_inbound(token, tcp, fd, &h->source, h->bytes);
+	link_carry_inbound(whose, token, tcp, fd, &h->source, h->bytes);
 }
 
 /* LINK_DROP */
 void
-admit_drop(uint32_t token)
+admit_drop(enum owner whose, uint32_t token)
 {
-	struct hello *h = hello_waiting(token);
+	struct hello *h = hello_waiting(whose, token);
 
 	if (h == NULL)
 		return;
-	/* not a warning: roled starts or stops, or it tells itself why */
+	/* not a warning: the owner starts or stops, or it tells itself why */
 	count(NET_OWNER_REFUSED);
-	log_debug("roled does not take the link of token %u now", token);
+	log_debug("nobody takes the link of token %u now", token);
 	hello_free(h);
 }
 
-/* roled is gone: the hellos that it was told of mean nothing to the next one. */
+/* An owner is gone: the hellos that it was told of mean nothing to the next one. */
 void
-admit_drop_waiting(void)
+admit_drop_waiting(enum owner whose)
 {
 	for (int i = 0; i < HELLOS; i++) {
-		if (hellos[i].state == HELLO_WAITING)
+		if (hellos[i].state == HELLO_WAITING && hellos[i].whose == whose)
 			hello_free(&hellos[i]);
 	}
 }
@@ -504,7 +504,8 @@ admit_expire(int64_t now)
 		} else if (h->state == HELLO_READING) {
 			hello_refuse(h, NET_HELLO_TIMEOUT, "no whole hello in time");
 		} else {
-			hello_refuse(h, NET_OWNER_REFUSED, "roled did not answer in time");
+			hello_refuse(h, NET_OWNER_REFUSED,
+			    "the process for this kind of link did not answer in time");
 		}
 	}
 	return next;

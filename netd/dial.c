@@ -2,7 +2,7 @@
 /*
  * Connections to partners before they carry. netd has no socket(2): the supervisor opens the socket
  * and starts the connect to an address of its own table; here we wait for the result and hand it,
- * with the exact cause of a failure, to roled.
+ * with the exact cause of a failure, to the owner.
  */
 #include "config.h"
 
@@ -18,30 +18,31 @@
 #include "lib/loop.h"
 
 enum {
-	SLOT_BITS = 6,	      /* of a dial number; the rest is the serial of the use of that slot */
+	SLOT_BITS = 7,	      /* of a dial number; the rest is the serial of the use of that slot */
 	SUPERVISOR_MS = 1000, /* it answers at once or is in trouble */
 };
-_Static_assert(LINKS == 1 << SLOT_BITS, "a dial number holds the slot");
+_Static_assert(LINKS <= 1 << SLOT_BITS, "a dial number holds the slot");
 
 static struct link *dial_find(uint32_t dial);
-static int dial_allowed(uint32_t token, uint8_t server, uint8_t path, uint8_t kind);
+static int dial_allowed(
+    enum owner whose, uint32_t token, uint8_t server, uint8_t path, uint8_t kind);
 
 /*
  * LINK_OPEN: ask for the socket. fd becomes ours; -1: there was no room for it. A request that
  * cannot be met is answered with LINK_CLOSED like a dial that failed.
  */
 void
-dial_open(uint32_t token, uint8_t server, uint8_t path, uint8_t kind, int fd)
+dial_open(enum owner whose, uint32_t token, uint8_t server, uint8_t path, uint8_t kind, int fd)
 {
 	struct link *l = NULL;
 	uint32_t dial;
 
 	count(NET_DIALS);
-	if (fd >= 0 && dial_allowed(token, server, path, kind))
-		l = link_new(token, fd);
+	if (fd >= 0 && dial_allowed(whose, token, server, path, kind))
+		l = link_new(whose, token, fd);
 	if (l == NULL) {
 		count(NET_DIALS_FAILED);
-		tell_link_closed(token, CLOSE_ERROR, 0, 0);
+		tell_link_closed(whose, token, CLOSE_ERROR, 0, 0);
 		if (fd >= 0)
 			close(fd);
 		return;
@@ -55,14 +56,14 @@ dial_open(uint32_t token, uint8_t server, uint8_t path, uint8_t kind, int fd)
 
 /* Only what the config has; the supervisor checks again. */
 static int
-dial_allowed(uint32_t token, uint8_t server, uint8_t path, uint8_t kind)
+dial_allowed(enum owner whose, uint32_t token, uint8_t server, uint8_t path, uint8_t kind)
 {
 	const struct conf *conf = child_conf(&netd_child);
 
-	if (conf == NULL || link_known(token))
+	if (conf == NULL || link_known(whose, token))
 		return 0;
 	return server < conf->general.n_servers && server != conf->general.self &&
-	       path < conf->server[server].n_paths && kind == LINK_STATUS;
+	       path < conf->server[server].n_paths && owner_of_kind(kind) == whose;
 }
 
 /* DIALED: the connect is under way; on the same host it may be over already. */
@@ -107,7 +108,7 @@ dial_progress(struct link *l)
 	}
 	/* if it fails the link is only slower */
 	(void)setsockopt(l->tcp.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	tell_link_connected(l->token);
+	tell_link_connected((enum owner)l->whose, l->token);
 	link_start(l);
 }
 
@@ -135,9 +136,10 @@ dial_expired(struct link *l)
 static struct link *
 dial_find(uint32_t dial)
 {
-	struct link *l = &links[dial & (LINKS - 1)];
+	uint32_t slot = dial & ((1U << SLOT_BITS) - 1);
+	struct link *l = &links[slot < LINKS ? slot : 0];
 
-	if (l->state != LINK_ASKED || dial >> SLOT_BITS != (l->serial & (UINT32_MAX >> SLOT_BITS)))
+	if (slot >= LINKS || l->state != LINK_ASKED || dial >> SLOT_BITS != (l->serial & (UINT32_MAX >> SLOT_BITS)))
 		return NULL;
 	return l;
 }

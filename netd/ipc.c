@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Messages of the supervisor and of roled, and those to them. Every field is judged here before
+ * Messages of the supervisor and of the owners of links, and those to them. Every field is judged here before
  * anybody uses it.
  */
 #include "config.h"
@@ -78,26 +78,41 @@ ipc_from_supervisor(struct child *ch, struct msg *m)
 	}
 }
 
+enum owner
+owner_of_kind(unsigned kind)
+{
+	switch (kind) {
+	case LINK_STATUS:
+		return OWNER_ROLED;
+	case LINK_SYNC:
+	case LINK_REQUEST:
+		return OWNER_SYNCD;
+	default:
+		return OWNER_MAX;
+	}
+}
+
 static int
-take_link_open(struct msg *m)
+take_link_open(enum owner whose, struct msg *m)
 {
 	uint32_t token = msg_get_u32(m);
 	uint8_t server = msg_get_u8(m), path = msg_get_u8(m), kind = msg_get_u8(m);
 
 	if (msg_end(m) != 0 || (token & TOKEN_INBOUND))
 		return -1;
-	dial_open(token, server, path, kind, msg_take_fd(m));
+	dial_open(whose, token, server, path, kind, msg_take_fd(m));
 	return 0;
 }
 
-/* Handler of the channel to roled. */
+/* Handler of the channels to roled and syncd. */
 int
-ipc_from_roled(struct channel *c, struct msg *m)
+ipc_from_owner(struct channel *c, struct msg *m)
 {
+	enum owner whose = (enum owner)(c - netd_owner);
 	uint32_t token;
 
 	if (m->type == MSG_LINK_OPEN)
-		return take_link_open(m);
+		return take_link_open(whose, m);
 	if (m->type == MSG_NET_PING) {
 		struct msg pong;
 
@@ -110,10 +125,10 @@ ipc_from_roled(struct channel *c, struct msg *m)
 		return -1;
 	switch (m->type) {
 	case MSG_LINK_TAKE:
-		admit_take(token, msg_take_fd(m));
+		admit_take(whose, token, msg_take_fd(m));
 		return 0;
 	case MSG_LINK_DROP:
-		admit_drop(token);
+		admit_drop(whose, token);
 		return 0;
 	default:
 		return -1;
@@ -134,7 +149,7 @@ ask_dial(uint32_t dial, uint8_t server, uint8_t path, uint8_t kind)
 	return channel_send(&netd_child.control, &m);
 }
 
-/* LINK_IN. Returns 0, or -1 when roled is not there. */
+/* LINK_IN. Returns 0, or -1 when the owner is not there. */
 int
 tell_link_in(uint32_t token, enum link_kind kind, const struct source *s)
 {
@@ -147,21 +162,22 @@ tell_link_in(uint32_t token, enum link_kind kind, const struct source *s)
 	msg_put_u8(&m, s->listener);
 	msg_put_bytes(&m, s->address, sizeof(s->address));
 	msg_put_u16(&m, s->port);
-	return channel_send(&netd_roled, &m);
+	return channel_send(&netd_owner[owner_of_kind(kind)], &m);
 }
 
 void
-tell_link_connected(uint32_t token)
+tell_link_connected(enum owner whose, uint32_t token)
 {
 	struct msg m;
 
 	msg_begin(&m, MSG_LINK_CONNECTED);
 	msg_put_u32(&m, token);
-	(void)channel_send(&netd_roled, &m); /* without roled nobody misses it; so below */
+	(void)channel_send(&netd_owner[whose], &m); /* without it nobody misses it; so below */
 }
 
 void
-tell_link_closed(uint32_t token, enum link_close cause, uint64_t in, uint64_t out)
+tell_link_closed(
+    enum owner whose, uint32_t token, enum link_close cause, uint64_t in, uint64_t out)
 {
 	struct msg m;
 
@@ -170,7 +186,7 @@ tell_link_closed(uint32_t token, enum link_close cause, uint64_t in, uint64_t ou
 	msg_put_u8(&m, (uint8_t)cause);
 	msg_put_u64(&m, in);
 	msg_put_u64(&m, out);
-	(void)channel_send(&netd_roled, &m);
+	(void)channel_send(&netd_owner[whose], &m);
 }
 
 void
@@ -181,5 +197,5 @@ tell_counters(const uint64_t counter[NET_COUNTER_MAX])
 	msg_begin(&m, MSG_NET_COUNTERS);
 	for (int i = 0; i < NET_COUNTER_MAX; i++)
 		msg_put_u64(&m, counter[i]);
-	(void)channel_send(&netd_roled, &m);
+	(void)channel_send(&netd_owner[OWNER_ROLED], &m);
 }

@@ -50,6 +50,7 @@ struct link {
 	uint8_t told;	 /* the owner knows that it is over */
 	uint8_t other;	 /* inbound from an address that is no partner's */
 	uint8_t shut;	 /* our FIN is sent */
+	uint8_t whose;	 /* enum owner, which knows it by: */
 	uint32_t token;
 	uint32_t serial; /* of the use of this slot: an old answer to DIAL finds another one */
 	int64_t deadline_ms;

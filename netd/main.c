@@ -19,7 +19,7 @@
 static void warm_up(void);
 static void catch_signals(void);
 static void on_control_closed(struct channel *c);
-static void on_roled_closed(struct channel *c);
+static void on_owner_closed(struct channel *c);
 static void on_commit(struct child *ch, const struct conf *old);
 static void on_stop(struct child *ch, uint32_t ms);
 static void on_peer_down(struct child *ch, struct channel *c);
@@ -28,7 +28,7 @@ static void on_dump(struct child *ch);
 
 uv_loop_t netd_loop;
 struct child netd_child;
-struct channel netd_roled;
+struct channel netd_owner[OWNER_MAX];
 
 static pid_t supervisor;
 static uv_async_t orphaned; /* the signal that the supervisor is dead has come */
@@ -72,9 +72,11 @@ warm_up(void)
 	loop_reserve(&netd_loop);
 	catch_signals();
 	child_init(&netd_child, PROC_NETD, &ops, NULL);
-	child_add_edge(&netd_child, &netd_roled, PROC_ROLED, ipc_from_roled, NULL);
+	child_add_edge(&netd_child, &netd_owner[OWNER_ROLED], PROC_ROLED, ipc_from_owner, NULL);
+	child_add_edge(&netd_child, &netd_owner[OWNER_SYNCD], PROC_SYNCD, ipc_from_owner, NULL);
 	loop_attach_channel(&netd_loop, &netd_child.control, on_control_closed);
-	loop_attach_channel(&netd_loop, &netd_roled, on_roled_closed);
+	for (int i = 0; i < OWNER_MAX; i++)
+		loop_attach_channel(&netd_loop, &netd_owner[i], on_owner_closed);
 	limits_init();
 	admit_init();
 	link_init();
@@ -189,8 +191,8 @@ on_peer_down(struct child *ch, struct channel *c)
 {
 	(void)ch;
 	loop_detach_channel(c);
-	admit_drop_waiting();
-	link_orphan_all();
+	admit_drop_waiting((enum owner)(c - netd_owner));
+	link_orphan((enum owner)(c - netd_owner));
 	netd_check_end();
 }
 
@@ -198,12 +200,13 @@ static void
 on_peer_up(struct child *ch, struct channel *c)
 {
 	(void)ch;
-	loop_attach_channel(&netd_loop, c, on_roled_closed);
-	counters_tell();
+	loop_attach_channel(&netd_loop, c, on_owner_closed);
+	if (c == &netd_owner[OWNER_ROLED])
+		counters_tell();
 }
 
 static void
-on_roled_closed(struct channel *c)
+on_owner_closed(struct channel *c)
 {
 	child_edge_lost(&netd_child, c);
 }

@@ -3,7 +3,7 @@
  * Connections that carry: TCP <-> pipe <-> Unix stream, moved by splice(2). Back-pressure is the
  * kernel's: a flow that cannot get rid of its bytes is not read from.
  *
- * How a connection ended is evidence for roled, so it is told exactly: a read of 0 is a FIN (the
+ * How a connection ended is evidence for its owner, so it is told exactly: a read of 0 is a FIN (the
  * other side's process or kernel closed in order), ECONNRESET is a RST. Everything that came before
  * the end is in the Unix stream before LINK_CLOSED is sent, and that before the stream is closed.
  */
@@ -27,7 +27,7 @@ enum {
 	PUMP_BUDGET = 8, /* chunks per direction and wake-up: nobody starves the others */
 };
 
-static struct link *find(uint32_t token);
+static struct link *find(enum owner whose, uint32_t token);
 static void on_tcp(uv_poll_t *poll, int status, int events);
 static void on_owner(uv_poll_t *poll, int status, int events);
 static void on_handle_closed(uv_handle_t *handle);
@@ -49,9 +49,9 @@ link_init(void)
 	}
 }
 
-/* A free slot for the connection that roled knows by token; owner becomes its. NULL when full. */
+/* A free slot for the connection that whose knows by token; owner becomes its. NULL when full. */
 struct link *
-link_new(uint32_t token, int owner)
+link_new(enum owner whose, uint32_t token, int owner)
 {
 	static uint32_t serial;
 
@@ -61,6 +61,7 @@ link_new(uint32_t token, int owner)
 		if (l->state != LINK_FREE)
 			continue;
 		l->told = l->other = l->shut = 0;
+		l->whose = (uint8_t)whose;
 		l->token = token;
 		l->serial = ++serial;
 		l->deadline_ms = NEVER;
@@ -76,17 +77,17 @@ link_new(uint32_t token, int owner)
 
 /*
  * An admitted connection and the owner's stream, which both become ours: the hello that was read
- * here goes first. What goes wrong is told to roled.
+ * here goes first. What goes wrong is told to the owner.
  */
 void
-link_carry_inbound(
-    uint32_t token, int tcp, int owner, const struct source *s, const uint8_t hello[HELLO_SIZE])
+link_carry_inbound(enum owner whose, uint32_t token, int tcp, int owner, const struct source *s,
+    const uint8_t hello[HELLO_SIZE])
 {
-	struct link *l = link_new(token, owner);
+	struct link *l = link_new(whose, token, owner);
 	static const int on = 1;
 
 	if (l == NULL) {
-		tell_link_closed(token, CLOSE_ERROR, 0, 0);
+		tell_link_closed(whose, token, CLOSE_ERROR, 0, 0);
 		close(owner);
 		close(tcp);
 		return;
@@ -115,11 +116,11 @@ link_start(struct link *l)
 	link_pump(l, 1, 1);
 }
 
-/* Is this a link of roled's that is not over? */
+/* Is this a link of theirs that is not over? */
 int
-link_known(uint32_t token)
+link_known(enum owner whose, uint32_t token)
 {
-	return find(token) != NULL;
+	return find(whose, token) != NULL;
 }
 
 /* Slots in use for addresses that are no partner's. */
@@ -144,13 +145,15 @@ link_busy(void)
 	return n;
 }
 
-/* roled is gone: nothing is told any more, what it has written still goes out. */
+/* An owner is gone: nothing is told any more, what it has written still goes out. */
 void
-link_orphan_all(void)
+link_orphan(enum owner whose)
 {
 	for (int i = 0; i < LINKS; i++) {
 		struct link *l = &links[i];
 
+		if (l->whose != whose)
+			continue;
 		l->told = 1;
 		if (l->state == LINK_CARRYING)
 			link_linger(l);
@@ -214,12 +217,12 @@ link_dump(void)
 }
 
 static struct link *
-find(uint32_t token)
+find(enum owner whose, uint32_t token)
 {
 	for (int i = 0; i < LINKS; i++) {
 		struct link *l = &links[i];
 
-		if (l->token == token && !l->told &&
+		if (l->whose == whose && l->token == token && !l->told &&
 		    (l->state == LINK_ASKED || l->state == LINK_DIALLING ||
 			l->state == LINK_CARRYING))
 			return l;
@@ -485,7 +488,7 @@ link_linger_on(struct link *l)
 		pump_out(l);
 		if (!l->told) {
 			l->told = 1;
-			tell_link_closed(l->token, CLOSE_LOCAL, l->in.bytes, l->out.bytes);
+			tell_link_closed((enum owner)l->whose, l->token, CLOSE_LOCAL, l->in.bytes, l->out.bytes);
 		}
 		/* an owner that closed has written all it will */
 		if (l->out.wait != FLOW_DESTINATION) {
@@ -504,7 +507,7 @@ void
 link_end(struct link *l, enum link_close cause)
 {
 	if (!l->told)
-		tell_link_closed(l->token, cause, l->in.bytes, l->out.bytes);
+		tell_link_closed((enum owner)l->whose, l->token, cause, l->in.bytes, l->out.bytes);
 	l->told = 1;
 	if (l->state == LINK_CARRYING && !l->shut && l->out.held == 0)
 		pump_out(l); /* after a FIN the other end may still read the owner's last word */

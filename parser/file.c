@@ -347,7 +347,6 @@ store_number(const struct conf_option *o, void *owner, const char *text, char *e
 static int
 store(const struct conf_option *o, void *owner, const char *text, char *error, size_t size)
 {
-	struct conf_general *g = &file.conf->general;
 	uint8_t *field = (uint8_t *)owner + o->offset;
 
 	switch (o->type) {
@@ -358,7 +357,7 @@ store(const struct conf_option *o, void *owner, const char *text, char *error, s
 	case CT_PATH:
 		return value_path(text, 0, (char *)field, error, size);
 	case CT_GROUP:
-		return value_group(file.lookup, text, &g->admin_gid, error, size);
+		return value_group(file.lookup, text, (uint32_t *)(void *)field, error, size);
 	case CT_USER:
 		return store_user(o, owner, text, error, size);
 	case CT_ID:

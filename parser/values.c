@@ -40,6 +40,9 @@ out_of_range(const struct conf_option *o, const char *text, char *error, size_t 
 	if (o->type == CT_MS || o->type == CT_MS_NEVER) {
 		units_format_duration(o->min, min);
 		units_format_duration(o->max, max);
+	} else if (o->type == CT_SIZE) {
+		units_format_size(o->min, min);
+		units_format_size(o->max, max);
 	} else {
 		snprintf(min, sizeof(min), "%" PRId64, o->min);
 		snprintf(max, sizeof(max), "%" PRId64, o->max);
@@ -78,6 +81,31 @@ value_duration(const struct conf_option *o, const char *text, int64_t *v, char *
 }
 
 static int
+value_size(const struct conf_option *o, const char *text, int64_t *v, char *error, size_t size)
+{
+	switch (units_parse_size(text, v)) {
+	case UNITS_OK:
+		break;
+	case UNITS_NO_UNIT:
+		return bad(error, size,
+		    "'%.*s' has no unit; write B, KiB, MiB, GiB or TiB behind it, as in %.*sMiB",
+		    SHOWN, text, SHOWN, text);
+	case UNITS_BAD_UNIT:
+		return bad(error, size,
+		    "'%.*s' has an unknown unit; the units are B, KiB, MiB, GiB and TiB, behind a "
+		    "whole number",
+		    SHOWN, text);
+	case UNITS_OVERFLOW:
+		return out_of_range(o, text, error, size);
+	default:
+		return bad(error, size, "'%.*s' is not a size, such as 64MiB", SHOWN, text);
+	}
+	if (*v < o->min || *v > o->max)
+		return out_of_range(o, text, error, size);
+	return 0;
+}
+
+static int
 value_word(const struct conf_option *o, const char *text, int64_t *v, char *error, size_t size)
 {
 	struct nearest near = {0};
@@ -108,6 +136,8 @@ value_number(const struct conf_option *o, const char *text, int64_t *v, char *er
 		return value_word(o, text, v, error, size);
 	if (o->type == CT_MS || o->type == CT_MS_NEVER)
 		return value_duration(o, text, v, error, size);
+	if (o->type == CT_SIZE)
+		return value_size(o, text, v, error, size);
 	switch (units_parse_number(text, v)) {
 	case UNITS_OK:
 		break;

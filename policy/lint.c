@@ -214,13 +214,25 @@ check_conditions(const struct allowed_call *c)
 	}
 }
 
+/* Does a promise open files by name? Then a map of one can change no more than write can. */
+static int
+opens_files(const struct policy *p, const char *word)
+{
+	for (size_t i = 0; i < p->n_promises; i++) {
+		if (strcmp(p->promises[i].word, word) == 0 && strcmp(p->promises[i].name, "openat") == 0)
+			return 1;
+	}
+	return 0;
+}
+
 /* Memory rules are by mask: "allow with this flag" would allow RWX as well. */
 static void
-check_memory(const struct allowed_call *c)
+check_memory(const struct policy *p, const struct allowed_call *c)
 {
 	static const char *const calls[] = {"mmap", "mmap2", "mprotect", "pkey_mprotect"};
 	const uint32_t anonymous = MAP_PRIVATE | MAP_ANONYMOUS;
 	const struct condition *k;
+	uint32_t shared_only = opens_files(p, c->word) ? MAP_SHARED : 0;
 	size_t i = 0;
 
 	while (i < 4 && strcmp(calls[i], c->name) != 0)
@@ -232,9 +244,14 @@ check_memory(const struct allowed_call *c)
 		defect("%s %s: protection not limited by mask to read and write", c->word, c->name);
 	if (i > 1)
 		return;
+	/* a file may be looked at where it is, but not run through its map, and changed only by those
+	 * that may write it anyway */
+	if (k != NULL && ((k->a | k->b) & ~(uint32_t)PROT_READ) == 0)
+		shared_only = MAP_SHARED;
 	k = condition_on(c, 3);
-	if (k == NULL || k->op != CONDITION_BITS || (k->a & anonymous) != anonymous ||
-	    (k->b & MAP_SHARED))
+	if (k == NULL || k->op != CONDITION_BITS ||
+	    !((k->a & anonymous) == anonymous ? !(k->b & MAP_SHARED)
+					      : shared_only != 0 && (k->a | k->b) == shared_only))
 		defect("%s %s: flags not limited by mask to anonymous memory", c->word, c->name);
 }
 
@@ -395,7 +412,7 @@ check_policy(const struct policy *p)
 		const struct allowed_call *c = &p->promises[i];
 
 		check_conditions(c);
-		check_memory(c);
+		check_memory(p, c);
 		check_dup(c);
 		check_against_others(p, c);
 	}
@@ -438,6 +455,9 @@ static const struct plant {
     PLANT("protection not limited", "stdio", "mprotect", {C(BITS, 2, 4, 3)}, ""),
     PLANT("flags not limited", "stdio", "mmap", {C(BITS, 2, 0, 3), C(BITS, 3, 2, 0x20)}, ""),
     PLANT("flags not limited", "stdio", "mmap", {C(BITS, 2, 0, 3), C(BITS, 3, 0x22, 1)}, ""),
+    PLANT("flags not limited", "stdio", "mmap", {C(BITS, 2, 0, 3), C(BITS, 3, 1, 0)}, ""),
+    PLANT("flags not limited", "store", "mmap", {C(BITS, 2, 0, 3), C(BITS, 3, 0, 3)}, ""),
+    PLANT("protection not limited", "store", "mmap", {C(BITS, 2, 0, 5), C(BITS, 3, 1, 0)}, ""),
     PLANT("allowed in general", "stream", "shutdown", {C(NONE, 0, 0, 0)}, ""),
     PLANT("which are an OR", "stream", "setsockopt", {C(EQUALS, 2, 1, 0)}, ""),
     PLANT("which are an OR", "dgram", "recvmsg", {C(EQUALS, 2, 0, 0)}, ""),

@@ -22,13 +22,15 @@ static const struct {
     {"admin", "unix"},
     {"chan", "recvfd"},
     {"dgram", "inet"},
+    {"local", "unix"},
     {"sendfd", "sendfd"},
     {"stdio", "stdio"},
+    {"store", "rpath wpath cpath flock"},
     {"stream", "inet"},
 };
 
 void
-privdrop_root(void)
+privdrop_root(const struct sandbox_args *args)
 {
 	if (chroot(".") != 0 || chdir("/") != 0)
 		sandbox_fail_errno("cannot change the root");
@@ -62,9 +64,9 @@ privdrop_tie(const struct sandbox_args *args)
 }
 
 int
-files_enter(void)
+files_enter(enum process process)
 {
-	if (unveil("/", "") != 0 || unveil(NULL, NULL) != 0)
+	if (unveil("/", process == PROC_SYNCD ? "rwc" : "") != 0 || unveil(NULL, NULL) != 0)
 		return -1;
 	return LAYER_LANDLOCK_FS;
 }

@@ -104,13 +104,13 @@ void sandbox_fail(const char *what) __attribute__((noreturn));
 void sandbox_fail_errno(const char *what) __attribute__((noreturn));
 
 /* privdrop.c: steps 10 to 15, each fatal when it fails. */
-void privdrop_root(void);
+void privdrop_root(const struct sandbox_args *args);
 void privdrop_ids(const struct sandbox_args *args);
 void privdrop_prove(void);
 void privdrop_tie(const struct sandbox_args *args);
 
 /* landlock.c: close the file system. Layers in force (LAYER_LANDLOCK_*); 0: kernel has none; -1. */
-int files_enter(void);
+int files_enter(enum process process);
 
 /* seccomp.c. Filters are libseccomp's scmp_filter_ctx; NULL with errno on failure. */
 enum filter_kind { FILTER_ROLE, FILTER_STAGE0, FILTER_SUPERVISOR };

@@ -120,15 +120,37 @@ check_empty_folder(int fd)
 	closedir(dir);
 }
 
-/* Step 10: the working directory given by the supervisor becomes the root. */
-void
-privdrop_root(void)
+/* The folder of a process that has files: its own, and nobody else may look into it. */
+static void
+check_own_folder(uid_t uid)
+{
+	struct stat st;
+
+	if (stat(".", &st) != 0)
+		sandbox_fail_errno("cannot look at the working directory");
+	if (!S_ISDIR(st.st_mode) || st.st_uid != uid || st.st_gid != 0 ||
+	    (st.st_mode & 07777) != 0710)
+		sandbox_fail("the working directory must be this user's alone, and root's to enter");
+}
+
+static void
+check_empty_root(void)
 {
 	int fd = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	if (fd < 0)
 		sandbox_fail_errno("cannot open the working directory");
 	check_empty_folder(fd);
+}
+
+/* Step 10: the working directory given by the supervisor becomes the root. */
+void
+privdrop_root(const struct sandbox_args *args)
+{
+	if (args->process == PROC_SYNCD)
+		check_own_folder(args->uid);
+	else
+		check_empty_root();
 	if (chroot(".") != 0 || chdir("/") != 0)
 		sandbox_fail_errno("cannot change the root");
 }
@@ -176,7 +198,7 @@ privdrop_prove(void)
 	if (chroot(".") == 0)
 		sandbox_fail("the root can be changed again");
 	if (open("/etc/passwd", O_RDONLY | O_CLOEXEC) >= 0 || open("/proc", O_PATH | O_CLOEXEC) >= 0)
-		sandbox_fail("the root is not empty");
+		sandbox_fail("the root has what is not ours");
 }
 
 /*

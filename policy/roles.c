@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Names of the processes.
+ * Names of the processes, and who is believed.
  */
 #include "roles.h"
 
@@ -21,4 +21,19 @@ process_name(enum process p)
 	if ((unsigned)p >= PROC_MAX || names[p] == NULL)
 		return "?";
 	return names[p];
+}
+
+int
+process_distance(enum process p)
+{
+	switch (p) {
+	case PROC_KEYD: /* messages of ours alone */
+		return 3;
+	case PROC_ROLED: /* sealed records of status, and what an admin asks */
+		return 2;
+	case PROC_SYNCD: /* the whole protocol of programs of this server; all it may cost is data */
+		return 0;
+	default: /* hellos and echo replies; without netd a server is thought dead */
+		return 1;
+	}
 }

@@ -38,6 +38,7 @@ enum fixed_fd {
 	FD_ADMIN = 14,	  /* roled: listening Unix socket of bulkheadctl */
 	FD_KEY_STATUS = 12, /* keyd: private key files, closed before the sandbox is entered */
 	FD_KEY_DATA = 13,
+	FD_LOCAL = 12,	/* syncd: listening Unix socket of local programs */
 	FD_CONFIG = 12, /* parser: the config file, read-only */
 	FD_FIRST_FREE = 16
 };
@@ -45,6 +46,11 @@ enum fixed_fd {
 
 /* Name as in roles.def; "supervisor", "runner", "ctl" too; "?" when out of range. Never NULL. */
 const char *process_name(enum process p);
+/*
+ * How far a process is from outside bytes that it has to understand: of two, the nearer one is the
+ * likelier culprit.
+ */
+int process_distance(enum process p);
 
 /* A line of roles.def. */
 struct role_row {

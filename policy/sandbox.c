@@ -91,7 +91,7 @@ sandbox_drop(const struct sandbox_args *args)
 	if (setenv("TZ", "UTC0", 1) != 0)
 		sandbox_fail_errno("cannot set the time zone");
 	tzset();
-	privdrop_root();
+	privdrop_root(args);
 	privdrop_ids(args);
 	privdrop_prove();
 	privdrop_tie(args);
@@ -101,7 +101,7 @@ unsigned
 sandbox_enter(const struct sandbox_args *args)
 {
 	unsigned layers = 0;
-	int r = files_enter();
+	int r = files_enter(args->process);
 
 	if (r < 0)
 		sandbox_fail_errno("cannot enter Landlock");

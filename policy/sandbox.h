@@ -32,7 +32,7 @@ int sandbox_parse_args(int argc, char **argv, struct sandbox_args *args);
 
 /*
  * Steps 10 to 15. The working directory, given by the supervisor, becomes the root: it must be
- * empty and root's. Exits with EXIT_SANDBOX on any failure; there is no way to go on without it,
+ * empty and root's, or for the row with the promise `store` belong to its user alone. Exits with EXIT_SANDBOX on any failure; there is no way to go on without it,
  * and with EXIT_CHANNEL when the supervisor is gone already.
  */
 void sandbox_drop(const struct sandbox_args *args);

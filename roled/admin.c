@@ -298,6 +298,29 @@ admin_reloaded(enum reload_result result, const char *text)
 
 /* ---- questions */
 
+/* What syncd said last, with its age. */
+static void
+put_data(struct admin_client *k)
+{
+	static struct msg m;
+	struct ctl_data d = roled.data;
+	int64_t now = now_ms();
+
+	if (d.age_ms == 0)
+		return; /* never */
+	d.age_ms = now - d.age_ms;
+	msg_begin(&m, MSG_CTL_DATA_STATE);
+	ctl_put_data(&m, &d);
+	client_send(k, &m);
+	for (size_t i = 0; i < CONF_SERVERS; i++) {
+		if (roled.data_partner[i].state[0] == '\0')
+			continue;
+		msg_begin(&m, MSG_CTL_DATA_PARTNER);
+		ctl_put_data_partner(&m, &roled.data_partner[i]);
+		client_send(k, &m);
+	}
+}
+
 static void
 answer_status(struct admin_client *k)
 {
@@ -354,6 +377,29 @@ answer_status(struct admin_client *k)
 	msg_begin(&m, MSG_CTL_COUNTERS);
 	ctl_put_counters(&m, &u.counters);
 	client_send(k, &m);
+	put_data(k);
+	client_end(k, CTL_OK, "");
+}
+
+static void
+answer_data(struct admin_client *k)
+{
+	static struct ctl_server server;
+	static struct ctl_self self;
+	static struct msg m;
+	int64_t now = now_ms();
+
+	report_self(&self, now);
+	msg_begin(&m, MSG_CTL_SELF);
+	ctl_put_self(&m, &self);
+	client_send(k, &m);
+	for (uint8_t i = 0; i < child_conf(&roled.child)->general.n_servers; i++) {
+		report_server(&server, i, now);
+		msg_begin(&m, MSG_CTL_SERVER);
+		ctl_put_server(&m, &server);
+		client_send(k, &m);
+	}
+	put_data(k);
 	client_end(k, CTL_OK, "");
 }
 
@@ -611,6 +657,38 @@ command_hook_test(struct admin_client *k, struct msg *m)
 }
 
 static int
+command_init(struct admin_client *k, struct msg *m)
+{
+	if (msg_end(m) != 0)
+		return -1;
+	if (roled.machine.role != ROLE_MAIN) {
+		client_end(k, CTL_REFUSED, "the data of a group begins on main, and this server is not");
+		return 0;
+	}
+	if (roled.syncd.fd < 0 || k->waits_data != 0) {
+		client_end(k, CTL_REFUSED, "syncd is not there, or works on another command");
+		return 0;
+	}
+	note_command(k, "init");
+	k->waits_data = ++roled.next_cookie;
+	ask_init(k->waits_data);
+	return 0;
+}
+
+void
+admin_data_result(uint64_t cookie, enum ctl_result result, const char *text)
+{
+	for (size_t i = 0; i < ADMIN_CLIENTS; i++) {
+		struct admin_client *k = &roled.client[i];
+
+		if (!k->used || k->waits_data == 0 || k->waits_data != cookie)
+			continue;
+		k->waits_data = 0;
+		client_end(k, result, text);
+	}
+}
+
+static int
 command(struct admin_client *k, struct msg *m)
 {
 	if (!k->all) {
@@ -630,6 +708,8 @@ command(struct admin_client *k, struct msg *m)
 		return command_reload(k, m);
 	case MSG_CTL_HOOK_TEST:
 		return command_hook_test(k, m);
+	case MSG_CTL_INIT:
+		return command_init(k, m);
 	default:
 		return -1;
 	}
@@ -671,6 +751,9 @@ from_ctl(struct channel *c, struct msg *m)
 	switch (m->type) {
 	case MSG_CTL_STATUS:
 		answer_status(k);
+		return 0;
+	case MSG_CTL_DATA:
+		answer_data(k);
 		return 0;
 	case MSG_CTL_EVENTS:
 		return start_events(k, m);

@@ -24,6 +24,7 @@ step_once(void)
 	roled.machine_next_ms = out.next_ms;
 	outputs_run(&out, in.now_ms);
 	roled.busy = 0;
+	tell_data_role();
 }
 
 /* The input in `in`, then the link events that it caused. */
@@ -141,6 +142,23 @@ input_action_result(uint64_t event, enum action_result result, uint32_t code, in
 	in.u.result.result = (uint8_t)result;
 	in.u.result.code = code;
 	in.u.result.duration_ms = duration_ms;
+	step();
+}
+
+void
+input_position(const struct machine_position *p)
+{
+	if (!roled.running)
+		return;
+	in.kind = IN_POSITION;
+	in.u.position = *p;
+	step();
+}
+
+void
+input_drained(void)
+{
+	in.kind = IN_DRAINED;
 	step();
 }
 

@@ -15,6 +15,7 @@
 
 enum {
 	PROBE_BYTES = 27,
+	DATA_AGAIN_MS = 1000, /* what syncd is told is said again: it may have had another config */
 	NETD_DEAF_MS = 2000, /* as long as its supervisor waits for an answer */
 };
 
@@ -94,6 +95,86 @@ const struct links_ops ipc_links_ops = {
     .event = link_event,
     .record = link_record,
 };
+
+/* ---- to syncd */
+
+/* A server is heard when it is not silent by the rules of the machine. */
+static int
+main_is_heard(const struct machine *m)
+{
+	if (m->role == ROLE_MAIN)
+		return 1;
+	return m->main < m->config.n_servers &&
+	       (m->partner[m->main].verdict == VERDICT_HEALTHY ||
+		   m->partner[m->main].verdict == VERDICT_ICMP_BLOCKED);
+}
+
+static uint8_t
+data_role_of(const struct machine *m)
+{
+	switch (m->role) {
+	case ROLE_MAIN:
+		return DATA_MAIN;
+	case ROLE_DMZ:
+		return DATA_DMZ;
+	default:
+		return DATA_STANDBY;
+	}
+}
+
+void
+tell_data_role(void)
+{
+	const struct machine *m = &roled.machine;
+	uint8_t role = data_role_of(m), flags = 0;
+	uint8_t main = m->role == ROLE_MAIN ? m->config.self : m->main;
+	int64_t now = now_ms();
+	static struct msg msg;
+
+	if (main_is_heard(m))
+		flags |= DATA_MAIN_HEARD;
+	if (roled.persisted.position_index > 0)
+		flags |= DATA_HAD_DATA;
+	if (roled.syncd.fd < 0 ||
+	    (roled.data_told && now < roled.data_told_ms + DATA_AGAIN_MS && role == roled.data_role && main == roled.data_main &&
+		flags == roled.data_flags && m->persisted.epoch == roled.data_epoch))
+		return;
+	roled.data_role = role;
+	roled.data_main = main;
+	roled.data_flags = flags;
+	roled.data_epoch = m->persisted.epoch;
+	roled.data_told = 1;
+	roled.data_told_ms = now;
+	msg_begin(&msg, MSG_DATA_ROLE);
+	msg_put_u8(&msg, role);
+	msg_put_u8(&msg, main);
+	msg_put_u8(&msg, flags);
+	msg_put_u64(&msg, m->persisted.epoch);
+	(void)channel_send(&roled.syncd, &msg);
+}
+
+void
+ask_drain(uint8_t server)
+{
+	static struct msg msg;
+
+	msg_begin(&msg, MSG_DATA_DRAIN);
+	msg_put_u64(&msg, ++roled.drain_cookie);
+	msg_put_u8(&msg, server);
+	channel_permit(&roled.syncd, MSG_DATA_DRAINED);
+	(void)channel_send(&roled.syncd, &msg);
+}
+
+void
+ask_init(uint64_t cookie)
+{
+	static struct msg msg;
+
+	msg_begin(&msg, MSG_DATA_INIT);
+	msg_put_u64(&msg, cookie);
+	channel_permit(&roled.syncd, MSG_DATA_RESULT);
+	(void)channel_send(&roled.syncd, &msg);
+}
 
 /* ---- to the supervisor */
 
@@ -295,6 +376,99 @@ ipc_from_icmpd(struct channel *c, struct msg *m)
 			input_icmp(&p);
 	}
 	return msg_end(m);
+}
+
+/* ---- syncd */
+
+static int
+on_data_position(struct msg *m)
+{
+	struct machine_position p = {0};
+	uint8_t flags = msg_get_u8(m), zero = msg_get_u8(m);
+
+	p.epoch = msg_get_u64(m);
+	p.index = msg_get_u64(m);
+	p.behind_items = msg_get_u64(m);
+	p.behind_ms = msg_get_i64(m);
+	if (msg_end(m) != 0 || (flags & ~DATA_FLAGS) != 0 || zero != 0 || p.behind_ms < 0 ||
+	    p.epoch > INT64_MAX || p.index > INT64_MAX)
+		return -1;
+	p.in_sync = (flags & DATA_IN_SYNC) != 0;
+	p.blank = (flags & DATA_BLANK) != 0;
+	p.stale = (flags & DATA_STALE) != 0;
+	input_position(&p);
+	return 0;
+}
+
+static int
+on_data_drained(struct msg *m)
+{
+	uint64_t cookie = msg_get_u64(m);
+
+	if (msg_end(m) != 0)
+		return -1;
+	if (roled.running && cookie == roled.drain_cookie)
+		input_drained();
+	return 0;
+}
+
+static int
+on_data_state(struct msg *m)
+{
+	struct ctl_data d;
+
+	if (ctl_get_data(m, &d) != 0)
+		return -1;
+	roled.data = d;
+	roled.data.age_ms = now_ms();
+	for (size_t i = 0; i < CONF_SERVERS; i++)
+		roled.data_partner[i].state[0] = '\0';
+	return 0;
+}
+
+static int
+on_data_partner(struct msg *m)
+{
+	struct ctl_data_partner p;
+
+	if (ctl_get_data_partner(m, &p) != 0)
+		return -1;
+	roled.data_partner[p.server] = p;
+	return 0;
+}
+
+static int
+on_data_result(struct msg *m)
+{
+	uint64_t cookie = msg_get_u64(m);
+	uint8_t result = msg_get_u8(m);
+	char text[CTL_NOTE];
+
+	msg_get_text(m, text, sizeof(text));
+	if (msg_end(m) != 0 || result >= CTL_RESULT_MAX)
+		return -1;
+	admin_data_result(cookie, (enum ctl_result)result, text);
+	return 0;
+}
+
+int
+ipc_from_syncd(struct channel *c, struct msg *m)
+{
+	(void)c;
+	switch (m->type) {
+	case MSG_DATA_STATE:
+		return on_data_state(m);
+	case MSG_DATA_PARTNER:
+		return on_data_partner(m);
+	case MSG_DATA_RESULT:
+		return on_data_result(m);
+	case MSG_DATA_POSITION:
+		return on_data_position(m);
+	case MSG_DATA_DRAINED:
+		return on_data_drained(m);
+	default:
+		return -1;
+	}
 }
 
 /* ---- keyd */
@@ -667,6 +841,10 @@ on_peer_up(struct child *ch, struct channel *c)
 	} else if (c->peer == PROC_KEYD) { /* what was asked while it was away went nowhere */
 		links_key_down(&roled.links);
 		roled_wake_at(now_ms());
+	} else if (c->peer == PROC_SYNCD) {
+		roled.data_told = 0;
+		if (roled.running)
+			tell_data_role();
 	}
 }
 
@@ -714,8 +892,10 @@ ipc_init(void)
 	child_add_edge(ch, &roled.netd, PROC_NETD, ipc_from_netd, &roled);
 	child_add_edge(ch, &roled.icmpd, PROC_ICMPD, ipc_from_icmpd, &roled);
 	child_add_edge(ch, &roled.keyd, PROC_KEYD, ipc_from_keyd, &roled);
+	child_add_edge(ch, &roled.syncd, PROC_SYNCD, ipc_from_syncd, &roled);
 	loop_attach_channel(&roled.loop, &ch->control, on_control_closed);
 	loop_attach_channel(&roled.loop, &roled.netd, on_edge_closed);
 	loop_attach_channel(&roled.loop, &roled.icmpd, on_edge_closed);
 	loop_attach_channel(&roled.loop, &roled.keyd, on_edge_closed);
+	loop_attach_channel(&roled.loop, &roled.syncd, on_edge_closed);
 }

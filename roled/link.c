@@ -98,6 +98,13 @@ new_session(struct links *l)
 		if (s->state == SESSION_FREE) {
 			s->ops = &session_ops;
 			s->user = l;
+			s->kinds = 1U << LINK_STATUS;
+			s->buffers = (struct session_buffers){.in = l->memory[i].in,
+			    .out = l->memory[i].out,
+			    .plain = l->memory[i].plain,
+			    .in_size = LINK_BUFFER,
+			    .out_size = LINK_BUFFER,
+			    .plain_max = STATUS_SIZE};
 			return s;
 		}
 	}
@@ -264,8 +271,8 @@ dial(struct links *l, struct link *k, int64_t now)
 	l->count[LINK_C_DIALED]++;
 	l->ops->open(l, token, k->server, k->path, fds[1]);
 	close(fds[1]);
-	if (session_dial(s, l->loop, fds[0], &self, &l->conf->server[k->server], ++l->counter,
-		++l->next_cookie) != 0 &&
+	if (session_dial(s, l->loop, fds[0], LINK_STATUS, &self,
+		&l->conf->server[k->server], ++l->counter, ++l->next_cookie) != 0 &&
 	    k->trying == s) {
 		k->trying = NULL;
 		tell(l, k, LINK_DIAL_FAILED, CLOSE_ERROR);

@@ -14,13 +14,16 @@
 #include "lib/conf.h"
 #include "lib/log.h"
 #include "machine.h"
-#include "replay.h"
-#include "session.h"
+#include "lib/session.h"
+#include "lib/replay.h"
+#include "status.h"
 
 enum {
 	LINKS_PENDING = 16, /* inbound handshakes at a time */
 	LINKS_SESSIONS = 2 * (CONF_SERVERS - 1) * CONF_PATHS * 2 + LINKS_PENDING,
 	LINK_INBOUND_TOKEN = 1U << 31, /* set in tokens that netd gives */
+	LINK_RECORDS = 8, /* of a session in a buffer */
+	LINK_BUFFER = LINK_RECORDS * (RECORD_OVERHEAD + STATUS_SIZE),
 };
 
 struct links;
@@ -64,6 +67,9 @@ struct links {
 	struct link link[CONF_SERVERS][CONF_PATHS][LINK_DIRECTION_MAX];
 	struct replay replay[CONF_SERVERS];
 	struct session session[LINKS_SESSIONS];
+	struct {
+		uint8_t in[LINK_BUFFER], out[LINK_BUFFER], plain[STATUS_SIZE];
+	} memory[LINKS_SESSIONS];
 	uint64_t count[LINK_C_MAX];
 	struct log_limit limit[LINK_C_MAX];
 };

@@ -406,6 +406,9 @@ take_input(struct step *s, const struct machine_input *in)
 		role_take_result(s, &in->u.result);
 		handover_take_result(s, &in->u.result);
 		break;
+	case IN_DRAINED:
+		handover_take_drained(s);
+		break;
 	case IN_ADMIN:
 		admin_take(s, &in->u.admin);
 		break;

@@ -191,6 +191,7 @@ enum input_kind {
 	IN_CHECK,
 	IN_POSITION,
 	IN_ACTION_RESULT,
+	IN_DRAINED, /* the answer to OUT_DRAIN: the target has all of our data */
 	IN_ADMIN,
 	IN_ORPHANED, /* our supervisor is gone: obituary */
 	IN_MAX
@@ -286,6 +287,7 @@ enum output_kind {
 	OUT_BECOME,  /* a role begins: run the hook, tell everybody */
 	OUT_HOOK,    /* run a hook without a change of role (stop) */
 	OUT_SEND,   /* machine_record() to each partner of the mask, on all its links that are up */
+	OUT_DRAIN,  /* hand-over: stop writes, give the target all that it lacks; then IN_DRAINED */
 	OUT_REDIAL, /* partner: close silent outbound links, forget the back-off, dial now */
 	OUT_LEDGER,
 	OUT_REPLY,   /* answer of an admin command */
@@ -338,7 +340,7 @@ struct machine_output {
 		} send;
 		struct {
 			uint8_t partner;
-		} redial;
+		} redial, drain;
 		struct ledger_entry ledger;
 		struct {
 			uint64_t id;
@@ -477,6 +479,7 @@ struct machine {
 	int64_t ready_ms;	 /* main: a standby was ready then */
 	int64_t handover_accept_ms;
 	uint64_t handover_event; /* hook that we wait for */
+	uint8_t handover_drains; /* IN_DRAINED is awaited */
 	uint64_t handover_boot;	 /* boot id of the target that accepted */
 	uint64_t command_id;	 /* admin command to answer, 0 none */
 	uint64_t stop_command_id;

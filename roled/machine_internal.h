@@ -94,6 +94,7 @@ uint8_t handover_best(struct step *s, int healthy); /* index or NOBODY */
 void handover_begin(struct step *s, enum rule rule, uint8_t to, uint64_t command_id);
 void handover_take_record(struct step *s, unsigned i, const struct status_record *r);
 void handover_take_result(struct step *s, const struct machine_action_result *r);
+void handover_take_drained(struct step *s);
 void handover_decide(struct step *s);
 void stop_decide(struct step *s);
 void admin_take(struct step *s, const struct machine_admin *a);

@@ -101,6 +101,25 @@ handover_abdicate(struct step *s)
 	s->changed = s->announce = 1;
 }
 
+/* The service has stopped and the target has all data: both are waited for, in any order. */
+static void
+handover_go_on(struct step *s)
+{
+	if (s->m->handover_event == 0 && !s->m->handover_drains)
+		handover_abdicate(s);
+}
+
+void
+handover_take_drained(struct step *s)
+{
+	struct machine *m = s->m;
+
+	if (m->handover != HANDOVER_STOPPING || !m->handover_drains)
+		return;
+	m->handover_drains = 0;
+	handover_go_on(s);
+}
+
 /* The target agreed. */
 static void
 handover_accepted(struct step *s, const struct status_record *r)
@@ -111,6 +130,10 @@ handover_accepted(struct step *s, const struct status_record *r)
 	m->handover = HANDOVER_STOPPING;
 	m->handover_ms = m->handover_accept_ms = s->now;
 	m->handover_boot = r->boot_id;
+	/* without data there is nothing to wait for */
+	m->handover_drains = m->has_position && m->position.index > 0;
+	if (m->handover_drains)
+		step_emit(s, OUT_DRAIN)->u.drain.partner = to;
 	role_demote(s, rule, to, NOBODY);
 	m->handover_event = m->hook_event;
 }
@@ -209,7 +232,7 @@ handover_take_result(struct step *s, const struct machine_action_result *r)
 	if (failed && m->config.hook_failure[HOOK_STANDBY] == HOOK_FAIL_UNDO)
 		handover_take_back(s, RULE_HOOK_FAILED);
 	else
-		handover_abdicate(s);
+		handover_go_on(s);
 }
 
 /* After the goodbye: is the successor lost for sure? */
@@ -254,6 +277,12 @@ handover_decide(struct step *s)
 	case HANDOVER_STOPPING:
 		if (!step_reached(s, limit_ms))
 			break;
+		if (m->handover_drains) { /* changes would be lost: nothing was given away yet */
+			m->handover_event = 0;
+			m->handover_drains = 0;
+			handover_take_back(s, RULE_TARGET_BEHIND);
+			break;
+		}
 		m->handover_event = 0;
 		role_hook_failed(s, HOOK_STANDBY, 0);
 		if (m->config.hook_failure[HOOK_STANDBY] == HOOK_FAIL_UNDO)

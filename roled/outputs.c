@@ -293,6 +293,9 @@ run_one(const struct machine_outputs *all, unsigned i, int64_t now)
 	case OUT_SEND:
 		run_send(o, now);
 		break;
+	case OUT_DRAIN:
+		ask_drain(o->u.drain.partner);
+		break;
 	case OUT_REDIAL:
 		links_redial(&roled.links, o->u.redial.partner, silent_ms());
 		break;

@@ -54,6 +54,7 @@ struct admin_client {
 	uint32_t uid;
 	uint64_t waits_event; /* hook test whose result it waits for; 0: none */
 	uint8_t waits_reload;
+	uint64_t waits_data; /* cookie of a command that syncd works on; 0: none */
 	/* events: next one to send, how many are left, then follow or end */
 	uint8_t listing; /* enum listing */
 	uint8_t follow, decisions;
@@ -62,7 +63,7 @@ struct admin_client {
 
 struct roled {
 	struct child child;
-	struct channel netd, icmpd, keyd;
+	struct channel netd, icmpd, keyd, syncd;
 	uv_loop_t loop;
 	uv_timer_t timer; /* wakes the loop when something is due */
 	uv_idle_t idle;
@@ -102,6 +103,14 @@ struct roled {
 	int64_t net_next_ms; /* not asked again before */
 	int64_t net_deaf_ms; /* since when */
 	uint8_t net_deaf;    /* it has not answered in time: what partners say may wait in it */
+
+	/* what syncd was told last, and the cookie of the drain that it works on (0: none) */
+	uint8_t data_role, data_main, data_flags, data_told;
+	int64_t data_told_ms;
+	struct ctl_data data; /* as syncd said last; age_ms holds the boottime of that, 0: never */
+	struct ctl_data_partner data_partner[CONF_SERVERS];
+	uint64_t next_cookie;
+	uint64_t data_epoch, drain_cookie;
 
 	/* the end */
 	uint8_t orphaned, stopping, stopped_sent;
@@ -155,6 +164,7 @@ void ipc_init(void);
 int ipc_from_netd(struct channel *c, struct msg *m);
 int ipc_from_icmpd(struct channel *c, struct msg *m);
 int ipc_from_keyd(struct channel *c, struct msg *m);
+int ipc_from_syncd(struct channel *c, struct msg *m);
 int ipc_from_supervisor(struct child *ch, struct msg *m);
 extern const struct links_ops ipc_links_ops;
 /*
@@ -163,6 +173,12 @@ extern const struct links_ops ipc_links_ops;
  * to be called at the latest.
  */
 int64_t ipc_watch_netd(int64_t now);
+/* To syncd: who is main and what we are, when that is not what it was told last. */
+void tell_data_role(void);
+/* Hold writes, and say when that server has all data. */
+void ask_drain(uint8_t server);
+/* The data of the group begins on this server. */
+void ask_init(uint64_t cookie);
 /* ACTION to the supervisor; entry: of the ledger, for the one who reads what a hook has logged. */
 void ask_action(enum action action, uint8_t index, uint8_t rule, uint8_t peer, uint64_t epoch,
     uint64_t event, uint64_t entry);
@@ -180,6 +196,8 @@ void input_local(enum process process, int up);
 void input_check(uint8_t index, int healthy);
 void input_action_result(
     uint64_t event, enum action_result result, uint32_t code, int64_t duration_ms);
+void input_position(const struct machine_position *p);
+void input_drained(void);
 void input_admin(const struct machine_admin *command);
 void input_orphaned(void);
 
@@ -221,6 +239,7 @@ void admin_reply(uint64_t id, enum ctl_result result, const char *text);
 void admin_action_result(
     uint64_t event, enum action_result result, uint32_t code, uint32_t duration_ms);
 void admin_reloaded(enum reload_result result, const char *text);
+void admin_data_result(uint64_t cookie, enum ctl_result result, const char *text);
 
 /* ---- death of the supervisor: obituary.c */
 

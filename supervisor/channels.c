@@ -18,6 +18,9 @@ static struct edge {
     {{PROC_NETD, PROC_ROLED}, {-1, -1}},
     {{PROC_ICMPD, PROC_ROLED}, {-1, -1}},
     {{PROC_ROLED, PROC_KEYD}, {-1, -1}},
+    {{PROC_NETD, PROC_SYNCD}, {-1, -1}},
+    {{PROC_ROLED, PROC_SYNCD}, {-1, -1}},
+    {{PROC_SYNCD, PROC_KEYD}, {-1, -1}},
 };
 enum { N_EDGES = sizeof(matrix) / sizeof(matrix[0]) };
 

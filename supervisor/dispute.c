@@ -6,13 +6,6 @@
 
 #include <string.h>
 
-/* How far a process is from outside bytes: one that is nearer to them is the likelier culprit. */
-static int
-distance(enum process process)
-{
-	return process == PROC_KEYD ? 2 : process == PROC_ROLED ? 1 : 0;
-}
-
 static int
 is_fresh(int64_t then_ms, int64_t now_ms, int64_t limit_ms)
 {
@@ -48,8 +41,9 @@ dispute_weigh(struct disputes *d, enum process accuser, enum process accused, in
 		return DISPUTE_ACCUSED;
 	if (n % 2 == 1)
 		return DISPUTE_RENEW;
-	return distance(accuser) > distance(accused) && n < DISPUTE_PATIENCE ? DISPUTE_ACCUSED
-									     : DISPUTE_ACCUSER;
+	return process_distance(accuser) > process_distance(accused) && n < DISPUTE_PATIENCE
+		   ? DISPUTE_ACCUSED
+		   : DISPUTE_ACCUSER;
 }
 
 void

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * What the supervisor opens for others: directories, pid file, the files of roled, the key files of
- * keyd (opened, never read), the admin socket.
+ * keyd (opened, never read), the folder of syncd, the sockets of bulkheadctl and of local programs.
  */
 #include "config.h"
 
@@ -24,11 +24,12 @@ enum {
 	STATE_SIZE = 1024, /* two slots of 512 bytes */
 	LEDGER_SIZE = 4 << 20,
 	ADMIN_BACKLOG = 16,
+	DATA_BACKLOG = 128,
 	PID_TRIES = 10,
 	PATH_SIZE = CONF_COMMAND + 32,
 };
 
-static char pid_path[PATH_SIZE], admin_path[PATH_SIZE];
+static char pid_path[PATH_SIZE], admin_path[PATH_SIZE], data_path[PATH_SIZE];
 static int pid_fd = -1; /* locked, until we end */
 
 /* Make the last element of a path when it is missing; only root may write there. 0 or -1. */
@@ -151,6 +152,39 @@ open_pid_file(const char *run_dir)
 	return 0; /* stays open: the lock lives with it */
 }
 
+/* The root of syncd: its own folder, which group root may enter, so that its chroot(2) works. */
+static int
+open_store(const char *state_dir)
+{
+	char path[PATH_SIZE];
+	struct stat st;
+	uid_t uid = sup.uid[PROC_SYNCD];
+
+	snprintf(path, sizeof(path), "%s/data", state_dir);
+	if (mkdir(path, 0710) == 0) {
+		if (lchown(path, uid, 0) != 0 || chmod(path, 0710) != 0) {
+			log_error("%s: cannot give it to syncd: %s", path, strerror(errno));
+			return -1;
+		}
+	} else if (errno != EEXIST) {
+		log_error("%s: cannot make the directory: %s", path, strerror(errno));
+		return -1;
+	}
+	sup.store_fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (sup.store_fd < 0 || fstat(sup.store_fd, &st) != 0) {
+		log_error("%s: %s", path, strerror(errno));
+		return -1;
+	}
+	if (st.st_uid != uid || st.st_gid != 0 || (st.st_mode & 07777) != 0710) {
+		log_error("%s: must belong to the user of syncd, uid %u, and group root, with mode "
+			  "0710 (is uid %u, gid %u, mode %04o)",
+		    path, (unsigned)uid, (unsigned)st.st_uid, (unsigned)st.st_gid,
+		    (unsigned)(st.st_mode & 07777));
+		return -1;
+	}
+	return 0;
+}
+
 /* A file of roled, with all its blocks, so that a full disk cannot stop a decision. */
 static int
 open_preallocated(const char *dir, const char *name, off_t size)
@@ -208,27 +242,31 @@ open_key(const char *dir, const char *name)
 	return fd;
 }
 
-/* Socket of bulkheadctl. Made under another name first, so that nobody sees it half done. */
+/*
+ * A listening Unix socket of root and a group. Made under another name first, so that nobody sees
+ * it half done. path gets its name.
+ */
 static int
-open_admin(const char *run_dir, gid_t gid)
+open_socket(const char *run_dir, const char *name, int type, int backlog, gid_t gid,
+    char path[PATH_SIZE])
 {
 	struct sockaddr_un un = {.sun_family = AF_UNIX};
 	int fd, n;
 
-	snprintf(admin_path, sizeof(admin_path), "%s/admin.sock", run_dir);
-	n = snprintf(un.sun_path, sizeof(un.sun_path), "%s.new", admin_path);
+	snprintf(path, PATH_SIZE, "%s/%s", run_dir, name);
+	n = snprintf(un.sun_path, sizeof(un.sun_path), "%s.new", path);
 	if (n < 0 || (size_t)n >= sizeof(un.sun_path)) {
 		log_error("run: %s is too long for a socket path (%zu characters at most)", run_dir,
 		    sizeof(un.sun_path) - sizeof("/admin.sock.new"));
 		return -1;
 	}
 	unlink(un.sun_path);
-	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	/* the directory is root's alone to write: nobody can put another file there in between */
 	if (fd < 0 || bind(fd, (struct sockaddr *)&un, sizeof(un)) != 0 ||
 	    lchown(un.sun_path, 0, gid) != 0 || chmod(un.sun_path, 0660) != 0 ||
-	    listen(fd, ADMIN_BACKLOG) != 0 || rename(un.sun_path, admin_path) != 0) {
-		log_error("%s: cannot listen: %s", admin_path, strerror(errno));
+	    listen(fd, backlog) != 0 || rename(un.sun_path, path) != 0) {
+		log_error("%s: cannot listen: %s", path, strerror(errno));
 		if (fd >= 0)
 			close(fd);
 		return -1;
@@ -236,15 +274,32 @@ open_admin(const char *run_dir, gid_t gid)
 	return fd;
 }
 
-void
-files_renew_admin(const struct conf *c)
+/* bulkheadctl's. */
+static int
+open_admin(const struct conf_general *g)
 {
-	int fd = open_admin(c->general.run_dir, c->general.admin_gid);
+	return open_socket(
+	    g->run_dir, "admin.sock", SOCK_SEQPACKET, ADMIN_BACKLOG, g->admin_gid, admin_path);
+}
+
+/* That of local programs, which speak the Redis protocol. */
+static int
+open_data(const struct conf_general *g)
+{
+	return open_socket(
+	    g->run_dir, "data.sock", SOCK_STREAM, DATA_BACKLOG, g->data_gid, data_path);
+}
+
+void
+files_renew_socket(enum process process, const struct conf *c)
+{
+	int *old = process == PROC_ROLED ? &sup.admin_fd : &sup.data_fd;
+	int fd = process == PROC_ROLED ? open_admin(&c->general) : open_data(&c->general);
 
 	if (fd < 0)
 		return; /* the old one is better than none */
-	close(sup.admin_fd);
-	sup.admin_fd = fd;
+	close(*old);
+	*old = fd;
 }
 
 int
@@ -268,8 +323,13 @@ files_open(const struct conf *c)
 	sup.ledger_fd = open_preallocated(g->state_dir, "ledger", LEDGER_SIZE);
 	if (sup.ledger_fd < 0)
 		return -1;
-	sup.admin_fd = open_admin(g->run_dir, g->admin_gid);
-	return sup.admin_fd < 0 ? -1 : 0;
+	if (open_store(g->state_dir) != 0)
+		return -1;
+	sup.admin_fd = open_admin(g);
+	if (sup.admin_fd < 0)
+		return -1;
+	sup.data_fd = open_data(g);
+	return sup.data_fd < 0 ? -1 : 0;
 }
 
 void
@@ -277,6 +337,8 @@ files_remove(void)
 {
 	if (admin_path[0] != '\0')
 		unlink(admin_path);
+	if (data_path[0] != '\0')
+		unlink(data_path);
 	/* while it is locked; another one may have made its own in place of ours */
 	if (pid_fd >= 0 && is_at(pid_path, pid_fd))
 		unlink(pid_path);

@@ -18,7 +18,7 @@
 
 enum { KILL_RECORD_MS = 30, KILL_RECORD_TRIES = 20 };
 
-const enum process children[N_CHILDREN] = {PROC_NETD, PROC_ICMPD, PROC_ROLED, PROC_KEYD};
+const enum process children[N_CHILDREN] = {PROC_NETD, PROC_ICMPD, PROC_ROLED, PROC_KEYD, PROC_SYNCD};
 
 static struct proc procs[N_CHILDREN];
 /* What each process has done since the start of the supervisor. */
@@ -270,7 +270,7 @@ configure(struct proc *p)
 	if (p->process == PROC_ROLED)
 		introduce(p);
 	p->step = STEP_PREPARING;
-	p->deadline_ms = now_ms() + CONFIGURE_MS;
+	p->deadline_ms = now_ms() + (p->process == PROC_SYNCD ? CONFIGURE_DISK_MS : CONFIGURE_MS);
 	proc_ask_prepare(p, &sup.conf, reload_serial());
 }
 
@@ -358,6 +358,7 @@ refusal_text(enum refusal reason)
 	    [REFUSE_KEY] = "the keys in the state directory are unusable, or not those of self",
 	    [REFUSE_RESOURCE] = "not enough descriptors or memory",
 	    [REFUSE_STATE_FILE] = "role.state or ledger in the state directory cannot be used",
+	    [REFUSE_DATA] = "the data in the state directory cannot be opened, logged before",
 	    [REFUSE_RUNNING] = ("a standard server that runs is taken out or gets another key; "
 				"stop bulkhead there first"),
 	};
@@ -609,6 +610,8 @@ fill_resources(struct spawn *s)
 	} else if (s->process == PROC_KEYD) {
 		s->fd[FD_KEY_STATUS] = sup.key_status_fd;
 		s->fd[FD_KEY_DATA] = sup.key_data_fd;
+	} else if (s->process == PROC_SYNCD) {
+		s->fd[FD_LOCAL] = sup.data_fd;
 	}
 	/* the offset is shared with the generation before */
 	for (int i = FD_RESOURCE; i < FD_FIRST_FREE; i++) {
@@ -639,10 +642,10 @@ proc_start(struct proc *p)
 	s.uid = sup.uid[p->process];
 	s.gid = sup.gid[p->process];
 	s.realtime = sup.conf.general.realtime;
-	s.root_fd = sup.empty_fd;
+	s.root_fd = p->process == PROC_SYNCD ? sup.store_fd : sup.empty_fd;
 	s.fd[FD_NULL] = sup.null_fd;
-	if (p->process == PROC_ROLED && p->generation > 1)
-		files_renew_admin(&sup.conf);
+	if ((p->process == PROC_ROLED || p->process == PROC_SYNCD) && p->generation > 1)
+		files_renew_socket(p->process, &sup.conf);
 	fill_resources(&s);
 	p->pid = -1;
 	if (channels_connect(&s) == 0 && channel_pair(control) == 0) {
@@ -847,7 +850,7 @@ watch(struct proc *p, int64_t now, int stalled)
 	realtime_watch(p);
 	if (p->step != STEP_UP)
 		return;
-	if (now - p->heard_ms >= SILENT_MS) {
+	if (now - p->heard_ms >= (p->process == PROC_SYNCD ? SILENT_DISK_MS : SILENT_MS)) {
 		proc_kill(p, OFFENCE_SILENT);
 		return;
 	}

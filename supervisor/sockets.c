@@ -328,6 +328,23 @@ dial_failed(struct proc *netd, uint32_t token, enum link_close cause)
  * way.
  */
 static int
+may_open(uint8_t self, uint8_t partner, uint8_t kind)
+{
+	if (self == KIND_DMZ)
+		return 0;
+	switch (kind) {
+	case LINK_STATUS:
+		return 1;
+	case LINK_SYNC: /* main dials, and only a standard server becomes main */
+		return self == KIND_STANDARD;
+	case LINK_REQUEST:
+		return partner == KIND_STANDARD;
+	default:
+		return 0;
+	}
+}
+
+static int
 may_dial(uint8_t server, uint8_t path, uint8_t kind)
 {
 	const struct conf_general *g = &sup.conf.general;
@@ -336,7 +353,7 @@ may_dial(uint8_t server, uint8_t path, uint8_t kind)
 
 	if (server >= g->n_servers || path >= sup.conf.server[server].n_paths || server == g->self)
 		return 0;
-	if (sup.conf.server[g->self].kind == KIND_DMZ || kind != LINK_STATUS) {
+	if (!may_open(sup.conf.server[g->self].kind, sup.conf.server[server].kind, kind)) {
 		if (log_limited(&dial_complaint, now_ms(), COMPLAIN_MS, &held))
 			log_warn(
 			    "netd asked for a connection that this server never opens (kind %u)",

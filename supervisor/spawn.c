@@ -129,7 +129,7 @@ child_descriptors(struct plan *plan)
 			child_fail(plan, "descriptors", errno);
 	}
 	if (fchdir(root) != 0) /* the child's sandbox_drop() chroots to it */
-		child_fail(plan, "empty root", errno);
+		child_fail(plan, "root", errno);
 	plan->log_write = FD_LOG;
 	if (syscall(SYS_close_range, (unsigned)SPAWN_FDS, ~0U, 0U) != 0)
 		child_fail(plan, "close_range", errno);
@@ -159,7 +159,7 @@ child_limits(const struct plan *plan)
 		child_limit(plan, RLIMIT_AS, (rlim_t)row->as_mib << 20, (rlim_t)row->as_mib << 20);
 #endif
 	child_limit(plan, RLIMIT_NPROC, 0, 0);
-	if (row->process != PROC_ROLED) /* the only one that has files to write */
+	if (row->process != PROC_ROLED && row->process != PROC_SYNCD) /* no others write files */
 		child_limit(plan, RLIMIT_FSIZE, 0, 0);
 	if (row->realtime) {
 		child_limit(plan, RLIMIT_RTPRIO, 0, 0);

@@ -22,11 +22,13 @@
 #include "transaction.h"
 
 enum {
-	N_CHILDREN = 4, /* netd, icmpd, roled, keyd */
+	N_CHILDREN = 5, /* netd, icmpd, roled, keyd, syncd */
 	TICK_MS = 500,
 	READY_MS = 5000,
 	CONFIGURE_MS = 2000, /* answer to PREPARE, at a start and at a reload */
 	SILENT_MS = 2000,
+	SILENT_DISK_MS = 10000,	   /* syncd: a sync of a slow disk stands in its way */
+	CONFIGURE_DISK_MS = 60000, /* ... and at its start the log of changes is applied */
 	STALL_MS = 1000,       /* a gap of our own that is longer says nothing about the children */
 	STOP_CHILD_MS = 1000,  /* from STOP to SIGKILL for all but roled */
 	STOP_MARGIN_MS = 2000, /* on top of the hand-over time-out */
@@ -81,7 +83,7 @@ struct spawn {
 	uid_t uid;
 	gid_t gid;
 	int realtime;
-	int root_fd;	   /* directory that becomes its empty root */
+	int root_fd;	   /* directory that becomes its root: empty, but for syncd */
 	int fd[SPAWN_FDS]; /* fd number in the child -> ours; -1: closed there */
 };
 
@@ -117,10 +119,10 @@ int config_send(struct channel *to, const struct conf *c);
 /* Directories, pid file, key files, state files, admin socket. Returns 0 or -1 (logged). */
 int files_open(const struct conf *c);
 /*
- * Another admin socket at the same path, for the next generation of roled: what a hijacked one did to
- * its listener ends with it. Where that fails (logged) the old one stays.
+ * Another Unix socket at the same path, for the next generation of roled or syncd: what a hijacked one
+ * did to its listener ends with it. Where that fails (logged) the old one stays.
  */
-void files_renew_admin(const struct conf *c);
+void files_renew_socket(enum process process, const struct conf *c);
 /* An unlinked directory: empty root of a parser that runs before the config is known. */
 int files_temporary_root(void);
 /* Pid file and admin socket go. */
@@ -287,9 +289,10 @@ struct supervisor {
 	uint64_t instance; /* random, of this start */
 	int64_t started_ms;
 	struct conf conf; /* in force */
-	int empty_fd;	  /* empty root of the children */
+	int empty_fd;	  /* empty root of the children ... */
+	int store_fd;	  /* ... but for syncd: the folder of the data */
 	int null_fd;
-	int state_fd, ledger_fd, admin_fd, key_status_fd, key_data_fd;
+	int state_fd, ledger_fd, admin_fd, data_fd, key_status_fd, key_data_fd;
 	uid_t uid[PROC_MAX]; /* of the children */
 	gid_t gid[PROC_MAX];
 	int stopping;

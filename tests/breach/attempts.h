@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/resource.h>
 #include <sys/types.h>
 
@@ -19,6 +20,7 @@ struct drill_role {
 	unsigned listeners; /* mask of descriptors that are listening TCP sockets */
 	unsigned files;	   /* mask of descriptors that are regular files */
 	unsigned admin;	   /* mask of descriptors that are listening Unix sockets */
+	unsigned local;	   /* the same, and real ones: connections can be accepted */
 	int socket;	   /* SOCK_STREAM, SOCK_RAW: a connected one at FD_FIRST_FREE; 0: none */
 };
 extern const struct drill_role drill_roles[];
@@ -45,13 +47,18 @@ struct drill_targets {
 	unsigned short port; /* TCP, loopback */
 	int shared; /* System V segment of the supervisor's namespace */
 	char pathname[96];
+	char outside[96]; /* a plain file beside the root folders that everybody may read and write */
 	char abstract[64];
 	unsigned long long expected_fds; /* bit per descriptor below 64 */
 };
 extern struct drill_targets drill_target;
+extern const uint8_t drill_program[132]; /* an ELF program that only ends */
 void drill_die(const char *what) __attribute__((noreturn));
-/* In the process of the attempt: fixed descriptors as the supervisor lays them out. */
-void drill_descriptors(const struct drill_role *role, const struct drill_report *report);
+/*
+ * In the process of the attempt: fixed descriptors as the supervisor lays them out, and the working
+ * directory. is_root: the attempt is made as root, who could write to the empty folder.
+ */
+void drill_descriptors(const struct drill_role *role, const struct drill_report *report, int is_root);
 void drill_core_limit(rlim_t limit);
 void drill_namespaces(void);
 void drill_join_namespaces(void);
@@ -101,7 +108,10 @@ void drill_report_read(struct drill_report *r, pid_t pid, char *verdict, size_t 
 	X(set_ip_options) X(include_header) X(attach_filter) X(detach_filter) \
 	X(unlock_filter) X(send_elsewhere) X(sendmsg_elsewhere) X(sendmmsg_elsewhere) \
 	X(connect_elsewhere) X(disconnect_socket) X(make_transparent) X(adjust_clock) X(send_udp) \
-	X(listen_unbound)
+	X(listen_unbound) X(open_path_high) X(open_above) X(follow_link) X(open_by_handle) \
+	X(rename_out) X(link_outside) X(make_folder) X(make_link) X(make_device) X(make_fifo) \
+	X(make_unnamed) X(change_mode) X(change_owner) X(set_attribute) X(run_own_file) \
+	X(map_own_code) X(protect_own_map)
 #define X(name) long try_##name(void);
 ATTEMPTS(X)
 #undef X

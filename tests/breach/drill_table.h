@@ -6,7 +6,8 @@
  * behind several layers follows: it is refused when one of them refuses it alone.
  *
  * K killed, T trapped, E any errno, an errno by name, "through"; where it depends on the kernel:
- * MDWE (executable memory, 6.3), NET and SCOPE (Landlock ABI 4 and 6).
+ * MDWE (executable memory, 6.3), NET and SCOPE (Landlock ABI 4 and 6). Of what only syncd may do,
+ * which has a folder of its own: OPEN is T and OWN is EACCES for the others, and nothing for syncd.
  * TOGETHER: what user, limits, Landlock and namespaces do together and none of them does alone.
  * BARE: without any sandbox, where it is not "through". An error there: the arguments are such that
  * nothing is harmed, or the kernel may lack it.
@@ -26,16 +27,17 @@
 #define ICMPD	 (1U << PROC_ICMPD)
 #define ROLED	 (1U << PROC_ROLED)
 #define KEYD	 (1U << PROC_KEYD)
+#define SYNCD	 (1U << PROC_SYNCD)
 #define PARSER	 (1U << PROC_PARSER)
 
 const struct attempt attempts[] = {
-    TRY(1, "open /etc/shadow", open_shadow, FILTER = "T", LANDLOCK = "EACCES", USER = "ENOENT"),
-    TRY(1, "open /proc/self/mem", open_own_memory, FILTER = "T", LANDLOCK = "EACCES", USER = "ENOENT"),
-    TRY(1, "open the root folder", open_root, FILTER = "T", LANDLOCK = "EACCES"),
-    TRY(1, "open /dev/null", open_null, FILTER = "T", LANDLOCK = "EACCES", USER = "ENOENT"),
+    TRY(1, "open /etc/shadow", open_shadow, FILTER = "OPEN", LANDLOCK = "EACCES", USER = "ENOENT"),
+    TRY(1, "open /proc/self/mem", open_own_memory, FILTER = "OPEN", LANDLOCK = "EACCES", USER = "ENOENT"),
+    TRY(1, "open the root folder", open_root, FILTER = "OPEN", LANDLOCK = "OWN"),
+    TRY(1, "open /dev/null", open_null, FILTER = "OPEN", LANDLOCK = "EACCES", USER = "ENOENT"),
     TRY(1, "openat2 /dev/null", openat2_null, FILTER = "T", LANDLOCK = "EACCES", USER = "ENOENT"),
-    TRY(1, "creat a file", creat_file, FILTER = "T", LANDLOCK = "EACCES", USER = "EACCES"),
-    TRY(2, "reopen a descriptor through /proc", reopen_descriptor, FILTER = "T", LANDLOCK = "EACCES", USER = "ENOENT"),
+    TRY(1, "creat a file", creat_file, FILTER = "OPEN", LANDLOCK = "OWN", USER = "OWN"),
+    TRY(2, "reopen a descriptor through /proc", reopen_descriptor, FILTER = "OPEN", LANDLOCK = "EACCES", USER = "ENOENT"),
     TRY(3, "descriptors that are not in the row", stray_descriptors, BARE = "ENOENT"),
     TRY(4, "execve", execve_shell, FILTER = "K", LANDLOCK = "EACCES", USER = "ENOENT", TOGETHER = "EAGAIN"),
     TRY(4, "execveat of a descriptor", execveat_descriptor, FILTER = "K", TOGETHER = "EAGAIN", BARE = "EACCES"),
@@ -94,6 +96,7 @@ const struct attempt attempts[] = {
     TRY(12, "dup3 with bit 32 set", dup3_high, FILTER = "T"),
     TRY(12, "accept4 with bit 32 set", accept4_high, FILTER = "T", BARE = "E"),
     TRY(12, "pipe2 with bit 32 set", pipe2_high, FILTER = "T"),
+    TRY(12, "open as a path with bit 32 set", open_path_high, FILTER = "T"),
     TRY(13, "prlimit of itself", raise_limit, FILTER = "T", USER = "EPERM", BARE = "through EPERM"),
     TRY(13, "prlimit of the supervisor", raise_limit_of_parent, FILTER = "T", USER = "EPERM"),
     TRY(13, "more memory than its limit", exceed_memory, LIMITS = "ENOMEM"),
@@ -112,11 +115,11 @@ const struct attempt attempts[] = {
     TRY(16, "ptrace a process of the same user", trace_same_user, FILTER = "K", STAGE0 = "K", LANDLOCK = "EPERM"),
     TRY(16, "process_vm_readv", read_sibling, FILTER = "K", STAGE0 = "K", LANDLOCK = "EPERM", USER = "EPERM"),
     TRY(16, "pidfd_getfd", steal_descriptor, FILTER = "K", STAGE0 = "K", LANDLOCK = "EPERM", USER = "EPERM"),
-    TRY(16, "open /proc/pid/mem of the supervisor", open_sibling_memory, FILTER = "T", LANDLOCK = "EACCES", USER = "ENOENT"),
+    TRY(16, "open /proc/pid/mem of the supervisor", open_sibling_memory, FILTER = "OPEN", LANDLOCK = "EACCES", USER = "ENOENT"),
     TRY(16, "process_vm_readv, same user", read_same_user, FILTER = "K", STAGE0 = "K", LANDLOCK = "EPERM"),
-    TRY(16, "open /proc/pid/maps, same user", open_same_user_maps, FILTER = "T", LANDLOCK = "EACCES", USER = "ENOENT"),
-    TRY(16, "open /proc/pid/environ, same user", open_same_user_environ, FILTER = "T", LANDLOCK = "EACCES", USER = "ENOENT"),
-    TRY(16, "open /proc/pid/fd/0, same user", open_same_user_descriptor, FILTER = "T", LANDLOCK = "EACCES", USER = "ENOENT"),
+    TRY(16, "open /proc/pid/maps, same user", open_same_user_maps, FILTER = "OPEN", LANDLOCK = "EACCES", USER = "ENOENT"),
+    TRY(16, "open /proc/pid/environ, same user", open_same_user_environ, FILTER = "OPEN", LANDLOCK = "EACCES", USER = "ENOENT"),
+    TRY(16, "open /proc/pid/fd/0, same user", open_same_user_descriptor, FILTER = "OPEN", LANDLOCK = "EACCES", USER = "ENOENT"),
     TRY(16, "pidfd_getfd, same user", steal_from_same_user, FILTER = "K", STAGE0 = "K", LANDLOCK = "EPERM"),
     TRY(17, "connect to an abstract socket", connect_abstract, FILTER = "K", LANDLOCK = "SCOPE", SPACES = "ECONNREFUSED"),
     TRY(17, "connect to a socket in the file system", connect_pathname, FILTER = "K", USER = "ENOENT"),
@@ -175,6 +178,22 @@ const struct attempt attempts[] = {
     TRY(40, "dup3 onto the control channel", replace_control, FILTER = "T"),
     TRY(43, "connect by TCP", tcp_connect, FILTER = "K", LANDLOCK = "NET", SPACES = "ENETUNREACH"),
     TRY(43, "bind a TCP port", tcp_bind, FILTER = "K", LANDLOCK = "NET"),
+    TRY(51, "open a file outside by ..", open_above, FILTER = "OPEN", LANDLOCK = "EACCES", USER = "ENOENT"),
+    TRY_OF(SYNCD, 51, "open a file outside by a link", follow_link, FILTER = "OPEN", LANDLOCK = "EACCES", USER = "ENOENT"),
+    TRY(51, "open a file outside by its handle", open_by_handle, FILTER = "K", STAGE0 = "K", LANDLOCK = "E", USER = "ENOENT", BARE = "through E"),
+    TRY(51, "rename its file to the outside", rename_out, FILTER = "OPEN", LANDLOCK = "EACCES", USER = "EACCES ENOENT"),
+    TRY(51, "hard link to a file outside", link_outside, FILTER = "T", LANDLOCK = "EACCES EXDEV", USER = "ENOENT"),
+    TRY(52, "make a folder", make_folder, FILTER = "T", LANDLOCK = "EACCES", USER = "OWN"),
+    TRY(52, "make a symbolic link", make_link, FILTER = "T", LANDLOCK = "EACCES", USER = "OWN"),
+    TRY(52, "make a device node", make_device, FILTER = "K", LANDLOCK = "EACCES", USER = "EACCES EPERM", BARE = "through EPERM"),
+    TRY(52, "make a named pipe", make_fifo, FILTER = "K", LANDLOCK = "EACCES", USER = "OWN"),
+    TRY(52, "make a file without a name", make_unnamed, FILTER = "T", LANDLOCK = "OWN", USER = "OWN", BARE = "through E"),
+    TRY(52, "change the mode of its file", change_mode, FILTER = "T", LANDLOCK = "OWN", USER = "OWN"),
+    TRY(52, "give its file to another user", change_owner, FILTER = "T", LANDLOCK = "OWN", USER = "EACCES EPERM"),
+    TRY(52, "an attribute of its file", set_attribute, FILTER = "T", LANDLOCK = "OWN", USER = "OWN", BARE = "through E"),
+    TRY(53, "run a file that it wrote", run_own_file, FILTER = "T", LANDLOCK = "EACCES", USER = "OWN", LIMITS = "EFBIG"),
+    TRY(53, "map a file that it made as code", map_own_code, FILTER = "T", LANDLOCK = "OWN", USER = "OWN"),
+    TRY(53, "make code of a file that it mapped", protect_own_map, FILTER = "T", LANDLOCK = "OWN", USER = "OWN", LIMITS = "MDWE"),
 };
 
 /* Where a process differs: by its promises and by its descriptors. */
@@ -184,16 +203,24 @@ static const struct {
 	unsigned column;
 	const char *want;
 } exceptions[] = {
-    /* roled hands descriptors to netd */
-    {ROLED, "sendmsg on the control channel", L_FILTER, NULL},
+    /* they hand descriptors to netd */
+    {ROLED | SYNCD, "sendmsg on the control channel", L_FILTER, NULL},
     /* promised to it, and bounded by its limits */
     {NETD, "more pipes than its limit", L_FILTER, NULL},
-    {ROLED, "more socket pairs than its limit", L_FILTER, NULL},
-    {ROLED | KEYD, "more locked memory than its limit", L_FILTER, NULL},
-    /* roled may write its state files; what it has of processes is none */
-    {ROLED, "execveat of a memfd", L_LIMITS, NULL},
+    {ROLED | SYNCD, "more socket pairs than its limit", L_FILTER, NULL},
+    {ROLED | KEYD | SYNCD, "more locked memory than its limit", L_FILTER, NULL},
+    /* syncd maps as much as the configuration says */
+    {SYNCD, "more memory than its limit", L_LIMITS, NULL},
+    /* they write files; what they have of processes is none */
+    {ROLED | SYNCD, "execveat of a memfd", L_LIMITS, NULL},
+    {ROLED | SYNCD, "run a file that it wrote", L_LIMITS, NULL},
+    {SYNCD, "run a file that it wrote", C_TOGETHER, "EAGAIN"},
+    /* it can make the file, and then comes to what the others do not come to */
+    {SYNCD, "run a file that it wrote", L_FILTER, "K"},
+    {SYNCD, "map a file that it made as code", L_FILTER, "K"},
+    {SYNCD, "make code of a file that it mapped", L_FILTER, "K"},
     /* the number is in the range of its sockets */
-    {NETD | ICMPD | ROLED, "send on descriptors it does not have", L_FILTER, "EBADF"},
+    {NETD | ICMPD | ROLED | SYNCD, "send on descriptors it does not have", L_FILTER, "EBADF"},
     /* its filter is locked */
     {ICMPD, "another filter on its socket", C_BARE, "EPERM"},
     /* TCP is connected once; a raw socket again and again */

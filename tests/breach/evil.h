@@ -93,6 +93,8 @@ int evil_host(const char *libexec, const char *config, const char *folder, size_
 int is_edge(enum process a, enum process b);
 /* Prints what this file says to that child besides the cells, as the mode list. */
 void list_odd(enum process process);
+/* The same of what a neighbour says that is right in form, but of what is not used. */
+void list_unused(enum process receiver, enum process sender);
 /* roled is us: the receiver is bulkheadctl. */
 int evil_admin(const char *ctl, const char *config, const char *socket, size_t count);
 

@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -131,7 +132,9 @@ add_impossible(enum process receiver, enum process sender, enum channel_state st
 	    MSG_CONF_HOOK, MSG_CONF_CHECK, MSG_LISTENER, MSG_LISTENER_CLOSE, MSG_DIAL_FAILED,
 	    MSG_TARGET, MSG_TARGET_CLOSE, MSG_PEER, MSG_ACTION_RESULT, MSG_CHECK_STATE,
 	    MSG_PROCESS_STATE, MSG_RELOAD_STATE, MSG_RUN_HOOK, MSG_STOPPED, MSG_CTL_SELF,
-	    MSG_CTL_SERVER, MSG_CTL_LINK, MSG_CTL_PROCESS, MSG_CTL_EVENT, MSG_CTL_END};
+	    MSG_CTL_SERVER, MSG_CTL_LINK, MSG_CTL_PROCESS, MSG_CTL_EVENT, MSG_CTL_END,
+	    MSG_CTL_DATA_STATE, MSG_CTL_DATA_PARTNER, MSG_LINK_CONNECTED, MSG_DATA_ROLE,
+	    MSG_DATA_POSITION, MSG_DATA_DRAIN, MSG_DATA_STATE, MSG_DATA_PARTNER};
 
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
 		const struct message_row *row = message_row(types[i]);
@@ -139,7 +142,7 @@ add_impossible(enum process receiver, enum process sender, enum channel_state st
 		if ((row->from & (1U << sender)) && (row->to & (1U << receiver)) &&
 		    (row->states & state))
 			add_single(types[i], row->min, row->fds, V(BODY), "impossible values")
-			    ->fill = (char)-1;
+			    ->fill = types[i] == MSG_DATA_DRAIN ? SCHAR_MAX : (char)-1; /* 255: go on */
 	}
 	if (receiver == PROC_RUNNER)
 		add_single(MSG_RUN_CONFIG, 0, 0, V(BODY), "in force without having come");

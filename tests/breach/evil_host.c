@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Evil peers behind the real programs: we start netd, icmpd, roled, keyd, the parser and the runner
- * as their supervisor does, in their real sandboxes, lead them into each state of a channel and
+ * Evil peers behind the real programs: we start netd, icmpd, roled, keyd, syncd, the parser and the
+ * runner as their supervisor does, in their real sandboxes, lead them into each state of a channel and
  * then say, as the supervisor or as a neighbour, what must not be said. A child that its supervisor
  * speaks to like that has to end with EXIT_PROTOCOL; a neighbour is cut off and reported. The
  * supervisor is root: that its children bear a confused one is robustness, no wall.
@@ -61,8 +61,13 @@ static const char *config_path, *folder;
 int
 is_edge(enum process a, enum process b)
 {
-	return (a == PROC_ROLED && (b == PROC_NETD || b == PROC_ICMPD || b == PROC_KEYD)) ||
-	       (b == PROC_ROLED && (a == PROC_NETD || a == PROC_ICMPD || a == PROC_KEYD));
+	static const uint32_t of[PROC_MAX] = {[PROC_NETD] = P(ROLED) | P(SYNCD),
+	    [PROC_ICMPD] = P(ROLED),
+	    [PROC_ROLED] = P(NETD) | P(ICMPD) | P(KEYD) | P(SYNCD),
+	    [PROC_KEYD] = P(ROLED) | P(SYNCD),
+	    [PROC_SYNCD] = P(NETD) | P(ROLED) | P(KEYD)};
+
+	return (of[a] >> b & 1) != 0;
 }
 
 static int
@@ -79,10 +84,10 @@ open_in(const char *where, const char *name, int flags)
 }
 
 static int
-listen_at(const char *path)
+listen_at(const char *path, int type)
 {
 	struct sockaddr_un un = {.sun_family = AF_UNIX};
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int fd = socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	snprintf(un.sun_path, sizeof(un.sun_path), "%s", path);
 	unlink(path);
@@ -94,7 +99,7 @@ listen_at(const char *path)
 static void
 fill_resources(struct spawn *s)
 {
-	static int admin = -1;
+	static int admin = -1, local = -1;
 	char path[512];
 
 	if (s->process == PROC_PARSER)
@@ -104,11 +109,18 @@ fill_resources(struct spawn *s)
 		    open_in(config.conf.general.state_dir, "status.key", O_RDONLY);
 		s->fd[FD_KEY_DATA] = open_in(config.conf.general.state_dir, "data.key", O_RDONLY);
 	}
+	if (s->process == PROC_SYNCD) {
+		if (local < 0) {
+			snprintf(path, sizeof(path), "%s/data.sock", folder);
+			local = listen_at(path, SOCK_STREAM);
+		}
+		s->fd[FD_LOCAL] = dup(local);
+	}
 	if (s->process != PROC_ROLED)
 		return;
 	if (admin < 0) {
 		snprintf(path, sizeof(path), "%s/admin.sock", folder);
-		admin = listen_at(path);
+		admin = listen_at(path, SOCK_SEQPACKET);
 	}
 	s->fd[FD_STATE] = open_in(folder, "role.state", O_RDWR | O_CREAT | O_TRUNC);
 	s->fd[FD_LEDGER] = open_in(folder, "ledger", O_RDWR | O_CREAT | O_TRUNC);
@@ -129,7 +141,7 @@ life_start(enum process process)
 	s.generation = ++generation;
 	s.uid = sup.uid[process];
 	s.gid = sup.gid[process];
-	s.root_fd = sup.empty_fd;
+	s.root_fd = process == PROC_SYNCD ? sup.store_fd : sup.empty_fd;
 	s.fd[FD_NULL] = sup.null_fd;
 	fill_resources(&s);
 	if (channel_pair(fds) != 0)
@@ -253,7 +265,8 @@ send_packet(int sock, enum message_type type, const void *body, size_t size, int
 		cm->cmsg_len = CMSG_LEN(sizeof(int));
 		memcpy(CMSG_DATA(cm), &fd, sizeof(int));
 	}
-	if (sendmsg(sock, &mh, MSG_NOSIGNAL) < 0)
+	/* one that has ended already is seen where its answer is awaited */
+	if (sendmsg(sock, &mh, MSG_NOSIGNAL) < 0 && errno != EPIPE)
 		evil_untried(message_name(type));
 }
 
@@ -400,11 +413,11 @@ let_go(const int keep[2])
 
 /* ---- the supervisor is evil */
 
-/* How must it end? icmpd has nothing to put in order, and reads nothing after STOP. */
+/* How must it end? icmpd and syncd end at once, and read nothing after STOP. */
 static int
 right_code(enum channel_state state, const struct cell *c)
 {
-	if (state == S_STOP && life.process == PROC_ICMPD)
+	if (state == S_STOP && (life.process == PROC_ICMPD || life.process == PROC_SYNCD))
 		return EXIT_OK;
 	return c->expected != 0 ? EXIT_PROTOCOL : EXIT_CHANNEL;
 }
@@ -600,6 +613,124 @@ neighbour_to_child(enum process process, enum process peer, enum channel_state s
 	print_result(process, peer, state);
 }
 
+/*
+ * Right in form, but of what is not used: answered where there is an answer, nobody is cut off, and
+ * nothing is dialled. self: this server's own index is put there; 0: none.
+ */
+static const struct unused {
+	enum process to, from;
+	const char *what;
+	uint8_t type, self;
+	uint8_t body[11];
+	uint8_t answer, at, expected; /* type, place and value of a byte; 0: nothing is said */
+} unused[] = {
+    {PROC_NETD, PROC_SYNCD, "server that is not configured", MSG_LINK_OPEN, 0, 
+	{1, 0, 0, 0, CONF_SERVERS - 1, 0, LINK_SYNC}, MSG_LINK_CLOSED, 4, CLOSE_ERROR},
+    {PROC_NETD, PROC_SYNCD, "no server at all", MSG_LINK_OPEN, 0, 
+	{2, 0, 0, 0, UINT8_MAX, 0, LINK_SYNC}, MSG_LINK_CLOSED, 4, CLOSE_ERROR},
+    {PROC_NETD, PROC_SYNCD, "path that is not configured", MSG_LINK_OPEN, 0, 
+	{3, 0, 0, 0, 1, UINT8_MAX, LINK_REQUEST}, MSG_LINK_CLOSED, 4, CLOSE_ERROR},
+    {PROC_NETD, PROC_SYNCD, "this server itself", MSG_LINK_OPEN, 4, 
+	{4, 0, 0, 0, 0, 0, LINK_SYNC}, MSG_LINK_CLOSED, 4, CLOSE_ERROR},
+    {PROC_NETD, PROC_SYNCD, "kind of link of another", MSG_LINK_OPEN, 0, 
+	{5, 0, 0, 0, 1, 0, LINK_STATUS}, MSG_LINK_CLOSED, 4, CLOSE_ERROR},
+    {PROC_NETD, PROC_ROLED, "kind of link of another", MSG_LINK_OPEN, 0, 
+	{6, 0, 0, 0, 1, 0, LINK_REQUEST}, MSG_LINK_CLOSED, 4, CLOSE_ERROR},
+    {PROC_NETD, PROC_SYNCD, "link that is not there", MSG_LINK_DROP, 0, {7, 0, 0, 128}, 0, 0, 0},
+    {PROC_SYNCD, PROC_ROLED, "main that is not configured", MSG_DATA_ROLE, 0, 
+	{DATA_STANDBY, CONF_SERVERS - 1, 0, 1}, 0, 0, 0},
+    {PROC_SYNCD, PROC_ROLED, "main that is this server, a standby", MSG_DATA_ROLE, 1, 
+	{DATA_STANDBY, 0, DATA_MAIN_HEARD, 1}, 0, 0, 0},
+    {PROC_SYNCD, PROC_ROLED, "server that is not configured", MSG_DATA_DRAIN, 0, 
+	{1, 0, 0, 0, 0, 0, 0, 0, CONF_SERVERS - 1}, 0, 0, 0},
+    {PROC_SYNCD, PROC_ROLED, "this server itself", MSG_DATA_DRAIN, 8, {2}, 0, 0, 0},
+    {PROC_SYNCD, PROC_ROLED, "not as main", MSG_DATA_INIT, 0, {3}, MSG_DATA_RESULT, 8,
+	CTL_REFUSED},
+    {PROC_SYNCD, PROC_NETD, "link that is not there", MSG_LINK_CONNECTED, 0, {9}, 0, 0, 0},
+    {PROC_SYNCD, PROC_NETD, "link that is not there", MSG_LINK_CLOSED, 0, {9}, 0, 0, 0},
+    {PROC_KEYD, PROC_SYNCD, "public key of zeros", MSG_KEY_DH, 0, {8}, MSG_KEY_SHARED, 4, 0},
+};
+enum { N_UNUSED = sizeof(unused) / sizeof(unused[0]) };
+
+void
+list_unused(enum process to, enum process from)
+{
+	for (size_t i = 0; i < N_UNUSED; i++) {
+		if (unused[i].to == to && unused[i].from == from)
+			printf("%s\t%s\n", message_name(unused[i].type), unused[i].what);
+	}
+}
+
+/* How it was not put up with; NULL: it was. */
+static const char *
+say_unused(const struct unused *u)
+{
+	static uint8_t packet[MSG_SIZE_MAX];
+	uint8_t body[64] = {0};
+	int stream[2] = {-1, -1};
+	struct pollfd p = {.fd = life.edge[u->from], .events = POLLIN};
+	ssize_t n;
+
+	memcpy(body, u->body, sizeof(u->body));
+	if (u->self != 0)
+		body[u->self] = config.conf.general.self;
+	if (message_row(u->type)->fds > 0 &&
+	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, stream) != 0)
+		evil_untried("stream");
+	send_packet(p.fd, u->type, body, message_row(u->type)->min, stream[1]);
+	if (stream[0] >= 0) {
+		close(stream[0]);
+		close(stream[1]);
+	}
+	if (u->answer != 0) {
+		n = read_until(p.fd, u->answer, packet, sizeof(packet));
+		if (n < MSG_HEADER + u->at + 1 || packet[MSG_HEADER + u->at] != u->expected)
+			return "not answered as it has to be";
+	}
+	/* it is dealt with when a second PING is answered: a turn of the loop has passed */
+	settle();
+	settle();
+	while (poll(&p, 1, 0) > 0) {
+		n = take_packet(p.fd, packet, sizeof(packet));
+		if (n <= 0)
+			return "cut off";
+		if (packet[0] == MSG_DATA_DRAINED)
+			return "taken for a server";
+	}
+	if (u->to == PROC_SYNCD) {
+		p.fd = life.edge[PROC_NETD];
+		while (poll(&p, 1, 0) > 0 && take_packet(p.fd, packet, sizeof(packet)) > 0) {
+			if (packet[0] == MSG_LINK_OPEN)
+				return "a link is opened";
+		}
+	}
+	return NULL;
+}
+
+static void
+say_all_unused(enum process to, enum process from)
+{
+	int keep[2];
+
+	for (size_t i = 0; i < N_UNUSED; i++) {
+		const struct unused *u = &unused[i];
+		const struct cell c = {.type = u->type,
+		    .size = MSG_HEADER + (size_t)message_row(u->type)->min,
+		    .n_fds = message_row(u->type)->fds,
+		    .what = u->what};
+		const char *instead;
+
+		if (u->to != to || u->from != from)
+			continue;
+		bring(to, S_RUN, keep);
+		instead = say_unused(u);
+		count_cell(to, from, &c, instead);
+		if (instead != NULL)
+			print_log();
+		let_go(keep);
+	}
+}
+
 /* It has been told to stop: it cuts off and reports all the same, and ends in order. */
 static void
 neighbour_to_stopping(enum process process, enum process peer, size_t count)
@@ -726,6 +857,20 @@ supervisor_to_runner(void)
 
 /* ---- all of it */
 
+/* The root of syncd, as supervisor/files.c makes it. */
+static void
+open_store(void)
+{
+	char path[512];
+
+	snprintf(path, sizeof(path), "%s/data", folder);
+	if (mkdir(path, 0710) != 0 || chown(path, sup.uid[PROC_SYNCD], 0) != 0)
+		evil_untried(path);
+	sup.store_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (sup.store_fd < 0)
+		evil_untried(path);
+}
+
 static void
 set_up(const char *libexec)
 {
@@ -744,12 +889,14 @@ set_up(const char *libexec)
 	learn_config();
 	if (spawn_find_users(&config.conf) != 0)
 		evil_untried("users");
+	open_store();
 }
 
 int
 evil_host(const char *libexec, const char *path, const char *where, size_t count)
 {
-	static const enum process hosted[] = {PROC_NETD, PROC_ICMPD, PROC_ROLED, PROC_KEYD};
+	static const enum process hosted[] = {
+	    PROC_NETD, PROC_ICMPD, PROC_ROLED, PROC_KEYD, PROC_SYNCD};
 	static const enum channel_state states[] = {S_START, S_RUN, S_PREPARE, S_STOP};
 
 	config_path = path;
@@ -767,8 +914,10 @@ evil_host(const char *libexec, const char *path, const char *where, size_t count
 			for (enum process p = PROC_SUPERVISOR; p < PROC_MAX; p++) {
 				if (!is_edge(hosted[i], p))
 					continue;
-				/* roled waits for its partners; netd empties its links; icmpd and
-				 * keyd just go */
+				if (states[s] == S_RUN)
+					say_all_unused(hosted[i], p);
+				/* roled waits for its partners; netd empties its links; icmpd, keyd
+				 * and syncd just go */
 				if (states[s] != S_STOP || hosted[i] == PROC_ROLED)
 					neighbour_to_child(hosted[i], p, states[s]);
 				else if (hosted[i] == PROC_NETD)
@@ -809,7 +958,7 @@ int
 evil_admin(const char *ctl, const char *path, const char *socket_path, size_t count)
 {
 	enum { NO_DAEMON = 3 }; /* ctl/ctl.h */
-	int listener = listen_at(socket_path);
+	int listener = listen_at(socket_path, SOCK_SEQPACKET);
 
 	evil_supervisor = getpid();
 	sup.null_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);

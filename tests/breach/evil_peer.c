@@ -55,8 +55,8 @@
 #include "lib/conf.h"
 
 enum {
-	UP_MS = 500, /* since its exec: it has its first configuration */
-	N_CHILDREN = 4,
+	UP_MS = 800, /* since its exec: it has its first configuration */
+	N_CHILDREN = 5,
 	STREAK = 5,	  /* generations in a row that are not the real program */
 	START_MS = 60000, /* and for each cell: */
 	START_CELL_MS = 1000,
@@ -64,7 +64,8 @@ enum {
 
 static pid_t supervisor;
 
-static const enum process children[N_CHILDREN] = {PROC_NETD, PROC_ICMPD, PROC_ROLED, PROC_KEYD};
+static const enum process children[N_CHILDREN] = {
+    PROC_NETD, PROC_ICMPD, PROC_ROLED, PROC_KEYD, PROC_SYNCD};
 
 /* ---- the other processes */
 
@@ -317,8 +318,9 @@ reconnect(enum process a, enum process b)
 static void
 attack_children(const char *admin)
 {
-	static const enum process edges[][2] = {
-	    {PROC_NETD, PROC_ROLED}, {PROC_ICMPD, PROC_ROLED}, {PROC_KEYD, PROC_ROLED}};
+	static const enum process edges[][2] = {{PROC_NETD, PROC_ROLED}, {PROC_ICMPD, PROC_ROLED},
+	    {PROC_KEYD, PROC_ROLED}, {PROC_NETD, PROC_SYNCD}, {PROC_ROLED, PROC_SYNCD},
+	    {PROC_KEYD, PROC_SYNCD}};
 
 	for (size_t i = 0; i < N_CHILDREN; i++) {
 		pid_t pid = child_pid(children[i]);
@@ -606,21 +608,20 @@ struct unused {
 };
 
 /*
- * Servers 0 and 1 are configured, with a path each, and this is number 1; of the hooks, stop is
- * not; numbers of the answer: CLOSE_ERROR, RESULT_NONE.
+ * Servers 0 (standard), 1 (permanent, this one) and 2 (dmz) are configured, with a path each; of the
+ * hooks, stop is not; numbers of the answer: CLOSE_ERROR, RESULT_NONE.
  */
+#define NO_DIAL(n, what, ...) \
+	{PROC_NETD, what, MSG_DIAL, {1, 2, 3, n, __VA_ARGS__}, 7, MSG_DIAL_FAILED, \
+	    {1, 2, 3, n, CLOSE_ERROR}, 0, 5}
 static const struct unused questions[] = {
-    {PROC_NETD, "server that is not configured", MSG_DIAL, {1, 2, 3, 4, 2, 0, LINK_STATUS}, 7,
-	MSG_DIAL_FAILED, {1, 2, 3, 4, CLOSE_ERROR}, 0, 5},
-    {PROC_NETD, "last server there can be", MSG_DIAL,
-	{1, 2, 3, 5, CONF_SERVERS - 1, 0, LINK_STATUS}, 7, MSG_DIAL_FAILED,
-	{1, 2, 3, 5, CLOSE_ERROR}, 0, 5},
-    {PROC_NETD, "path that is not configured", MSG_DIAL, {1, 2, 3, 6, 0, 1, LINK_STATUS}, 7,
-	MSG_DIAL_FAILED, {1, 2, 3, 6, CLOSE_ERROR}, 0, 5},
-    {PROC_NETD, "this server itself", MSG_DIAL, {1, 2, 3, 7, 1, 0, LINK_STATUS}, 7, MSG_DIAL_FAILED,
-	{1, 2, 3, 7, CLOSE_ERROR}, 0, 5},
-    {PROC_NETD, "kind of link that is not opened", MSG_DIAL, {1, 2, 3, 8, 0, 0, LINK_SYNC}, 7,
-	MSG_DIAL_FAILED, {1, 2, 3, 8, CLOSE_ERROR}, 0, 5},
+    NO_DIAL(4, "server that is not configured", 3, 0, LINK_STATUS),
+    NO_DIAL(5, "last server there can be", CONF_SERVERS - 1, 0, LINK_STATUS),
+    NO_DIAL(6, "path that is not configured", 0, 1, LINK_STATUS),
+    NO_DIAL(7, "this server itself", 1, 0, LINK_STATUS),
+    NO_DIAL(8, "sync link of a server that never is main", 0, 0, LINK_SYNC),
+    NO_DIAL(9, "request link to a server that never is main", 2, 0, LINK_REQUEST),
+    NO_DIAL(10, "request link to a server that is not configured", 3, 0, LINK_REQUEST),
     {PROC_ROLED, "hook that is not configured", MSG_ACTION, {ACTION_HOOK, HOOK_STOP, 0, UINT8_MAX},
 	24, MSG_ACTION_RESULT, {RESULT_NONE}, 8, 1},
     {PROC_ROLED, "test of a hook that is not configured", MSG_ACTION,
@@ -708,6 +709,8 @@ list_cells(const char *receiver, const char *sender, const char *state)
 	}
 	if (from == PROC_SUPERVISOR && in == S_RUN)
 		list_odd(to);
+	if (in == S_RUN)
+		list_unused(to, from);
 	return 0;
 }
 

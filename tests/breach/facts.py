@@ -17,8 +17,9 @@ import sys
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 # Index in FD_EDGE (policy/roles.h) and who has a channel to whom besides the supervisor.
-INDEX = {"netd": 1, "icmpd": 2, "roled": 3, "keyd": 4}
-EDGES = {"netd": ["roled"], "icmpd": ["roled"], "roled": ["netd", "icmpd", "keyd"], "keyd": ["roled"], "parser": []}
+INDEX = {"netd": 1, "icmpd": 2, "roled": 3, "keyd": 4, "syncd": 8}
+EDGES = {"netd": ["roled", "syncd"], "icmpd": ["roled"], "roled": ["netd", "icmpd", "keyd", "syncd"],
+         "keyd": ["roled", "syncd"], "syncd": ["netd", "roled", "keyd"], "parser": []}
 CONTROL, EDGE_BASE, RESOURCE, FIRST_FREE = 3, 3, 12, 16
 # Resources: descriptor -> kind; "?" before it: may be missing (fewer listeners than slots, keys closed).
 RESOURCES = {
@@ -26,14 +27,17 @@ RESOURCES = {
     "icmpd": {},
     "roled": {12: "file", 13: "file", 14: "socket"},
     "keyd": {},
+    "syncd": {12: "socket"},
     "parser": {12: "file"},
 }
-# What may stand at 16 and above: libuv's own, and sockets that were received or accepted.
+# What may stand at 16 and above: libuv's own, sockets that were received, accepted or made in pairs, and
+# of syncd the files of its store.
 FREE = {
     "netd": {"eventpoll", "eventfd", "pipe", "socket"},
     "icmpd": {"eventpoll", "eventfd", "pipe", "socket"},
     "roled": {"eventpoll", "eventfd", "pipe", "socket"},
     "keyd": set(),
+    "syncd": {"eventpoll", "eventfd", "pipe", "socket", "file", "folder"},
     "parser": set(),
 }
 # Domain and type of Internet sockets that one may hold; all others: none.
@@ -95,7 +99,13 @@ def kind(pid, fd):
 
 
 def descriptors(pid):
-    return {fd: kind(pid, fd) for fd in sorted(int(f) for f in os.listdir("/proc/%d/fd" % pid))}
+    found = {}
+    for fd in sorted(int(f) for f in os.listdir("/proc/%d/fd" % pid)):
+        try:
+            found[fd] = kind(pid, fd)
+        except FileNotFoundError:  # closed meanwhile
+            continue
+    return found
 
 
 def check_descriptors(name, pid):
@@ -168,10 +178,40 @@ def check_sockets(name, pid):
 def check_limits(pid, row):
     have, bad = limits(pid), []
     want = {"Max core file size": 0, "Max open files": row["nofile"], "Max locked memory": row["memlock"],
-            "Max address space": row["as"], "Max processes": 0}
+            "Max address space": row["as"] or None, "Max processes": 0}
     for name, value in want.items():
         if have[name] != (value, value):
             bad.append("%s is %s, not %s" % (name, have[name], value))
+    return bad
+
+
+def check_root(pid):
+    """The empty folder, which is root's."""
+    root = "/proc/%d/root" % pid
+    if os.path.basename(os.readlink(root)) != "empty" or os.listdir(root + "/") or os.stat(root + "/").st_uid:
+        return ["root is %s" % os.readlink(root)]
+    return []
+
+
+def check_own_root(pid, uid):
+    """A folder of its own with plain files of its own, which nobody else may read; its open files are these."""
+    root, bad = "/proc/%d/root/" % pid, []
+    st, folder = os.stat(root), os.readlink("/proc/%d/root" % pid)
+    if (st.st_uid, st.st_gid, stat.S_IMODE(st.st_mode)) != (uid, 0, 0o710):
+        bad.append("its root is user %d's, group %d's, mode %o" % (st.st_uid, st.st_gid, stat.S_IMODE(st.st_mode)))
+    if not os.listdir(root):
+        bad.append("its root %s is empty" % folder)
+    for name in os.listdir(root):
+        st = os.lstat(root + name)
+        if not stat.S_ISREG(st.st_mode) or st.st_uid != uid or stat.S_IMODE(st.st_mode) & 0o077 or st.st_nlink != 1:
+            bad.append("%s in its root is user %d's, mode %o, %d links" % (name, st.st_uid, st.st_mode, st.st_nlink))
+    for fd, what in descriptors(pid).items():
+        try:
+            link = os.readlink("/proc/%d/fd/%d" % (pid, fd)) if what in ("file", "folder") else folder
+        except FileNotFoundError:  # closed meanwhile
+            continue
+        if link != folder and not link.startswith(folder + "/"):
+            bad.append("descriptor %d is %s, outside its root" % (fd, link))
     return bad
 
 
@@ -194,9 +234,7 @@ def check_child(name, pid, row, uid):
     argv = read(pid, "cmdline").split("\0")[:-1]
     if len(argv) != 7 or argv[1] != name:
         bad.append("command line " + " ".join(argv))
-    root = "/proc/%d/root" % pid
-    if os.path.basename(os.readlink(root)) != "empty" or os.listdir(root + "/") or os.stat(root + "/").st_uid:
-        bad.append("root is %s" % os.readlink(root))
+    bad += check_own_root(pid, uid) if name == "syncd" else check_root(pid)
     for line in read(pid, "maps").splitlines():
         if re.match(r"\S+ .w.?x|\S+ rwx", line):
             bad.append("memory both writable and executable: " + line)

@@ -185,9 +185,10 @@ class Tracee:
             self.mem = os.open("/proc/%d/mem" % self.pid, os.O_RDWR | os.O_CLOEXEC)
         self.modules = []
         with open("/proc/%d/maps" % self.pid) as f:
-            for line in f:
-                fields = line.split(None, 5)
-                if len(fields) == 6 and fields[5].startswith("/"):
+            lines = [line.split(None, 5) for line in f]
+            code = {fields[5] for fields in lines if len(fields) == 6 and "x" in fields[1]}  # not mapped data
+            for fields in lines:
+                if len(fields) == 6 and fields[5].startswith("/") and fields[5] in code:
                     start, end = (int(x, 16) for x in fields[0].split("-"))
                     self.modules.append((start, end, start - int(fields[2], 16), fields[5].strip()))
 

@@ -40,8 +40,8 @@ and reason, lives on and keeps no descriptor. A process that its supervisor spea
 exit code for it; the parser takes nothing at all, and a `bulkheadctl` gives up with exit code 3.
 
 Every channel that there is, in both directions: of each row of `policy/roles.def` with the supervisor, each
-line of the matrix in `supervisor/channels.c`, the runner's, and the admin socket. icmpd and keyd read nothing
-of a neighbour after *stop*, because they are gone at once.
+line of the matrix in `supervisor/channels.c`, the runner's, and the admin socket. icmpd, keyd and syncd
+read nothing of a neighbour after *stop*, because they are gone at once.
 
 %s
 %d cells tried, %d denied.

@@ -5,7 +5,8 @@
  * call instruction where the process happens to stand, and takes it away again if it lives.
  *
  *   ptrace_drill -l              the attempts, one per line: name, expected verdict, "socket" when it
- *                                needs an Internet socket that the process holds
+ *                                needs an Internet socket that the process holds, "syncd=" verdict
+ *                                when it is another for syncd, which has files
  *   ptrace_drill PID ATTEMPT     one line: verdict, a blank, detail
  *
  * Verdicts: killed (by the kernel), trapped (SIGSYS handler: named in the log, exit 112), refused
@@ -29,6 +30,7 @@
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/user.h>
 #include <sys/wait.h>
@@ -50,7 +52,7 @@ main(void)
 enum door { SYSCALL, INT80 };
 enum { EXIT_WRONG = 1, EXIT_UNTRIED = 2, STACK_BELOW = 2048, WAIT_S = 20, FD_FIRST = 16, FD_END = 768 };
 /* What lies at OWN_PAGE, for those that get so far. */
-enum payload { PATH, DEVICE, OPTIONS, ONE, FILTER, ADDRESS, MESSAGE, VECTOR, REDIRECT, ZEROES };
+enum payload { PATH, NAME, DATA, DEVICE, OPTIONS, ONE, FILTER, ADDRESS, MESSAGE, VECTOR, REDIRECT, ZEROES };
 enum { PAYLOAD_SIZE = 128 };
 
 static const struct attempt {
@@ -61,6 +63,14 @@ static const struct attempt {
 } attempts[] = {
     {"open", "trapped", SYSCALL, SYS_open, {OWN_PAGE, O_RDONLY}, PATH},
     {"openat", "trapped", SYSCALL, SYS_openat, {(uint64_t)AT_FDCWD, OWN_PAGE, O_RDONLY}, PATH},
+    {"linkat", "trapped", SYSCALL, SYS_linkat, {(uint64_t)AT_FDCWD, OWN_PAGE, (uint64_t)AT_FDCWD, OWN_PAGE, 0}, PATH},
+    {"symlinkat", "trapped", SYSCALL, SYS_symlinkat, {OWN_PAGE, (uint64_t)AT_FDCWD, OWN_PAGE}, NAME},
+    {"mkdirat", "trapped", SYSCALL, SYS_mkdirat, {(uint64_t)AT_FDCWD, OWN_PAGE, 0700}, NAME},
+    {"mknodat", "killed", SYSCALL, SYS_mknodat, {(uint64_t)AT_FDCWD, OWN_PAGE, S_IFIFO | 0600, 0}, NAME},
+    {"fchmodat", "trapped", SYSCALL, SYS_fchmodat, {(uint64_t)AT_FDCWD, OWN_PAGE, 0777}, DATA},
+    {"fchownat", "trapped", SYSCALL, SYS_fchownat, {(uint64_t)AT_FDCWD, OWN_PAGE, 0, 0, 0}, DATA},
+    {"setxattr", "trapped", SYSCALL, SYS_setxattr, {OWN_PAGE, OWN_PAGE, OWN_PAGE, 1, 0}, DATA},
+    {"open_by_handle_at", "killed", SYSCALL, SYS_open_by_handle_at, {(uint64_t)AT_FDCWD, OWN_PAGE, O_RDONLY}, PATH},
     {"socket", "killed", SYSCALL, SYS_socket, {AF_INET, SOCK_STREAM, 0}, PATH},
     {"socket_unix", "killed", SYSCALL, SYS_socket, {AF_UNIX, SOCK_STREAM, 0}, PATH},
     {"connect", "killed", SYSCALL, SYS_connect, {3, OWN_PAGE, 16}, PATH},
@@ -141,6 +151,32 @@ static const struct attempt {
 };
 
 static pid_t target;
+
+/* syncd opens files by name, and finds none that is not in its root; NULL: as by the others. */
+static const char *
+by_syncd(const struct attempt *a)
+{
+	return a->nr == SYS_openat ? "refused" : NULL;
+}
+
+/* The verdict that is right for the process that is tried. */
+static const char *
+expected(const struct attempt *a)
+{
+	char path[32], name[16] = "";
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/comm", (int)target);
+	fd = by_syncd(a) != NULL ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+	if (fd >= 0) {
+		ssize_t n = read(fd, name, sizeof(name) - 1);
+
+		close(fd);
+		if (n > 0 && strcmp(name, "syncd\n") == 0)
+			return by_syncd(a);
+	}
+	return a->expected;
+}
 
 static _Noreturn void
 untried(const char *what)
@@ -273,6 +309,10 @@ make_payload(enum payload payload, uint64_t at, uint8_t out[PAYLOAD_SIZE])
 	memcpy(out + 112, echo, sizeof(echo));
 	if (payload == PATH)
 		memcpy(out, "/etc/passwd", sizeof("/etc/passwd"));
+	else if (payload == NAME) /* new in the folder that is the root */
+		memcpy(out, "drill", sizeof("drill"));
+	else if (payload == DATA) /* of syncd */
+		memcpy(out, "data.mdb", sizeof("data.mdb"));
 	else if (payload == DEVICE)
 		memcpy(out, "eth0", sizeof("eth0"));
 	else if (payload == OPTIONS)
@@ -340,7 +380,7 @@ static int
 verdict(const struct attempt *a, const char *word, const char *detail)
 {
 	printf("%s %s\n", word, detail);
-	return strcmp(a->expected, word) == 0 ? 0 : EXIT_WRONG;
+	return strcmp(expected(a), word) == 0 ? 0 : EXIT_WRONG;
 }
 
 /* The process was given SIGSYS and its handler runs: it must end by itself, with the exit code. */
@@ -418,7 +458,9 @@ main(int argc, char **argv)
 
 	if (argc == 2 && strcmp(argv[1], "-l") == 0) {
 		for (size_t i = 0; i < n; i++)
-			printf("%s %s%s\n", attempts[i].name, attempts[i].expected,
+			printf("%s %s%s%s%s\n", attempts[i].name, attempts[i].expected,
+			    by_syncd(&attempts[i]) != NULL ? " syncd=" : "",
+			    by_syncd(&attempts[i]) != NULL ? by_syncd(&attempts[i]) : "",
 			    attempts[i].arg[0] == SOCKET ? " socket" : "");
 		return 0;
 	}

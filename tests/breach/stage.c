@@ -5,6 +5,7 @@
  */
 #include "config.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <netinet/in.h>
@@ -38,16 +39,20 @@ enum { DRILL_USER = 61901, ATTEMPT_MS = 20000, BACKLOG = 4096, SHARED = 4096 };
 #define M(x) (1U << (x))
 
 const struct drill_role drill_roles[] = {
-    {PROC_NETD, M(PROC_ROLED), M(12) | M(13), 0, 0, SOCK_STREAM},
-    {PROC_ICMPD, M(PROC_ROLED), 0, 0, 0, SOCK_RAW},
-    {PROC_ROLED, M(PROC_NETD) | M(PROC_ICMPD) | M(PROC_KEYD), 0, M(FD_STATE) | M(FD_LEDGER), M(FD_ADMIN), 0},
-    {PROC_KEYD, M(PROC_ROLED), 0, 0, 0, 0},
-    {PROC_PARSER, 0, 0, M(FD_CONFIG), 0, 0},
+    {PROC_NETD, M(PROC_ROLED) | M(PROC_SYNCD), M(12) | M(13), 0, 0, 0, SOCK_STREAM},
+    {PROC_ICMPD, M(PROC_ROLED), 0, 0, 0, 0, SOCK_RAW},
+    {PROC_ROLED, M(PROC_NETD) | M(PROC_ICMPD) | M(PROC_KEYD) | M(PROC_SYNCD), 0,
+	M(FD_STATE) | M(FD_LEDGER), M(FD_ADMIN), 0, 0},
+    {PROC_KEYD, M(PROC_ROLED) | M(PROC_SYNCD), 0, 0, 0, 0, 0},
+    {PROC_SYNCD, M(PROC_NETD) | M(PROC_ROLED) | M(PROC_KEYD), 0, 0, 0, M(FD_LOCAL), 0},
+    {PROC_PARSER, 0, 0, M(FD_CONFIG), 0, 0, 0},
 };
 const size_t drill_n_roles = sizeof(drill_roles) / sizeof(drill_roles[0]);
 struct drill_targets drill_target;
 
-static char folder[64], empty[80];
+static char folder[64], empty[80], store[80];
+static char scratch[80]; /* in place of the empty folder, which stays empty, for attempts of root */
+static const char *root; /* one of them: the working directory of the attempt */
 static pid_t namespaces; /* a process that is in namespaces of its own */
 enum { NAMESPACES = CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP };
 
@@ -103,6 +108,75 @@ listening_unix(const char *name, int abstract)
 	    sun_path) + (size_t)abstract + strlen(name))) != 0 || listen(fd, BACKLOG) != 0)
 		return -1;
 	return fd;
+}
+
+/* A listening socket that has a name of the kernel's choice. */
+static int
+listening_local(void)
+{
+	const struct sockaddr_un un = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0 || bind(fd, (const struct sockaddr *)&un, sizeof(un.sun_family)) != 0 ||
+	    listen(fd, 1) != 0)
+		return -1;
+	return fd;
+}
+
+/*
+ * The folder that is the root of syncd, as supervisor/files.c makes it, and what it must not reach
+ * from there: a file beside it that everybody may write, and in it a link to that file, as if one
+ * had been put there. Returns 0 or -1 with errno.
+ */
+static int
+make_store(void)
+{
+	char link[96];
+	int fd, r;
+
+	snprintf(store, sizeof(store), "%s/store", folder);
+	snprintf(link, sizeof(link), "%s/way-out", store);
+	snprintf(drill_target.outside, sizeof(drill_target.outside), "%s/outside", folder);
+	fd = open(drill_target.outside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -1;
+	r = fchmod(fd, 0666);
+	close(fd);
+	if (r != 0 || mkdir(store, 0710) != 0 || chmod(store, 0710) != 0 ||
+	    symlink(drill_target.outside, link) != 0)
+		return -1;
+	return chown(store, DRILL_USER, 0);
+}
+
+static void
+remove_all_in(const char *path)
+{
+	DIR *dir = opendir(path);
+	struct dirent *entry;
+
+	while (dir != NULL && (entry = readdir(dir)) != NULL) {
+		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+			unlinkat(dirfd(dir), entry->d_name, 0);
+	}
+	if (dir != NULL)
+		closedir(dir);
+	rmdir(path);
+}
+
+/* What an attempt made and left, because it was ended or because it came through. */
+static void
+remove_traces(pid_t pid)
+{
+	const char *const folders[] = {store, scratch};
+	char path[128];
+
+	for (size_t i = 0; i < 2; i++) {
+		snprintf(path, sizeof(path), "%s/drill-%d", folders[i], (int)pid);
+		if (unlink(path) != 0 && errno != ENOENT)
+			rmdir(path);
+	}
+	snprintf(path, sizeof(path), "%s-drill-%d", drill_target.outside, (int)pid);
+	unlink(path);
 }
 
 /* A process with the user of the attempts that does nothing to protect itself. */
@@ -173,11 +247,14 @@ drill_prepare(void)
 	if (mkdtemp(folder) == NULL || chmod(folder, 0755) != 0)
 		return 0;
 	snprintf(empty, sizeof(empty), "%s/empty", folder);
+	snprintf(scratch, sizeof(scratch), "%s/scratch", folder);
 	snprintf(drill_target.pathname, sizeof(drill_target.pathname), "%s/socket", folder);
 	snprintf(drill_target.abstract, sizeof(drill_target.abstract), "bh-drill-%d", (int)getpid());
-	if (mkdir(empty, 0555) != 0 || listening_tcp(&drill_target.port) < 0 ||
+	if (mkdir(empty, 0555) != 0 || mkdir(scratch, 0555) != 0 ||
+	    listening_tcp(&drill_target.port) < 0 ||
 	    listening_unix(drill_target.pathname, 0) < 0 ||
-	    listening_unix(drill_target.abstract, 1) < 0 || chmod(drill_target.pathname, 0777) != 0)
+	    listening_unix(drill_target.abstract, 1) < 0 ||
+	    chmod(drill_target.pathname, 0777) != 0 || make_store() != 0)
 		return 0;
 	drill_target.supervisor = getpid();
 	drill_target.shared = shmget(IPC_PRIVATE, SHARED, IPC_CREAT | 0600);
@@ -197,9 +274,10 @@ drill_clean_up(void)
 	kill(namespaces, SIGKILL);
 	waitpid(namespaces, NULL, 0);
 	shmctl(drill_target.shared, IPC_RMID, NULL);
-	unlink(drill_target.pathname);
+	remove_all_in(store);
+	remove_all_in(scratch);
 	rmdir(empty);
-	rmdir(folder);
+	remove_all_in(folder);
 }
 
 static void
@@ -242,7 +320,7 @@ connected_socket(int type)
 }
 
 void
-drill_descriptors(const struct drill_role *role, const struct drill_report *report)
+drill_descriptors(const struct drill_role *role, const struct drill_report *report, int is_root)
 {
 	unsigned short port;
 	int from = fcntl(report->pipe[1], F_DUPFD, 200); /* out of the way of the fixed numbers */
@@ -266,6 +344,8 @@ drill_descriptors(const struct drill_role *role, const struct drill_report *repo
 			put_at(fcntl(open("/dev/zero", O_RDWR), F_DUPFD, 100), fd);
 		if (role->admin & M(fd))
 			put_at(fcntl(channel_end(), F_DUPFD, 100), fd);
+		if (role->local & M(fd))
+			put_at(fcntl(listening_local(), F_DUPFD, 100), fd);
 	}
 	if (role->socket != 0)
 		put_at(fcntl(connected_socket(role->socket), F_DUPFD, 100), FD_FIRST_FREE);
@@ -274,7 +354,8 @@ drill_descriptors(const struct drill_role *role, const struct drill_report *repo
 			close(fd);
 	}
 	close_range(FD_FIRST_FREE + 1, ~0U, 0);
-	if (chdir(empty) != 0)
+	root = role->process == PROC_SYNCD ? store : is_root ? scratch : empty;
+	if (chdir(root) != 0)
 		drill_die("chdir");
 }
 
@@ -299,7 +380,7 @@ drill_join_namespaces(void)
 	int holder = (int)syscall(SYS_pidfd_open, namespaces, 0);
 
 	if (holder < 0 || syscall(SYS_setns, holder, NAMESPACES) != 0 || close(holder) != 0 ||
-	    chdir(empty) != 0)
+	    chdir(root) != 0)
 		drill_die("namespaces");
 }
 
@@ -378,6 +459,7 @@ drill_report_read(struct drill_report *r, pid_t pid, char *verdict, size_t size)
 	close(r->pipe[0]);
 	close(r->control[0]);
 	waitpid(pid, &status, 0);
+	remove_traces(pid);
 	line = strstr(text, "R ");
 	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS) {
 		snprintf(verdict, size, "K");

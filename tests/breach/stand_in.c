@@ -133,6 +133,24 @@ valid_message(struct msg *m, enum process to)
 		msg_begin(m, MSG_PEER_BROKEN);
 		msg_put_u8(m, PROC_ROLED);
 		msg_put_u8(m, V_CLOSED); /* a lie; there is nothing else for these to say */
+	} else if (self == PROC_NETD && to == PROC_SYNCD) {
+		msg_begin(m, MSG_LINK_CLOSED); /* it has ended already */
+		msg_put_bytes(m, zeros, 21);
+	} else if (self == PROC_KEYD && to == PROC_SYNCD) {
+		msg_begin(m, MSG_KEY_SHARED); /* there is nothing that it may say unasked */
+		msg_put_bytes(m, zeros, 37);
+	} else if (self == PROC_ROLED && to == PROC_SYNCD) {
+		msg_begin(m, MSG_DATA_ROLE);
+		msg_put_u8(m, DATA_STANDBY);
+		msg_put_u8(m, UINT8_MAX);
+		msg_put_bytes(m, zeros, 9);
+	} else if (self == PROC_SYNCD && to == PROC_ROLED) {
+		msg_begin(m, MSG_DATA_POSITION);
+		msg_put_u8(m, DATA_IN_SYNC);
+		msg_put_bytes(m, zeros, 33);
+	} else if (self == PROC_SYNCD && to == PROC_NETD) {
+		msg_begin(m, MSG_LINK_DROP); /* of none that there is */
+		msg_put_u32(m, 7);
 	} else if (self == PROC_NETD) {
 		msg_begin(m, MSG_NET_COUNTERS);
 		msg_put_bytes(m, zeros, 80);
@@ -567,14 +585,18 @@ loop(void)
 static void
 add_edges(enum process self)
 {
-	static const enum process of_roled[] = {PROC_NETD, PROC_ICMPD, PROC_KEYD};
+	/* supervisor/channels.c */
+	static const uint32_t of[PROC_MAX] = {[PROC_NETD] = P(ROLED) | P(SYNCD),
+	    [PROC_ICMPD] = P(ROLED),
+	    [PROC_ROLED] = P(NETD) | P(ICMPD) | P(KEYD) | P(SYNCD),
+	    [PROC_KEYD] = P(ROLED) | P(SYNCD),
+	    [PROC_SYNCD] = P(NETD) | P(ROLED) | P(KEYD)};
+	size_t n = 0;
 
-	if (self != PROC_ROLED) {
-		child_add_edge(&child, &edges[0], PROC_ROLED, take_anything, NULL);
-		return;
+	for (enum process p = PROC_SUPERVISOR; p < PROC_MAX; p++) {
+		if (of[self] >> p & 1)
+			child_add_edge(&child, &edges[n++], p, take_anything, NULL);
 	}
-	for (size_t i = 0; i < sizeof(of_roled) / sizeof(of_roled[0]); i++)
-		child_add_edge(&child, &edges[i], of_roled[i], take_anything, NULL);
 }
 
 int

@@ -104,9 +104,10 @@ enter_limits(const struct drill_role *role, int dump_core)
 		limit(RLIMIT_CORE, 0);
 	limit(RLIMIT_NOFILE, row->nofile);
 	limit(RLIMIT_MEMLOCK, (rlim_t)row->memlock_kib << 10);
-	limit(RLIMIT_AS, (rlim_t)row->as_mib << 20);
+	if (row->as_mib > 0)
+		limit(RLIMIT_AS, (rlim_t)row->as_mib << 20);
 	limit(RLIMIT_NPROC, 0);
-	if (role->process != PROC_ROLED)
+	if (role->process != PROC_ROLED && role->process != PROC_SYNCD)
 		limit(RLIMIT_FSIZE, 0);
 }
 
@@ -125,7 +126,7 @@ enter_filter(const struct drill_role *role)
 static void
 enter_user(const struct sandbox_args *args)
 {
-	privdrop_root();
+	privdrop_root(args);
 	privdrop_ids(args);
 	privdrop_prove();
 }
@@ -157,7 +158,7 @@ walls_enter(const struct drill_role *role, unsigned walls, int dump_core)
 		enter_user(&args);
 	if (walls & WALL(L_LIMITS))
 		privdrop_tie(&args);
-	if (walls & WALL(L_LANDLOCK) && files_enter() < 0)
+	if (walls & WALL(L_LANDLOCK) && files_enter(role->process) < 0)
 		drill_die("Landlock");
 	if (walls & WALL(L_FILTER))
 		enter_filter(role);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * keyd with a hostile supervisor and a hostile roled: channels 0 and 1 of table.h. Its own files,
+ * keyd with a hostile supervisor, roled and syncd: channels 0 to 2 of table.h. Its own files,
  * with secrets that nobody else has; a secret that comes out of a channel ends the run.
  */
 #include "keyd/keys.c"
@@ -16,7 +16,7 @@
 /* All bytes of the first secret, of the second one more; and how many of them are looked for. */
 enum { FIRST_SECRET = 0xa5, TELLTALE = 8 };
 
-static struct table_channel list[2] = {{.end = -1}, {.end = -1}};
+static struct table_channel list[3] = {{.end = -1}, {.end = -1}, {.end = -1}};
 
 /* As keys_read() would have left it. */
 static void
@@ -59,10 +59,11 @@ turn(size_t which)
 
 	watch_end(list[0].end);
 	watch_end(list[1].end);
+	watch_end(list[2].end);
 	if (r < 0 && which == 0)
 		return 0; /* the end of keyd */
 	if (r < 0)
-		child_edge_lost(&child, &roled.channel);
+		child_edge_lost(&child, list[which].channel);
 	return !stopping;
 }
 
@@ -96,17 +97,21 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	list[0].end = table_pair(FD_CONTROL);
 	list[1].end = table_pair(FD_EDGE(PROC_ROLED));
+	list[2].end = table_pair(FD_EDGE(PROC_SYNCD));
 	keyd_init_ipc();
 	stopping = 0;
 	list[0].channel = &child.control;
-	list[1].channel = &roled.channel;
-	table_play(data, size, list, 2, turn);
+	list[1].channel = &askers[0].channel;
+	list[2].channel = &askers[1].channel;
+	table_play(data, size, list, 3, turn);
 	if (secrets == NULL || !present[KEY_STATUS] || !present[KEY_DATA])
 		abort();
-	for (size_t i = 0; i < 2; i++) {
+	for (size_t i = 0; i < 3; i++) {
+		static const int fds[3] = {FD_CONTROL, FD_EDGE(PROC_ROLED), FD_EDGE(PROC_SYNCD)};
+
 		channel_close(list[i].channel);
 		close(list[i].end);
-		dup2(FD_EDGE(PROC_BEATD), i == 0 ? FD_CONTROL : FD_EDGE(PROC_ROLED));
+		dup2(FD_EDGE(PROC_BEATD), fds[i]);
 	}
 	return 0;
 }
@@ -131,5 +136,6 @@ fuzz_seed(uint8_t *out, size_t size)
 	n = table_append_u64(out, size, n, 0, MSG_PREPARE, 1);
 	n = table_append_u64(out, size, n, 0, MSG_COMMIT, 1);
 	n = table_append_all(out, size, n, 1, PROC_ROLED, PROC_KEYD);
+	n = table_append_all(out, size, n, 2, PROC_SYNCD, PROC_KEYD);
 	return table_append_all(out, size, n, 0, PROC_SUPERVISOR, PROC_KEYD);
 }

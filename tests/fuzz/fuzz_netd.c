@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * netd with a hostile supervisor and a hostile roled: channels 0 and 1 of table.h. The process as
+ * netd with a hostile supervisor, roled and syncd: channels 0 to 2 of table.h. The process as
  * it is but for its exits and its alarm, which end the input.
  */
 #include "config.h"
@@ -29,7 +29,7 @@ int netd_main(int argc, char **argv);
 #undef _exit
 #undef main
 
-static struct table_channel list[2] = {{.end = -1}, {.end = -1}};
+static struct table_channel list[3] = {{.end = -1}, {.end = -1}, {.end = -1}};
 
 /* netd numbers its dials over all inputs: a small number of the input is that of a slot. */
 static void
@@ -68,17 +68,21 @@ static void
 stop(void)
 {
 	admit_close_all();
-	admit_drop_waiting();
+	for (enum owner o = OWNER_ROLED; o < OWNER_MAX; o++)
+		admit_drop_waiting(o);
 	link_shut_all();
-	link_orphan_all();
+	for (enum owner o = OWNER_ROLED; o < OWNER_MAX; o++)
+		link_orphan(o);
 	/* all deadlines pass */
 	(void)link_expire(INT64_MAX);
 	(void)admit_expire(INT64_MAX);
-	for (size_t i = 0; i < 2; i++) {
+	for (size_t i = 0; i < 3; i++) {
+		static const int fds[3] = {FD_CONTROL, FD_EDGE(PROC_ROLED), FD_EDGE(PROC_SYNCD)};
+
 		loop_detach_channel(list[i].channel);
 		channel_close(list[i].channel);
 		close(list[i].end);
-		dup2(FD_EDGE(PROC_BEATD), i == 0 ? FD_CONTROL : FD_EDGE(PROC_ROLED));
+		dup2(FD_EDGE(PROC_BEATD), fds[i]);
 	}
 	uv_run(&netd_loop, UV_RUN_NOWAIT);
 	if (link_busy() != 0)
@@ -103,9 +107,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	exited = ending = 0;
 	list[0] = (struct table_channel){&netd_child.control, table_pair(FD_CONTROL)};
-	list[1] = (struct table_channel){&netd_roled, table_pair(FD_EDGE(PROC_ROLED))};
+	list[1] = (struct table_channel){&netd_owner[OWNER_ROLED], table_pair(FD_EDGE(PROC_ROLED))};
+	list[2] = (struct table_channel){&netd_owner[OWNER_SYNCD], table_pair(FD_EDGE(PROC_SYNCD))};
 	warm_up();
-	table_play(data, size, list, 2, turn);
+	table_play(data, size, list, 3, turn);
 	stop();
 	return 0;
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * roled with hostile neighbours: every channel that it has (supervisor, netd, icmpd, keyd, and an
- * admin client) is fed packets made from the input, in the order of the input. The real tables,
- * handlers, links and role machine run; files are real, processes and sockets of partners are not.
+ * roled with hostile neighbours: every channel that it has (supervisor, netd, icmpd, keyd, an admin
+ * client, and syncd) is fed packets made from the input, in the order of the input. The real
+ * tables, handlers, links and role machine run; files are real, processes and sockets of partners
+ * are not.
  *
  * Input: u8 which channel, u8 message type, u8 state of the channel (and with TIME_LEAP, time
  * passes first), u8 length of the body, body; and so on. Time is that of the input alone. Types are
@@ -28,11 +29,11 @@
 #include "lib/loop.h"
 #include "roled/roled.h"
 
-enum { CHANNELS = 5, FAR = 40, TURNS = 2, PACKETS = 40 };
+enum { CHANNELS = 6, CLIENT = 4, FAR = 40, TURNS = 2, PACKETS = 40 };
 enum { TIME_START_MS = 1000000, TIME_LEAP = 0x80, TIME_LEAP_MS = 700 };
 
 static const enum process peers[CHANNELS] = {
-    PROC_SUPERVISOR, PROC_NETD, PROC_ICMPD, PROC_KEYD, PROC_CTL};
+    PROC_SUPERVISOR, PROC_NETD, PROC_ICMPD, PROC_KEYD, PROC_CTL, PROC_SYNCD};
 
 struct roled roled;
 static struct conf conf;
@@ -183,7 +184,7 @@ put_client(void)
 
 	if (channel_pair(fds) != 0)
 		abort();
-	ends[CHANNELS - 1] = fds[1];
+	ends[CLIENT] = fds[1];
 	admin_add_client(fds[0], 0);
 }
 
@@ -197,8 +198,11 @@ start(void)
 	roled.boot = 7;
 	time_ms = TIME_START_MS;
 	uv_loop_init(&roled.loop);
-	for (int i = 0; i < CHANNELS - 1; i++)
+	for (int i = 0; i < CHANNELS; i++) {
+		if (i == CLIENT)
+			continue;
 		ends[i] = pair_at(peers[i] == PROC_SUPERVISOR ? FD_CONTROL : FD_EDGE(peers[i]));
+	}
 	if (ftruncate(FD_STATE, 0) != 0)
 		abort();
 	store_open(&roled.store, FD_STATE, content, &len);
@@ -220,7 +224,7 @@ start(void)
 static void
 stop(void)
 {
-	struct channel *all[] = {&roled.child.control, &roled.netd, &roled.icmpd, &roled.keyd};
+	struct channel *all[] = {&roled.child.control, &roled.netd, &roled.icmpd, &roled.keyd, &roled.syncd};
 
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
 		loop_detach_channel(all[i]);
@@ -252,8 +256,10 @@ channel_of(int which)
 		return &roled.icmpd;
 	case 3:
 		return &roled.keyd;
-	default:
+	case CLIENT:
 		return &roled.client[0].channel;
+	default:
+		return &roled.syncd;
 	}
 }
 

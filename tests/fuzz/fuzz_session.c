@@ -22,7 +22,8 @@
 
 #include "lib/admin.h"
 #include "lib/log.h"
-#include "roled/session.h"
+#include "lib/session.h"
+#include "roled/status.h"
 
 enum { STEPS = 64, WIRE = 16384, RECORDS = STEPS + 1 };
 enum { RECORD, BYTES, DAMAGE, ARRIVE, END, SAY, STEP_MAX };
@@ -36,6 +37,9 @@ static struct session_self self = {.group = "fuzz", .boot = 7};
 static struct record up_record[2]; /* of a link that is up */
 static uv_loop_t loop;
 static struct session session;
+static uint8_t stream_in[8 * (RECORD_OVERHEAD + STATUS_SIZE)],
+    stream_out[8 * (RECORD_OVERHEAD + STATUS_SIZE)];
+static uint8_t stream_plain[STATUS_SIZE];
 
 /* ---- one run */
 
@@ -145,7 +149,7 @@ serve(struct noise *n, enum noise_result r)
 static void
 hear(void)
 {
-	static uint8_t in[SESSION_OUT];
+	static uint8_t in[sizeof(stream_out)];
 	ssize_t n = recv(far, in, sizeof(in), MSG_DONTWAIT);
 	uint8_t payload[HELLO_PAYLOAD], plain[STATUS_SIZE];
 	size_t pos = 0, used, len;
@@ -336,6 +340,13 @@ start(unsigned how)
 	far = fds[1];
 	memset(&session, 0, sizeof(session));
 	session.ops = &ops;
+	session.kinds = 1U << LINK_STATUS;
+	session.buffers = (struct session_buffers){.in = stream_in,
+	    .out = stream_out,
+	    .plain = stream_plain,
+	    .in_size = sizeof(stream_in),
+	    .out_size = sizeof(stream_out),
+	    .plain_max = sizeof(stream_plain)};
 	wire_len = wire_pos = n_sealed = n_received = 0;
 	wire_damage = sizeof(wire) + 1;
 	ended = is_up = wants_dh = partner_ready = 0;
@@ -343,7 +354,7 @@ start(unsigned how)
 		size_t n = hello_prologue(prologue, LINK_STATUS, self.group);
 
 		if (noise_init(&noise, NOISE_RESPONDER, prologue, n, public_key[1], NULL) != 0 ||
-		    session_dial(&session, &loop, fds[0], &self, &partner_conf, 4, 5) != 0)
+		    session_dial(&session, &loop, fds[0], LINK_STATUS, &self, &partner_conf, 4, 5) != 0)
 			abort();
 		work();
 		return;

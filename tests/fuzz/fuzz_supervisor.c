@@ -243,8 +243,9 @@ realtime_watch(struct proc *p)
 }
 
 void
-files_renew_admin(const struct conf *c)
+files_renew_socket(enum process process, const struct conf *c)
 {
+	(void)process;
 	(void)c;
 }
 

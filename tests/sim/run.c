@@ -143,6 +143,7 @@ dispatch(struct event *e)
 	switch (e->kind) {
 	case EV_TICK:
 	case EV_RESULT:
+	case EV_DRAINED:
 		server_event(e);
 		break;
 	case EV_PING:
@@ -182,7 +183,8 @@ must_wait(const struct event *e)
 	    [EV_DIAL] = 1,
 	    [EV_SYN] = 1,
 	    [EV_SHAKE] = 1,
-	    [EV_RESULT] = 1};
+	    [EV_RESULT] = 1,
+	    [EV_DRAINED] = 1};
 
 	return waits[e->kind] && (w.server[e->a].frozen || w.now_us < w.server[e->a].drain_us);
 }

@@ -147,6 +147,10 @@ run_outputs(unsigned i)
 		case OUT_SEND:
 			send_records(i, o);
 			break;
+		case OUT_DRAIN: /* the data here is always with the target after a while */
+			event_at(w.now_us + 5 * MS, EV_DRAINED, i)->gen =
+			    (uint32_t)s->machine.boot_id;
+			break;
 		case OUT_REDIAL:
 			net_close_out(i, o->u.redial.partner, 1);
 			break;
@@ -391,6 +395,10 @@ server_event(struct event *e)
 
 	if (e->kind == EV_TICK && e->gen == s->tick_gen)
 		server_input(e->a, &in);
+	if (e->kind == EV_DRAINED && e->gen == (uint32_t)s->machine.boot_id) {
+		in.kind = IN_DRAINED;
+		server_input(e->a, &in);
+	}
 	if (e->kind == EV_RESULT && e->gen == (uint32_t)s->machine.boot_id) {
 		in.kind = IN_ACTION_RESULT;
 		in.u.result.event = e->value;

@@ -50,6 +50,7 @@ enum event_kind {
 	EV_PING,   /* server a pings everybody */
 	EV_PONG,   /* an answer */
 	EV_RESULT, /* a hook of server a ended */
+	EV_DRAINED, /* the target of its hand-over has all data of server a */
 	EV_LIFE,   /* something starts again on server a: what */
 	EV_FAULT,  /* the next thing goes wrong */
 	EV_HEAL,   /* a fault of the network ends: what */

@@ -50,8 +50,8 @@ SCALE = float(os.environ.get("BULKHEAD_TEST_SCALE", "1"))
 # Every deadline of the tests times this; the timings of the daemons stay.
 SLOW = 3 if SANITIZED else 1
 DEADLINE_S = 20 * SCALE
-CHILDREN = ("netd", "icmpd", "roled", "keyd")
-USERS = {"netd": 61001, "icmpd": 61002, "roled": 61003, "keyd": 61004, "parser": 61005}
+CHILDREN = ("netd", "icmpd", "roled", "keyd", "syncd")
+USERS = {"netd": 61001, "icmpd": 61002, "roled": 61003, "keyd": 61004, "syncd": 61006, "parser": 61005}
 
 # Fast enough for a suite of many takeovers, slow enough for two cores with parallel tests.
 TEST_MS = {

@@ -43,6 +43,31 @@ def show(server, *command):
     say(textwrap.indent(server.tool(*command).stdout.rstrip(), "  "))
 
 
+def redis_cli(server, *words):
+    """What a program on that server does with its data."""
+    p = subprocess.run(["redis-cli", "-s", os.path.join(server.run, "data.sock"), *words], text=True,
+                       capture_output=True, timeout=20, stdin=subprocess.DEVNULL)
+    answer = (p.stdout + p.stderr).strip()
+    say("$ redis-cli -s data.sock %s   # on %s\n  %s" % (" ".join(words), server.name, answer))
+    return answer
+
+
+def data_of(server):
+    return (server.status() or {}).get("data") or {}
+
+
+def begin_data(main, standby):
+    """The data of the group begins on main; a standby reads what main writes, and the other way round."""
+    wait_for = bulkhead.wait_for
+    wait_for(lambda: main.tool("init").returncode == 0, lambda: main.tool("init").stderr)
+    wait_for(lambda: data_of(standby).get("stream") == "up", "the standby follows")
+    assert redis_cli(main, "set", "setpoint", "42") == "OK"
+    wait_for(lambda: data_of(main).get("lost_if_dead") == 0, "the standby has it")
+    assert redis_cli(standby, "get", "setpoint") == "42"
+    assert redis_cli(standby, "incr", "setpoint") == "43"
+    wait_for(lambda: data_of(main).get("lost_if_dead") == 0, "the standby has it")
+
+
 def hook_line(hook, since_s):
     words = " ".join("%s=%s" % (k, v) for k, v in sorted(hook.env.items()) if k.startswith("BULKHEAD_"))
     return "%8.1f ms  hook started: %s" % ((hook.boot_ns / 1e9 - since_s) * 1e3, words)
@@ -57,6 +82,10 @@ def once(group):
     show(standby, "status")
     epoch = standby.own()["epoch"]
 
+    step("replicated data: written on main, read on the standby; a write to the standby goes to main")
+    begin_data(main, standby)
+    show(main, "data")
+
     step("SIGKILL of every process of %s, the main" % main.name)
     killed = main.kill()
     group.wait_main_hook(standby)
@@ -65,6 +94,8 @@ def once(group):
     say(hook_line(hook, killed))
     assert int(hook.env["BULKHEAD_EPOCH"]) > epoch, "the epoch did not rise"
     show(standby, "explain")
+    assert redis_cli(standby, "get", "setpoint") == "43", "the data is not there"
+    assert redis_cli(standby, "set", "setpoint", "44") == "OK"
 
     step("starting %s again: it comes back as standby" % main.name)
     began = bulkhead.now_s()
@@ -81,6 +112,7 @@ def once(group):
     group.wait_role(standby, "standby")
     group.wait_pair()
     say(hook_line(main.hooks_as("main")[runs], began))
+    assert redis_cli(main, "get", "setpoint") == "44", "the data is not there"
 
     step("orderly stop of both")
     for s in (standby, main):
@@ -145,7 +177,8 @@ def guide(group):
         "  ./do block alpha         a firewall there drops TCP 5481: two mains, by the time confirm",
         "  ./do heal alpha          cable in, firewall away",
         "  ./do alpha switchover    hand over in order (say it to the main)",
-        "  ./do beta explain        why? Also: status, events, check, --help",
+        "  ./do beta explain        why? Also: status, data, events, check, --help",
+        "Its data:  redis-cli -s alpha/run/data.sock set x 1;  redis-cli -s beta/run/data.sock get x",
     ]
 
 
@@ -197,7 +230,7 @@ def screen(group, down, seen, tty):
 
 def live(group):
     group.start()
-    group.wait_pair()
+    begin_data(*group.wait_pair())
     write_script(group)
     tty, down, seen, last = sys.stdout.isatty(), {}, {}, None
     if tty:

@@ -48,7 +48,7 @@ def test_example(group, tmp_path):
     for command in ("/etc/bulkhead/become-main", "/etc/bulkhead/become-standby", "/usr/local/bin/app-alive",
                     "/usr/bin/logger"):
         text = text.replace(command, "/bin/true")
-    text += "user { netd = 61001 icmpd = 61002 roled = 61003 keyd = 61004 parser = 61005 }\n"
+    text += "user { netd = 61001 icmpd = 61002 roled = 61003 keyd = 61004 syncd = 61006 parser = 61005 }\n"
     p = check(write(tmp_path, text))
     assert p.returncode == 0 and not p.stderr, p.stderr
 

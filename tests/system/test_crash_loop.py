@@ -36,19 +36,19 @@ def crash(make_group, child, act, last=standin.FOREVER):
 
 @pytest.mark.parametrize("child, act", [
     ("icmpd", "die"), ("keyd", "abort"), ("netd", "die"), ("roled", "die"), ("keyd", "start-refused"),
-    ("icmpd", "no-sandbox")])
+    ("icmpd", "no-sandbox"), ("syncd", "die"), ("syncd", "start-refused")])
 def test_backs_off(make_group, child, act):
-    """10 ms, 20 ms, 40 ms ...; the sessions of icmpd's and keyd's siblings stay up, and no role changes."""
+    """10 ms, 20 ms, 40 ms ...; the sessions stay up while icmpd, keyd or syncd ends, and no role changes."""
     group, main, standby, server, mark = crash(make_group, child, act)
     others = {n: server.child(n) for n in CHILDREN if n != child}
     epoch = main.epoch()
     sessions = {s: [(l["server"], l["path"], l["inbound"], l["sessions"]) for l in s.links()] for s in group}
-    count = 7 if child in ("icmpd", "keyd") else 5  # the other two are needed: within the grace for a restart
+    count = 7 if child in ("icmpd", "keyd", "syncd") else 5  # the other two are needed: within the grace for a restart
     seen = wait_for(lambda: waits(server, child, mark)[:count] if len(waits(server, child, mark)) >= count else None,
                     lambda: "%s backs off: %s" % (child, waits(server, child, mark)), step_s=0.002)
     assert seen == [10 * 2 ** i for i in range(count)]
     assert {n: server.child(n) for n in others} == others
-    if child in ("icmpd", "keyd"):
+    if child in ("icmpd", "keyd", "syncd"):
         assert server.processes()[child]["state"] in ("backoff", "starting"), server.processes()[child]
         assert {s: [(l["server"], l["path"], l["inbound"], l["sessions"]) for l in s.links(state="up")]
                 for s in group} == sessions, "a session was disturbed"
@@ -128,7 +128,9 @@ def test_stops_while_one_crashes(make_group):
 @pytest.mark.parametrize("child, act, code, line", [
     ("keyd", "no-sandbox", 110, "keyd cannot run here"), ("netd", "no-sandbox", 110, "netd cannot run here"),
     ("roled", "start-refused", 78, "roled refuses the config: not enough descriptors or memory"),
-    ("keyd", "start-refused", 78, "keyd refuses the config: not enough descriptors or memory")])
+    ("keyd", "start-refused", 78, "keyd refuses the config: not enough descriptors or memory"),
+    ("syncd", "no-sandbox", 110, "syncd cannot run here"),
+    ("syncd", "start-refused", 78, "syncd refuses the config: not enough descriptors or memory")])
 def test_never_works(make_group, child, act, code, line):
     """A first start that no other start can cure: the supervisor ends and says why, once."""
     group = make_group(["alpha"])

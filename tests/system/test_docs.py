@@ -60,7 +60,7 @@ def test_configurations_are_good(make_group, tmp_path):
         if not re.search(r"^self\s*=", text, re.M):
             text = 'self = "%s"\n' % first + text
         if not re.search(r"^user\s*\{", text, re.M):
-            text += "\nuser { netd = 61001 icmpd = 61002 roled = 61003 keyd = 61004 parser = 61005 }\n"
+            text += "\nuser { netd = 61001 icmpd = 61002 roled = 61003 keyd = 61004 syncd = 61006 parser = 61005 }\n"
         path = tmp_path / ("%d.conf" % number)
         path.write_text(text)
         path.chmod(0o600)
@@ -226,7 +226,7 @@ def test_every_number_is_tried():
         for number in row[0].split(", "):
             numbers.append(int(number))
             assert not re.search(r"\bD\b", row[1]) or re.search(IN_TABLE % number, table), number
-    assert sorted(numbers) == list(range(1, 51))
+    assert sorted(numbers) == list(range(1, 54))
 
 
 FIGURES = os.path.join(TOP, "tests", "figures.py")

@@ -35,12 +35,38 @@ def counted(rows):
     return found
 
 
+def give_data(group, main):
+    """The group has data, and the links for it are up: until then main dials again and again."""
+    wait_for(lambda: main.tool("init").returncode == 0, lambda: main.tool("init").stderr)
+    wait_data(group)
+    for server in group:
+        if server is not main and server.kind != "dmz":
+            wait_for(lambda s=server: "the request link to %s is up" % main.name in s.log(), "its request link is up")
+
+
+def wait_data(group):
+    wait_for(lambda: all(((s.status() or {}).get("data") or {}).get("stream") == "up" for s in group.running()
+                         if s.role() != "main"), "everybody follows")
+
+
 def descriptors(server, links=2):
     """{name: number of descriptors} of the supervisor and its children, with their links up."""
+    wait_data(server.group)
     wait_for(lambda: len(server.links(state="up")) == links, "all links are up")
     pids = {n: server.child(n) for n in CHILDREN}
     pids["supervisor"] = server.popen.pid
-    return {n: len(os.listdir("/proc/%d/fd" % p)) for n, p in pids.items() if p}
+    return {n: count_descriptors(server, p) for n, p in pids.items() if p}
+
+
+def count_descriptors(server, pid):
+    """Without the files of its data, of which syncd has as many as it needs."""
+    count, folder = 0, "/proc/%d/fd" % pid
+    for fd in os.listdir(folder):
+        try:
+            count += not os.readlink(os.path.join(folder, fd)).startswith(os.path.join(server.state, "data", ""))
+        except FileNotFoundError:
+            pass  # closed since
+    return count
 
 
 def check_descriptors(server, before, links=2):
@@ -71,11 +97,12 @@ def test_children_cut_off_evil_peers(pair):
     """Every message of the table in every wrong form, at the running children and the admin socket."""
     group, main, standby = pair
     standby.expect_log(r".")
+    give_data(group, main)
     hooks, supervisor = (len(main.hooks()), len(standby.hooks())), standby.popen.pid
     before = descriptors(standby)
     pids = {n: standby.child(n) for n in CHILDREN}
     rows = counted(play("children", supervisor, os.path.join(standby.run, "admin.sock")))
-    assert len(rows) == 8 and all(r[3] > 100 for r in rows), rows
+    assert len(rows) == 14 and all(r[3] > 100 for r in rows), rows
     assert {n: standby.child(n) for n in CHILDREN} == pids, "a child has ended"
     check_undisturbed(group, main, standby, hooks)
     check_descriptors(standby, before)
@@ -107,6 +134,8 @@ def test_supervisor_kills_evil_children(make_group):
     for part in range(parts):
         group.start()
         main, standby = group.wait_pair()
+        if part == 0:
+            give_data(group, main)
         hooks, supervisor = (len(main.hooks()), len(standby.hooks())), standby.popen.pid
         before = descriptors(standby)
         rows = play("supervisor", supervisor, count, part, parts)
@@ -126,6 +155,7 @@ def test_supervisor_kills_evil_children_in_a_reload(pair):
     """The same while it waits for their answers to PREPARE; an answer with the serial before is none."""
     group, main, standby = pair
     standby.expect_log(r".")
+    give_data(group, main)
     hooks, supervisor = (len(main.hooks()), len(standby.hooks())), standby.popen.pid
     before, count = descriptors(standby), cells(6)
     standby.write_config(group.config_text(standby).replace("misses = 6", "misses = 7", 1))
@@ -229,7 +259,7 @@ def test_supervisor_ends_in_order(make_group, sender, how, status):
 
 def test_supervisor_uses_only_what_is_configured(make_group):
     """Numbers that are right but that the configuration does not use: no socket, no hook, nobody is killed."""
-    group = make_group()
+    group = make_group(["alpha", "beta", "gamma"], kinds={"beta": "permanent", "gamma": "dmz"})
     for server in group:
         text, n = re.subn(r"\n\tstop = .*", "", group.config_text(server))
         assert n == 1
@@ -238,10 +268,11 @@ def test_supervisor_uses_only_what_is_configured(make_group):
     main, standby = group.wait_pair()
     server = group["beta"]
     server.expect_log(r"never opens")
+    give_data(group, main)
     pids = {n: server.child(n) for n in CHILDREN}
     sockets = set(tcp_sockets(server))
     rows = counted(play("unused", server.pid, 0))
-    assert [r[1:4] for r in rows] == [["netd", "run", 5], ["roled", "run", 3]]
+    assert [r[1:4] for r in rows] == [["netd", "run", 7], ["roled", "run", 3]]
     assert set(tcp_sockets(server)) <= sockets, "a connection was opened"
     runs = [h for h in server.hooks() if h.env["BULKHEAD_HOOK"] == "stop"]
     assert not runs, "a hook ran that is not configured"
@@ -275,6 +306,7 @@ def test_supervisor_refuses_an_evil_parser(make_group):
     server.libexec = programs(group, ())
     group.start()
     main, standby = group.wait_pair()
+    give_data(group, main)
     before, hooks = descriptors(server), (len(main.hooks()), len(standby.hooks()))
     put(server.libexec, "parser")
     rows, refused = play("parser", server.popen.pid, 0), 0
@@ -308,9 +340,11 @@ def test_children_bear_an_evil_supervisor(make_group):
     every = {"start", "run", "prepare", "stop"}
     for child in CHILDREN:
         assert states[child, "supervisor"] == every
-        assert child == "roled" or states["roled", child] == every
-    assert states["netd", "roled"] == every
-    assert states["icmpd", "roled"] == states["keyd", "roled"] == every - {"stop"}  # they are gone at once
+        assert child == "roled" or states["roled", child] == every, child
+    assert states["netd", "roled"] == states["netd", "syncd"] == every
+    for edge in (("icmpd", "roled"), ("keyd", "roled"), ("keyd", "syncd"), ("syncd", "netd"), ("syncd", "roled"),
+                 ("syncd", "keyd")):
+        assert states[edge] == every - {"stop"}  # they are gone at once
     assert {("parser", "supervisor"), ("runner", "supervisor")} <= set(states)
     bulkhead.record("breach-peers-host", rows)
 

@@ -176,7 +176,8 @@ def test_copy_of_main_elsewhere(make_group):
     main, standby = group.wait_pair()
     gamma.expect_log("")  # the copy may complain as it likes
     for name in os.listdir(main.state):
-        shutil.copy2(os.path.join(main.state, name), gamma.state)
+        if os.path.isfile(os.path.join(main.state, name)):
+            shutil.copy2(os.path.join(main.state, name), gamma.state)
     text = without_gamma(main).replace(main.state, gamma.state).replace(main.run, gamma.run)
     gamma.write_config(text.replace('"%s"' % group.network.address(main.name),
                                     '"%s"' % group.network.address("gamma")))

@@ -233,7 +233,7 @@ def test_two_at_once(pair):
     group.roles_hold({main: "main", standby: "standby"}, 0.5)
 
 
-@pytest.mark.parametrize("child", ["netd", "icmpd", "roled", "keyd"])
+@pytest.mark.parametrize("child", CHILDREN)
 def test_child_dies_in_the_middle(pair, child):
     """A child is killed while a configuration is pending: old or new one everywhere, nothing else."""
     group, main, standby = pair
@@ -336,7 +336,7 @@ def values(server):
 
 
 @pytest.mark.parametrize("act, result, text", ANSWERS, ids=[a[0] for a in ANSWERS])
-@pytest.mark.parametrize("child", ["netd", "icmpd", "roled", "keyd"])
+@pytest.mark.parametrize("child", CHILDREN)
 def test_one_child_does_not_agree(make_group, child, act, result, text):
     """Whatever one child does instead of agreeing: the old config stays in force in all processes."""
     group, main, standby, first = with_stand_in(make_group, child, act)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: ISC
 """Walls that only a running daemon shows: users, sockets that root hands out, and where the keys are."""
 import ctypes
+import errno
 import os
 import re
 import signal
@@ -28,8 +29,14 @@ def sockets_of(pid):
     """{number: socket}: copies of the sockets of a process."""
     libc, pidfd, found = ctypes.CDLL(None, use_errno=True), os.pidfd_open(pid), {}
     for fd in map(int, os.listdir("/proc/%d/fd" % pid)):
-        if os.readlink("/proc/%d/fd/%d" % (pid, fd)).startswith("socket:"):
+        try:
+            name = os.readlink("/proc/%d/fd/%d" % (pid, fd))
+        except FileNotFoundError:  # closed meanwhile
+            continue
+        if name.startswith("socket:"):
             copy = libc.syscall(SYS_PIDFD_GETFD, pidfd, fd, 0)
+            if copy < 0 and ctypes.get_errno() == errno.EBADF:
+                continue
             assert copy >= 0, os.strerror(ctypes.get_errno())
             found[fd] = socket.socket(fileno=copy)
     os.close(pidfd)

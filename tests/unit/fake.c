@@ -44,7 +44,8 @@ fake_can_run(void)
 
 /* In the child: descriptors as in policy/roles.h, the empty folder, then the program. */
 static void
-run_child(enum process process, int control, int roled, int log, const char *empty, unsigned nofile)
+run_child(enum process process, int control, int roled, int syncd, int log, const char *empty,
+    unsigned nofile)
 {
 	char path[4096], uid[16], parent[16];
 	const char *dir = getenv("BH_LIBEXEC");
@@ -60,6 +61,7 @@ run_child(enum process process, int control, int roled, int log, const char *emp
 	from[FD_LOG] = from[FD_LOG + 1] = fcntl(log, F_DUPFD_CLOEXEC, HIGH_FD);
 	from[FD_CONTROL] = fcntl(control, F_DUPFD_CLOEXEC, HIGH_FD);
 	from[FD_EDGE(PROC_ROLED)] = fcntl(roled, F_DUPFD_CLOEXEC, HIGH_FD);
+	from[FD_EDGE(PROC_SYNCD)] = fcntl(syncd, F_DUPFD_CLOEXEC, HIGH_FD);
 	for (int i = 0; i < HIGH_FD; i++)
 		close(i);
 	for (int i = 0; i < 16; i++) {
@@ -83,7 +85,7 @@ void
 fake_start(struct fake *f, enum process process, unsigned nofile)
 {
 	char empty[] = "/tmp/bulkhead-empty-XXXXXX";
-	int control[2], roled[2];
+	int control[2], roled[2], syncd[2];
 	struct msg *ready;
 
 	memset(f, 0, sizeof(*f));
@@ -93,12 +95,15 @@ fake_start(struct fake *f, enum process process, unsigned nofile)
 	assert_int_equal(chmod(empty, 0555), 0);
 	assert_int_equal(channel_pair(control), 0);
 	assert_int_equal(channel_pair(roled), 0);
+	assert_int_equal(channel_pair(syncd), 0);
 	f->pid = fork();
 	assert_true(f->pid >= 0);
 	if (f->pid == 0)
-		run_child(process, control[1], roled[1], f->log, empty, nofile);
+		run_child(process, control[1], roled[1], syncd[1], f->log, empty, nofile);
 	close(control[1]);
 	close(roled[1]);
+	close(syncd[1]);
+	f->syncd = syncd[0];
 	channel_init(&f->control, control[0], PROC_SUPERVISOR, process, keep, f);
 	channel_init(&f->roled, roled[0], PROC_ROLED, process, keep, f);
 	ready = fake_expect(f, MSG_READY, 5000);
@@ -328,6 +333,7 @@ fake_stop(struct fake *f)
 		f->pid = 0;
 	}
 	channel_close(&f->control);
+	close(f->syncd);
 	channel_close(&f->roled);
 	empty_inbox(f);
 	if (getenv("FAKE_LOG") != NULL || fake_log_count(f, "ERROR: ") > 0)

@@ -316,10 +316,10 @@ pump(void)
 {
 	for (int i = 0; i < 20; i++) {
 		assert_true(channel_read(&keyd->control) >= 0);
-		if (keyd_roled()->fd >= 0 && channel_read(keyd_roled()) < 0)
-			child_edge_lost(keyd, keyd_roled());
+		if (keyd_asker(0)->fd >= 0 && channel_read(keyd_asker(0)) < 0)
+			child_edge_lost(keyd, keyd_asker(0));
 		channel_flush(&keyd->control);
-		channel_flush(keyd_roled());
+		channel_flush(keyd_asker(0));
 		if (supervisor.fd >= 0)
 			assert_true(channel_read(&supervisor) >= 0);
 		if (roled.fd >= 0)
@@ -458,7 +458,7 @@ test_config_must_name_our_key(void **state)
 	assert_int_equal(last.type, MSG_PREPARED);
 	send_serial(MSG_COMMIT, 1);
 	pump();
-	assert_int_equal(keyd_roled()->state, S_RUN);
+	assert_int_equal(keyd_asker(0)->state, S_RUN);
 
 	send_config(public[KEY_DATA]);
 	send_serial(MSG_PREPARE, 2);
@@ -466,7 +466,7 @@ test_config_must_name_our_key(void **state)
 	assert_int_equal(last.type, MSG_REFUSED);
 	assert_true(msg_get_u64(&last) == 2);
 	assert_int_equal(msg_get_u16(&last), REFUSE_KEY);
-	assert_int_equal(keyd_roled()->state, S_RUN);
+	assert_int_equal(keyd_asker(0)->state, S_RUN);
 
 	keys_wipe(); /* as if they had never been readable */
 	send_config(public[KEY_STATUS]);
@@ -488,7 +488,7 @@ test_roled_restarts(void **state)
 	crypto_scalarmult_base(other, s);
 	channel_close(&roled);
 	pump();
-	assert_int_equal(keyd_roled()->fd, -1);
+	assert_int_equal(keyd_asker(0)->fd, -1);
 	assert_true(fcntl(FD_EDGE(PROC_ROLED), F_GETFD) >= 0); /* the number stays taken */
 
 	assert_int_equal(channel_pair(fds), 0);
@@ -501,7 +501,7 @@ test_roled_restarts(void **state)
 	channel_init(&roled, fds[0], PROC_ROLED, PROC_KEYD, on_message, NULL);
 	n_answers = 0;
 	pump();
-	assert_int_equal(keyd_roled()->fd, FD_EDGE(PROC_ROLED));
+	assert_int_equal(keyd_asker(0)->fd, FD_EDGE(PROC_ROLED));
 	assert_int_equal(n_answers, 1);
 	expect_public();
 	n_good = 0;
@@ -521,7 +521,7 @@ test_bad_asker_is_cut_off_and_reported(void **state)
 	start();
 	assert_int_equal(send(roled.fd, packet, sizeof(packet), 0), (ssize_t)sizeof(packet));
 	pump();
-	assert_int_equal(keyd_roled()->fd, -1);
+	assert_int_equal(keyd_asker(0)->fd, -1);
 	assert_int_equal(last.type, MSG_PEER_BROKEN);
 	assert_int_equal(msg_get_u8(&last), PROC_ROLED);
 	assert_int_equal(msg_get_u8(&last), V_LENGTH);
@@ -554,7 +554,7 @@ test_every_other_request_is_refused(void **state)
 		assert_int_equal(
 		    send(roled.fd, packet, MSG_HEADER + n, 0), (ssize_t)(MSG_HEADER + n));
 		pump();
-		assert_int_equal(keyd_roled()->fd, -1);
+		assert_int_equal(keyd_asker(0)->fd, -1);
 		assert_int_equal(n_answers, 1);
 		assert_int_equal(last.type, MSG_PEER_BROKEN);
 	}

@@ -1265,6 +1265,73 @@ test_switchover(void **state)
 	assert_waits(RULE_MAIN_HEALTHY);
 }
 
+/* We have data up to that change. */
+static void
+have_data(uint64_t index)
+{
+	t.in.kind = IN_POSITION;
+	memset(&t.in.u.position, 0, sizeof(t.in.u.position));
+	t.in.u.position.epoch = t.m.persisted.epoch;
+	t.in.u.position.index = index;
+	t.in.u.position.in_sync = 1;
+	step();
+}
+
+/* A main with data, whose standby hook runs; the event of the hook. */
+static uint64_t
+begin_drain(void)
+{
+	begin_main(ARB_MANUAL, 2);
+	have_data(7);
+	admin(ADMIN_SWITCHOVER, PEER, 0);
+	t.record = follower_record(PEER);
+	t.record.kind = RECORD_ACCEPT;
+	hear(PEER, t.record);
+	assert_int_equal(find(OUT_DRAIN)->u.drain.partner, PEER);
+	return find(OUT_BECOME)->u.become.event;
+}
+
+static void
+drained(void)
+{
+	t.in.kind = IN_DRAINED;
+	step();
+}
+
+/* The role goes when the service has stopped and the target has all data, whatever comes first. */
+static void
+test_switchover_drains(void **state)
+{
+	uint64_t hook;
+
+	(void)state;
+	result(begin_drain(), RESULT_OK);
+	assert_null(find_send(RECORD_GOODBYE));
+	drained();
+	assert_int_equal(find_send(RECORD_GOODBYE)->u.send.successor, PEER);
+	hook = begin_drain();
+	drained();
+	assert_null(find_send(RECORD_GOODBYE));
+	drained(); /* said twice: as good as once */
+	assert_null(find_send(RECORD_GOODBYE));
+	result(hook, RESULT_OK);
+	assert_int_equal(find_send(RECORD_GOODBYE)->u.send.successor, PEER);
+}
+
+/* A target that does not get the last changes does not get the role. */
+static void
+test_switchover_cannot_drain(void **state)
+{
+	(void)state;
+	result(begin_drain(), RESULT_OK);
+	pass(400);
+	assert_becomes(ROLE_MAIN, RULE_TAKE_BACK);
+	assert_reply(CTL_FAILED, RULE_TARGET_BEHIND);
+	drained(); /* too late: nothing is given away */
+	assert_null(find_send(RECORD_GOODBYE));
+	assert_int_equal(t.m.role, ROLE_MAIN);
+}
+
 static void
 test_switchover_hook_undo(void **state)
 {
@@ -1840,6 +1907,8 @@ main(void)
 	    cmocka_unit_test(test_reconfigured),
 	    cmocka_unit_test(test_reordered),
 	    cmocka_unit_test(test_switchover),
+	    cmocka_unit_test(test_switchover_drains),
+	    cmocka_unit_test(test_switchover_cannot_drain),
 	    cmocka_unit_test(test_switchover_hook_undo),
 	    cmocka_unit_test(test_switchover_taken_back),
 	    cmocka_unit_test(test_switchover_refused),

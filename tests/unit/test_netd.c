@@ -36,6 +36,7 @@ static struct fake netd;
 static struct conf conf;
 static int listener; /* that netd serves */
 static uint16_t port;
+enum { NETD_LINKS = 96 }; /* as in netd.h */
 static uint64_t counters[NET_COUNTER_MAX]; /* newest that netd has told */
 static struct hello_keys keys;		   /* of server 0, that is netd */
 
@@ -774,6 +775,24 @@ assert_refused(const char *from, const void *bytes, size_t n)
 	assert_null(fake_expect(&netd, MSG_LINK_IN, 0));
 }
 
+/* A hello of that kind is syncd's to judge, and roled does not hear of it. */
+static void
+assert_for_syncd(enum link_kind kind)
+{
+	int tcp = connect_from(PARTNER, SELF, port);
+	uint8_t hello[HELLO_SIZE], told[64];
+
+	make_hello(hello, kind);
+	assert_true(wait_for(tcp, POLLOUT, 1000));
+	put(tcp, hello, sizeof(hello));
+	assert_true(wait_for(netd.syncd, POLLIN, 1000));
+	assert_true(recv(netd.syncd, told, sizeof(told), 0) > 8);
+	assert_int_equal(told[0], MSG_LINK_IN);
+	assert_int_equal(told[8], kind);
+	assert_null(fake_expect(&netd, MSG_LINK_IN, 0));
+	close(tcp);
+}
+
 static void
 test_garbage(void **state)
 {
@@ -791,10 +810,8 @@ test_garbage(void **state)
 		hello[at] ^= 0x80;
 		assert_refused("127.0.0.101", hello, sizeof(hello));
 	}
-	make_hello(hello, LINK_SYNC);
-	assert_refused("127.0.0.102", hello, sizeof(hello));
-	make_hello(hello, LINK_REQUEST);
-	assert_refused("127.0.0.102", hello, sizeof(hello));
+	assert_for_syncd(LINK_SYNC);
+	assert_for_syncd(LINK_REQUEST);
 	assert_carries(&good);
 	assert_int_equal(expect_counter(NET_OWNER_REFUSED, 2), 2);
 	assert_int_equal(expect_counter(NET_BAD_HELLO, 3), 3);
@@ -982,7 +999,7 @@ test_links_of_others(void **state)
 static void
 test_links_of_others_beside_a_large_group(void **state)
 {
-	struct carried c[4];
+	struct carried c[6];
 	uint8_t hello[HELLO_SIZE];
 	char from[32];
 
@@ -990,13 +1007,13 @@ test_links_of_others_beside_a_large_group(void **state)
 	fake_conf(&conf, CONF_SERVERS, port);
 	fake_configure(&netd, &conf);
 	hello_keys_init(&keys, conf.server[0].key_status, conf.server[0].key_data);
-	for (int i = 0; i < 4; i++) {
+	for (int i = 0; i < 6; i++) {
 		snprintf(from, sizeof(from), "127.0.1.%d", 1 + i);
 		c[i] = take_from(from);
 	}
 	make_hello(hello, LINK_STATUS);
 	assert_refused("127.0.2.1", hello, sizeof(hello));
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < 6; i++)
 		drop(&c[i]);
 }
 
@@ -1075,7 +1092,7 @@ test_emfile(void **state)
 	(void)state;
 	fake_stop(&netd);
 	close(listener);
-	setup_nofile(16 + 8 + 256 + 8);
+	setup_nofile(16 + 8 + 4 * NETD_LINKS + 8);
 	good = carry(7);
 	for (int i = 0; i < 64; i++) {
 		snprintf(from, sizeof(from), "127.0.1.%d", 1 + i);
@@ -1255,23 +1272,23 @@ test_wrong_messages(void **state)
 static void
 test_idle_links_fill(void **state)
 {
-	static struct carried c[64];
+	static struct carried c[NETD_LINKS];
 	int owner;
 
 	(void)state;
-	for (uint32_t i = 0; i < 64; i++)
+	for (uint32_t i = 0; i < NETD_LINKS; i++)
 		c[i] = carry(i);
-	owner = open_link(64);
+	owner = open_link(NETD_LINKS);
 	assert_int_equal(expect_closed(1000).cause, CLOSE_ERROR);
 	close(owner);
-	for (int i = 0; i < 64; i++)
+	for (int i = 0; i < NETD_LINKS; i++)
 		assert_carries(&c[i]);
-	for (int i = 0; i < 64; i++) {
+	for (int i = 0; i < NETD_LINKS; i++) {
 		close(c[i].tcp);
 		assert_int_equal(expect_closed(1000).cause, CLOSE_FIN);
 		close(c[i].owner);
 	}
-	c[0] = carry(100);
+	c[0] = carry(NETD_LINKS + 1);
 	assert_carries(&c[0]);
 	drop(&c[0]);
 }

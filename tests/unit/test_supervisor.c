@@ -17,7 +17,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
-enum { NETD, ICMPD, ROLED, KEYD };
+enum { NETD, ICMPD, ROLED, KEYD, SYNCD };
 
 /* Send as the process of that channel would, and let the supervisor act. */
 static void
@@ -125,6 +125,41 @@ test_accusations(void **state)
 	accuse(ROLED, PROC_NETD);
 	assert_int_not_equal(proc_of(PROC_NETD)->pid, netd);
 	assert_int_equal(proc_of(PROC_ROLED)->pid, roled);
+}
+
+/* syncd, which programs of this server talk to, must not be able to cost it its role. */
+static void
+test_accusations_of_syncd(void **state)
+{
+	static const enum process others[] = {PROC_NETD, PROC_ROLED, PROC_KEYD};
+	static const int who[] = {NETD, ROLED, KEYD};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+		const struct proc *other, *syncd;
+		pid_t pid, its;
+
+		/* the others are believed the second time */
+		all_up();
+		other = proc_of(others[i]);
+		syncd = proc_of(PROC_SYNCD);
+		pid = other->pid;
+		its = syncd->pid;
+		accuse(who[i], PROC_SYNCD);
+		assert_int_equal(syncd->pid, its);
+		accuse(who[i], PROC_SYNCD);
+		assert_int_not_equal(syncd->pid, its);
+		assert_int_equal(other->pid, pid);
+		/* and it never is */
+		all_up();
+		pid = other->pid;
+		its = syncd->pid;
+		accuse(SYNCD, others[i]);
+		assert_int_equal(syncd->pid, its);
+		accuse(SYNCD, others[i]);
+		assert_int_not_equal(syncd->pid, its);
+		assert_int_equal(other->pid, pid);
+	}
 }
 
 /* A reload is asked for, and the parser says that configuration. */
@@ -311,9 +346,10 @@ test_unused_numbers_dial_nothing(void **state)
 	pid = proc_of(PROC_NETD)->pid;
 	for (uint8_t server = 0; server < CONF_SERVERS; server++) {
 		for (uint8_t path = 0; path < CONF_PATHS; path++) {
-			if (server >= g->n_servers || server == g->self ||
-			    path >= good.server[server].n_paths)
-				dial_in_vain(server, path, LINK_STATUS);
+			if (server < g->n_servers && server != g->self &&
+			    path < good.server[server].n_paths)
+				continue;
+			dial_in_vain(server, path, LINK_STATUS);
 			dial_in_vain(server, path, LINK_SYNC);
 			dial_in_vain(server, path, LINK_REQUEST);
 		}
@@ -440,11 +476,7 @@ test_dials(void **state)
 	assert_int_equal(dial(0, 0, LINK_STATUS), MSG_DIAL_FAILED); /* that is us */
 	assert_int_equal(dial(1, 1, LINK_STATUS), MSG_DIAL_FAILED);
 	assert_int_equal(dial(3, 0, LINK_STATUS), MSG_DIAL_FAILED);
-	assert_int_equal(dial(1, 0, LINK_STATUS + 1), MSG_DIAL_FAILED);
 	assert_int_equal(proc_of(PROC_NETD)->pid, netd); /* it may be a reload behind */
-	sup.conf.server[0].kind = KIND_DMZ;
-	assert_int_equal(dial(1, 0, LINK_STATUS), MSG_DIAL_FAILED);
-	sup.conf.server[0].kind = KIND_STANDARD;
 
 	/* nor as many as it likes of those */
 	for (int i = 0; i < 200; i++)
@@ -454,6 +486,42 @@ test_dials(void **state)
 	assert_int_equal(dial(1, 0, LINK_STATUS), MSG_DIALED);
 	assert_int_equal(proc_of(PROC_NETD)->pid, netd);
 	assert_int_equal(dial(CONF_SERVERS, 0, LINK_STATUS), -1); /* never right: it is killed */
+	assert_int_not_equal(proc_of(PROC_NETD)->pid, netd);
+}
+
+/* Main dials sync links, a standby dials main; what never is main does not dial or is not dialled. */
+static void
+test_dials_by_kind(void **state)
+{
+	static const struct {
+		uint8_t self, partner; /* enum server_kind */
+		unsigned kinds; /* of links: 1 << LINK_... */
+	} may[] = {
+	    {KIND_STANDARD, KIND_STANDARD, 1 << LINK_STATUS | 1 << LINK_SYNC | 1 << LINK_REQUEST},
+	    {KIND_STANDARD, KIND_PERMANENT, 1 << LINK_STATUS | 1 << LINK_SYNC},
+	    {KIND_STANDARD, KIND_DMZ, 1 << LINK_STATUS | 1 << LINK_SYNC},
+	    {KIND_PERMANENT, KIND_STANDARD, 1 << LINK_STATUS | 1 << LINK_REQUEST},
+	    {KIND_PERMANENT, KIND_PERMANENT, 1 << LINK_STATUS},
+	    {KIND_PERMANENT, KIND_DMZ, 1 << LINK_STATUS},
+	    {KIND_DMZ, KIND_STANDARD, 0},
+	    {KIND_DMZ, KIND_PERMANENT, 0},
+	};
+	pid_t netd;
+
+	(void)state;
+	all_up();
+	loopback_up();
+	netd = proc_of(PROC_NETD)->pid;
+	for (size_t i = 0; i < sizeof(may) / sizeof(may[0]); i++) {
+		sup.conf.server[0].kind = may[i].self;
+		sup.conf.server[1].kind = may[i].partner;
+		for (uint8_t kind = LINK_STATUS; kind < LINK_KIND_MAX; kind++)
+			assert_int_equal(dial(1, 0, kind),
+			    may[i].kinds >> kind & 1 ? MSG_DIALED : MSG_DIAL_FAILED);
+	}
+	assert_int_equal(proc_of(PROC_NETD)->pid, netd);
+	sup.conf = good;
+	assert_int_equal(dial(1, 0, LINK_KIND_MAX), -1); /* never right: it is killed */
 	assert_int_not_equal(proc_of(PROC_NETD)->pid, netd);
 }
 
@@ -572,6 +640,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_one_answer_per_question),
 	    cmocka_unit_test(test_accusations),
+	    cmocka_unit_test(test_accusations_of_syncd),
 	    cmocka_unit_test(test_parser_is_not_believed),
 	    cmocka_unit_test(test_last_words_count),
 	    cmocka_unit_test(test_late_answer_is_not_for_the_next),
@@ -579,6 +648,7 @@ main(void)
 	    cmocka_unit_test(test_unused_checks_are_not_told),
 	    cmocka_unit_test(test_log_lines),
 	    cmocka_unit_test(test_dials),
+	    cmocka_unit_test(test_dials_by_kind),
 	    cmocka_unit_test(test_pong_is_not_guessed),
 	    cmocka_unit_test(test_silence),
 	    cmocka_unit_test(test_floods),

@@ -11,9 +11,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "lib/admin.h"
-#include "lib/log.h"
-#include "lib/loop.h"
+#include "admin.h"
+#include "log.h"
+#include "loop.h"
 
 enum { READS = 32 }; /* recv calls per wake-up, so that one link cannot starve the loop */
 
@@ -50,7 +50,7 @@ watch(struct session *s)
 
 	if (!is_open(s))
 		return;
-	if (s->state != SESSION_DH && !s->eof)
+	if (s->state != SESSION_DH && !s->eof && !s->held)
 		events |= UV_READABLE;
 	if (s->out_pos < s->out_len)
 		events |= UV_WRITABLE;
@@ -67,7 +67,7 @@ static void
 flush(struct session *s)
 {
 	while (s->out_pos < s->out_len) {
-		ssize_t n = send(s->fd, s->out + s->out_pos, s->out_len - s->out_pos,
+		ssize_t n = send(s->fd, s->buffers.out + s->out_pos, s->out_len - s->out_pos,
 		    MSG_DONTWAIT | MSG_NOSIGNAL);
 
 		if (n < 0 && errno == EINTR)
@@ -89,12 +89,14 @@ flush(struct session *s)
 static int
 make_room(struct session *s, size_t n)
 {
-	if (s->out_pos > 0 && n > sizeof(s->out) - s->out_len) {
-		memmove(s->out, s->out + s->out_pos, s->out_len - s->out_pos);
+	struct session_buffers *b = &s->buffers;
+
+	if (s->out_pos > 0 && n > b->out_size - s->out_len) {
+		memmove(b->out, b->out + s->out_pos, s->out_len - s->out_pos);
 		s->out_len -= s->out_pos;
 		s->out_pos = 0;
 	}
-	return n <= sizeof(s->out) - s->out_len;
+	return n <= b->out_size - s->out_len;
 }
 
 static void
@@ -102,18 +104,47 @@ write_bytes(struct session *s, const uint8_t *bytes, size_t n)
 {
 	if (!make_room(s, n))
 		return; /* cannot be: only the handshake writes here, into an empty buffer */
-	memcpy(s->out + s->out_len, bytes, n);
+	memcpy(s->buffers.out + s->out_len, bytes, n);
 	s->out_len += n;
 	s->bytes_out += n;
 	flush(s);
 }
 
-/* The first n bytes of in are done with. */
+/* What is in the buffer and not yet done with. */
+static const uint8_t *
+input(const struct session *s)
+{
+	return s->buffers.in + s->in_pos;
+}
+
+static size_t
+input_len(const struct session *s)
+{
+	return s->in_len - s->in_pos;
+}
+
+/* The first n bytes of the input are done with. */
 static void
 consume(struct session *s, size_t n)
 {
-	memmove(s->in, s->in + n, s->in_len - n);
-	s->in_len -= n;
+	s->in_pos += n;
+	if (s->in_pos == s->in_len)
+		s->in_pos = s->in_len = 0;
+}
+
+/* Where the next bytes go, as many as fit. */
+static uint8_t *
+input_room(struct session *s, size_t *room)
+{
+	struct session_buffers *b = &s->buffers;
+
+	if (s->in_pos > 0 && b->in_size - s->in_len < b->in_size / 2) {
+		memmove(b->in, b->in + s->in_pos, s->in_len - s->in_pos);
+		s->in_len -= s->in_pos;
+		s->in_pos = 0;
+	}
+	*room = b->in_size - s->in_len;
+	return b->in + s->in_len;
 }
 
 static int
@@ -125,12 +156,14 @@ start(struct session *s, uv_loop_t *loop, int fd, const struct session_self *sel
 	s->boot = self->boot;
 	s->group = self->group;
 	memcpy(s->key_status, self->key_status, NOISE_KEY);
+	memcpy(s->key_data, self->key_data, NOISE_KEY);
+	s->starved = s->held = 0;
 	s->identified = s->connected = s->hello_sent = s->closing = s->eof = 0;
 	s->started_ms = now_ms();
 	s->connected_ms = s->up_ms = s->heard_ms = s->eof_ms = 0;
 	s->remote_boot = 0;
 	s->records_in = s->records_out = s->bytes_in = s->bytes_out = 0;
-	s->in_len = s->out_len = s->out_pos = 0;
+	s->in_pos = s->in_len = s->out_len = s->out_pos = 0;
 	memset(&s->record, 0, sizeof(s->record));
 	if (uv_poll_init(loop, &s->poll, fd) != 0) {
 		close(fd);
@@ -142,24 +175,33 @@ start(struct session *s, uv_loop_t *loop, int fd, const struct session_self *sel
 	return 0;
 }
 
+/* Our key for links of a kind. */
+static const uint8_t *
+own_key(const struct session *s)
+{
+	return s->kind == LINK_STATUS ? s->key_status : s->key_data;
+}
+
 int
-session_dial(struct session *s, uv_loop_t *loop, int fd, const struct session_self *self,
-    const struct conf_server *partner, uint64_t counter, uint32_t cookie)
+session_dial(struct session *s, uv_loop_t *loop, int fd, enum link_kind kind,
+    const struct session_self *self, const struct conf_server *partner, uint64_t counter,
+    uint32_t cookie)
 {
 	uint8_t prologue[HELLO_PROLOGUE_MAX], payload[HELLO_PAYLOAD];
-	size_t n = hello_prologue(prologue, LINK_STATUS, self->group);
+	size_t n = hello_prologue(prologue, kind, self->group);
 
 	if (start(s, loop, fd, self, cookie) != 0)
 		return -1;
 	s->inbound = 0;
+	s->kind = (uint8_t)kind;
 	s->identified = 1;
 	s->payload.boot = self->boot;
 	s->payload.counter = counter;
 	s->state = SESSION_DH;
 	hello_keys_init(&s->hello_keys, partner->key_status, partner->key_data);
 	hello_payload_encode(payload, &s->payload);
-	if (noise_init(&s->noise, NOISE_INITIATOR, prologue, n, self->key_status,
-		partner->key_status) != 0) {
+	if (noise_init(&s->noise, NOISE_INITIATOR, prologue, n, own_key(s),
+		kind == LINK_STATUS ? partner->key_status : partner->key_data) != 0) {
 		session_free(s);
 		return -1;
 	}
@@ -188,18 +230,19 @@ take_hello(struct session *s)
 	enum link_kind kind;
 	size_t n;
 
-	if (hello_verify(s->in, &s->hello_keys, &kind) != HELLO_OK) {
+	if (hello_verify(input(s), &s->hello_keys, &kind) != HELLO_OK) {
 		end_session(s, LINK_C_BAD_HELLO);
 		return;
 	}
-	if (kind != LINK_STATUS) {
+	if ((s->kinds & (1U << kind)) == 0) {
 		end_session(s, LINK_C_NOT_ALLOWED);
 		return;
 	}
-	memcpy(noise, hello_noise(s->in), sizeof(noise));
+	s->kind = (uint8_t)kind;
+	memcpy(noise, hello_noise(input(s)), sizeof(noise));
 	consume(s, HELLO_SIZE);
 	n = hello_prologue(prologue, kind, s->group);
-	if (noise_init(&s->noise, NOISE_RESPONDER, prologue, n, s->key_status, NULL) != 0) {
+	if (noise_init(&s->noise, NOISE_RESPONDER, prologue, n, own_key(s), NULL) != 0) {
 		end_session(s, LINK_C_BAD_HANDSHAKE);
 		return;
 	}
@@ -213,7 +256,7 @@ write_hello(struct session *s)
 	uint8_t hello[HELLO_SIZE];
 
 	if (s->noise.out_len != HELLO_NOISE ||
-	    hello_encode(hello, LINK_STATUS, s->noise.out, &s->hello_keys) != 0) {
+	    hello_encode(hello, (enum link_kind)s->kind, s->noise.out, &s->hello_keys) != 0) {
 		end_session(s, LINK_C_BAD_HANDSHAKE);
 		return;
 	}
@@ -234,7 +277,7 @@ finish_outbound(struct session *s)
 	}
 	hello_payload_decode(s->noise.out, &answer);
 	if (answer.counter != s->payload.counter ||
-	    record_init(&s->record, &s->noise, STATUS_SIZE) != 0) {
+	    record_init(&s->record, &s->noise, s->buffers.plain_max) != 0) {
 		end_session(s, LINK_C_BAD_HANDSHAKE);
 		return;
 	}
@@ -270,7 +313,7 @@ answer_hello(struct session *s)
 		return;
 	}
 	memcpy(reply, s->noise.out, sizeof(reply));
-	if (record_init(&s->record, &s->noise, STATUS_SIZE) != 0) {
+	if (record_init(&s->record, &s->noise, s->buffers.plain_max) != 0) {
 		end_session(s, LINK_C_BAD_HANDSHAKE);
 		return;
 	}
@@ -328,10 +371,12 @@ session_shared(struct session *s, const uint8_t *shared)
 static int
 take_record(struct session *s)
 {
-	uint8_t plain[STATUS_SIZE];
 	size_t used = 0, len = 0;
 
-	switch (record_open(&s->record, s->in, s->in_len, &used, plain, &len)) {
+	if (s->held)
+		return 0;
+	switch (record_open(
+	    &s->record, input(s), input_len(s), &used, s->buffers.plain, &len)) {
 	case RECORD_MORE:
 		return 0;
 	case RECORD_BROKEN:
@@ -349,7 +394,7 @@ take_record(struct session *s)
 		s->ops->up(s);
 	}
 	if (s->state == SESSION_UP)
-		s->ops->record(s, plain, len);
+		s->ops->record(s, s->buffers.plain, len);
 	return is_open(s);
 }
 
@@ -360,15 +405,15 @@ take_input(struct session *s)
 	for (;;) {
 		switch (s->state) {
 		case SESSION_HELLO:
-			if (s->in_len < HELLO_SIZE)
+			if (input_len(s) < HELLO_SIZE)
 				return;
 			take_hello(s);
 			break;
 		case SESSION_REPLY:
-			if (s->in_len < HELLO_REPLY)
+			if (input_len(s) < HELLO_REPLY)
 				return;
 			{
-				enum noise_result r = noise_read(&s->noise, s->in, HELLO_REPLY);
+				enum noise_result r = noise_read(&s->noise, input(s), HELLO_REPLY);
 
 				consume(s, HELLO_REPLY);
 				advance(s, r);
@@ -388,9 +433,11 @@ take_input(struct session *s)
 void
 session_drain(struct session *s)
 {
-	for (int i = 0; i < READS && is_open(s) && s->state != SESSION_DH && !s->eof; i++) {
-		size_t room = sizeof(s->in) - s->in_len;
-		ssize_t n = recv(s->fd, s->in + s->in_len, room, MSG_DONTWAIT);
+	for (int i = 0; i < READS && is_open(s) && s->state != SESSION_DH && !s->eof && !s->held;
+	     i++) {
+		size_t room;
+		uint8_t *to = input_room(s, &room);
+		ssize_t n = recv(s->fd, to, room, MSG_DONTWAIT);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -423,6 +470,13 @@ on_ready(uv_poll_t *poll, int status, int events)
 	}
 	if (events & UV_WRITABLE)
 		flush(s);
+	if (s->starved && s->state == SESSION_UP && session_flushed(s)) {
+		s->starved = 0;
+		if (s->ops->writable != NULL)
+			s->ops->writable(s);
+	}
+	if (!is_open(s))
+		return;
 	if (events & (UV_READABLE | UV_DISCONNECT))
 		session_drain(s);
 }
@@ -432,9 +486,14 @@ session_send(struct session *s, const uint8_t *plain, size_t len)
 {
 	size_t n;
 
-	if (s->state != SESSION_UP || !make_room(s, len + RECORD_OVERHEAD))
+	if (s->state != SESSION_UP)
 		return -1;
-	n = record_seal(&s->record, plain, len, s->out + s->out_len, sizeof(s->out) - s->out_len);
+	if (!make_room(s, len + RECORD_OVERHEAD)) {
+		s->starved = 1;
+		return -1;
+	}
+	n = record_seal(&s->record, plain, len, s->buffers.out + s->out_len,
+	    s->buffers.out_size - s->out_len);
 	if (n == 0)
 		return -1;
 	s->out_len += n;
@@ -442,6 +501,28 @@ session_send(struct session *s, const uint8_t *plain, size_t len)
 	s->bytes_out += n;
 	flush(s);
 	return 0;
+}
+
+size_t
+session_room(const struct session *s)
+{
+	size_t room = s->buffers.out_size - (s->out_len - s->out_pos);
+
+	if (s->state != SESSION_UP || room <= RECORD_OVERHEAD)
+		return 0;
+	room -= RECORD_OVERHEAD;
+	return room < s->buffers.plain_max ? room : s->buffers.plain_max;
+}
+
+void
+session_hold(struct session *s, int held)
+{
+	if (s->held == (held != 0))
+		return;
+	s->held = held != 0;
+	if (!s->held)
+		take_input(s);
+	watch(s);
 }
 
 int

@@ -1,26 +1,33 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * One connection with a partner as roled sees it: a Unix stream whose other end netd carries to a
- * TCP connection. Handshake (lib/noise.h inside lib/hello.h) and records (lib/record.h), with fixed
- * buffers and no allocation. What a session may do is the owner's to judge (links.c).
+ * One connection with a partner as its owner (roled, syncd) sees it: a Unix stream whose other end
+ * netd carries to a TCP connection. Handshake (lib/noise.h inside lib/hello.h) and records
+ * (lib/record.h), in the owner's buffers and without allocation. What a session may do is the
+ * owner's to judge.
  */
-#ifndef BH_ROLED_SESSION_H
-#define BH_ROLED_SESSION_H
+#ifndef BH_LIB_SESSION_H
+#define BH_LIB_SESSION_H
 
 #include <stdint.h>
 #include <uv.h>
 
-#include "lib/conf.h"
-#include "lib/hello.h"
-#include "lib/noise.h"
-#include "lib/record.h"
-#include "status.h"
+#include "conf.h"
+#include "hello.h"
+#include "noise.h"
+#include "record.h"
 
 enum {
-	SESSION_RECORD = RECORD_OVERHEAD + STATUS_SIZE,
-	SESSION_IN = 8 * SESSION_RECORD,
-	SESSION_OUT = 8 * SESSION_RECORD,
 	SESSION_EOF = -1, /* as a cause: the stream ended; else enum link_counter */
+};
+
+/*
+ * Memory of a session, the owner's: in and out hold at least one whole record of plain_max bytes
+ * (RECORD_OVERHEAD more) and HELLO_SIZE, plain the opened record.
+ */
+struct session_buffers {
+	uint8_t *in, *out, *plain;
+	size_t in_size, out_size;
+	size_t plain_max; /* longest plaintext in either direction, at most RECORD_PLAIN_MAX */
 };
 
 enum session_state {
@@ -45,8 +52,10 @@ struct session_ops {
 	int (*admit)(struct session *s);
 	/* Live and confirmed. */
 	void (*up)(struct session *s);
-	/* A record was opened. */
+	/* A record was opened; plain is good until the callback returns. */
 	void (*record)(struct session *s, const uint8_t *plain, size_t len);
+	/* There is room in out again after session_send() refused; may be NULL. */
+	void (*writable)(struct session *s);
 	/*
 	 * Over: cause is SESSION_EOF or enum link_counter. The owner frees it, at once or later;
 	 * after SESSION_EOF nothing more is read.
@@ -56,8 +65,11 @@ struct session_ops {
 
 struct session {
 	enum session_state state;
-	const struct session_ops *ops;
+	const struct session_ops *ops; /* these four are set by the owner before the start */
 	void *user;
+	struct session_buffers buffers;
+	uint8_t kinds; /* mask of 1U << enum link_kind that are let in */
+	uint8_t kind;  /* enum link_kind: of the dial, or of the hello that came */
 	uv_poll_t poll;
 	int fd;
 	int events;	 /* polled for */
@@ -69,19 +81,21 @@ struct session {
 	uint8_t hello_sent;	  /* outbound */
 	uint8_t closing;	  /* the other end announced that it closes */
 	uint8_t eof;		  /* the stream has ended */
+	uint8_t starved;	  /* session_send() had no room */
+	uint8_t held;		  /* session_hold(): nothing is read */
 	struct conf_addr address; /* inbound: of the other end, as netd says */
 	uint16_t port;
 	struct hello_keys hello_keys;  /* of the responder */
 	struct hello_payload payload;  /* of message 1 */
 	uint64_t boot, remote_boot;    /* ours; the other roled's, proven when up */
 	const char *group;	       /* of the config, while the handshake lasts */
-	uint8_t key_status[NOISE_KEY]; /* ours, public */
+	uint8_t key_status[NOISE_KEY]; /* ours, public: of status links ... */
+	uint8_t key_data[NOISE_KEY];   /* ... and of sync and request links */
 	struct noise noise;
 	struct record record;
 	int64_t started_ms, connected_ms, up_ms, heard_ms, eof_ms;
 	uint64_t records_in, records_out, bytes_in, bytes_out;
-	size_t in_len, out_len, out_pos;
-	uint8_t in[SESSION_IN], out[SESSION_OUT];
+	size_t in_pos, in_len, out_len, out_pos;
 };
 
 /* What both sides of a handshake need to know of us. */
@@ -92,11 +106,13 @@ struct session_self {
 };
 
 /*
- * Begin on one end of a stream, which becomes the session's; ops and user are set by the caller
- * before. Outbound: counter is that of this hello. Returns 0, or -1 when the loop has no room.
+ * Begin on one end of a stream, which becomes the session's; ops, user, buffers and (inbound) kinds
+ * are set by the caller before. Outbound: counter is that of this hello. Returns 0, or -1 when the
+ * loop has no room.
  */
-int session_dial(struct session *s, uv_loop_t *loop, int fd, const struct session_self *self,
-    const struct conf_server *partner, uint64_t counter, uint32_t cookie);
+int session_dial(struct session *s, uv_loop_t *loop, int fd, enum link_kind kind,
+    const struct session_self *self, const struct conf_server *partner, uint64_t counter,
+    uint32_t cookie);
 int session_accept(
     struct session *s, uv_loop_t *loop, int fd, const struct session_self *self, uint32_t cookie);
 
@@ -108,6 +124,15 @@ void session_shared(struct session *s, const uint8_t *shared);
  * not read and the buffer is full. Never calls ended: a dead stream shows in the loop.
  */
 int session_send(struct session *s, const uint8_t *plain, size_t len);
+
+/* Bytes of plaintext that session_send() would take now. */
+size_t session_room(const struct session *s);
+
+/*
+ * Read nothing more (1) or go on (0): back-pressure of an owner that has no room for what came.
+ * Records that are in the buffer already wait too.
+ */
+void session_hold(struct session *s, int held);
 
 /* Read what is there now, up to its end; may call ended. */
 void session_drain(struct session *s);

@@ -5,12 +5,12 @@
  * be live (its first record opened) changes anything here, so a replayed hello cannot push a live
  * partner out. Pure.
  */
-#ifndef BH_ROLED_REPLAY_H
-#define BH_ROLED_REPLAY_H
+#ifndef BH_LIB_REPLAY_H
+#define BH_LIB_REPLAY_H
 
 #include <stdint.h>
 
-#include "lib/hello.h"
+#include "hello.h"
 
 enum {
 	REPLAY_WINDOW = 64, /* hellos on two paths may overtake each other */

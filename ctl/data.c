@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * bulkheadctl data: where the replicated data is on each server, and what would be lost if this one
+ * died now.
+ */
+#include "ctl.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "../lib/conf_options.h"
+#include "../lib/units.h"
+
+static const char *
+partner_name(const struct answer *a, uint8_t index)
+{
+	for (size_t i = 0; i < a->n_servers; i++) {
+		if (a->server[i].index == index)
+			return a->server[i].name;
+	}
+	return "?";
+}
+
+static void
+print_partners(const struct answer *a)
+{
+	static const char *const headings[] = {
+	    "SERVER", "STATE", "HAS", "ON DISK", "LAG", "LAG BYTES", "ACKNOWLEDGED"};
+	struct table t;
+	char text[UNITS_TEXT];
+
+	table_init(&t, 7, headings, 1 << 2 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6);
+	for (size_t i = 0; i < a->n_data_partners; i++) {
+		const struct ctl_data_partner *p = &a->data_partner[i];
+
+		table_row(&t);
+		table_set(&t, 0, "%s", partner_name(a, p->server));
+		table_set(&t, 1, "%s", p->state);
+		if (strcmp(p->state, "down") == 0)
+			continue;
+		table_set(&t, 2, "%" PRIu64, p->applied);
+		table_set(&t, 3, "%" PRIu64, p->durable);
+		table_set(&t, 4, "%" PRIu64, p->lag_changes);
+		table_set(&t, 5, "%" PRIu64, p->lag_bytes);
+		table_set(&t, 6, "%s ago", age_text(p->ack_age_ms, text));
+	}
+	table_print(&t, stdout);
+}
+
+static void
+print_data(const struct answer *a)
+{
+	const struct ctl_data *d = &a->data;
+	char text[UNITS_TEXT];
+
+	if (d->blank) {
+		printf("no data: %s\n",
+		    strcmp(d->role, "main") == 0
+			? "bulkheadctl init begins the data of the group here"
+			: "it comes from main, when that has some");
+		return;
+	}
+	printf("%" PRIu64 " keys, newest change %" PRIu64 " of epoch %" PRIu64 ", on disk up to %" PRIu64
+	       ", log from %" PRIu64 "\n",
+	    d->keys, d->index, d->epoch, d->durable, d->log_start);
+	printf("local programs: %u connected · mode: %s\n", d->clients,
+	    conf_word(CT_SYNC, d->sync_mode));
+	if (strcmp(d->role, "main") == 0) {
+		printf("if this server died now, %" PRIu64 " changes would be lost\n\n",
+		    d->lost_if_dead);
+		print_partners(a);
+		return;
+	}
+	printf("stream of main: %s, its newest change is %" PRIu64 "\n", d->stream, d->main_index);
+	printf("had everything of main: %s%s\n", age_text(d->in_sync_age_ms, text),
+	    d->in_sync_age_ms >= 0 ? " ago" : "");
+}
+
+int
+cmd_data(const struct options *o, int argc, char **argv)
+{
+	static struct answer a;
+	static struct msg m;
+	struct client *c;
+
+	if (argc > 1)
+		die_usage(o, "'%s' is one argument too many", argv[1]);
+	c = client_open_or_die(o);
+	msg_begin(&m, MSG_CTL_DATA);
+	client_ask_or_die(c, &m, ANSWER_TIMEOUT_MS, &a, NULL, NULL);
+	client_close(c);
+	if (a.result != CTL_OK)
+		die(CTL_EXIT_FAILED, "%s", a.text);
+	if (!a.has_data)
+		die(CTL_EXIT_NO_DAEMON, "syncd has not said anything yet");
+	if (o->json) {
+		json_t *j = json_object();
+
+		json_source(j, &a);
+		json_object_set_new(j, "data", json_data(&a));
+		json_print(j);
+	} else {
+		print_data(&a);
+	}
+	return answer_stale(&a) || a.data.age_ms > STALE_MS ? CTL_EXIT_STALE : CTL_EXIT_OK;
+}

@@ -1,0 +1,510 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Requests of programs on a standby go to main and their answers come back; on main, those of other
+ * servers are executed. At most once: a request whose link ended before its answer is never sent
+ * again, and its program is told that the outcome is unknown. While no main is known (a switchover)
+ * requests wait for a while, and none of them has been sent.
+ */
+#include "config.h"
+
+#include "syncd.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/log.h"
+#include "lib/loop.h"
+
+enum {
+	OWN = NO_SERVER, /* as the server of a remote client: a program of ours, that we serve as main */
+	WAIT_MS = 10000, /* for a main */
+};
+
+static const char unknown_outcome[] =
+    "-UNKNOWN the link to main ended before the answer: the request may or may not have been "
+    "executed";
+static const char no_main[] =
+    "-MASTERDOWN no main is known, or there is no link to it: the request was not executed";
+
+/* A request of a program of ours. */
+struct request {
+	struct request *next;
+	uint64_t client;
+	int64_t until_ms;	/* while it waits */
+	struct data_link *sent; /* NULL: it waits, or is executed here; body has it then */
+	uint8_t own;		/* executed here */
+	struct change body;	/* a frame */
+};
+
+/* A program of another server, on main. */
+struct remote {
+	struct remote *next;
+	uint64_t client; /* there */
+	uint64_t face;	 /* here, a client of the face */
+	struct data_link *link; /* NULL for OWN */
+	uint8_t server;
+};
+
+static struct request *requests;
+static size_t queued_bytes;
+static struct remote *remotes;
+
+/* ---- programs of ours */
+
+static struct data_link *
+main_link(void)
+{
+	return syncd.main != NO_SERVER ? data_links_find(&syncd.links, syncd.main, LINK_REQUEST, 0)
+				       : NULL;
+}
+
+static int
+store_is_blank(void)
+{
+	static const uint8_t zero[STORE_ID];
+
+	return memcmp(store_id(syncd.store), zero, STORE_ID) == 0;
+}
+
+enum face_route
+proxy_route(uint64_t *epoch, const char **refusal)
+{
+	switch (syncd.role) {
+	case DATA_MAIN:
+		if (feed_leaving())
+			return FACE_PROXY; /* waits for the new main */
+		if (store_is_blank()) {
+			*refusal = "-NOTREADY this group has no data yet; an admin makes it with "
+				   "bulkheadctl init on main";
+			return FACE_REFUSE;
+		}
+		*epoch = syncd.epoch;
+		return FACE_LOCAL;
+	case DATA_STANDBY:
+		return FACE_PROXY;
+	case DATA_DMZ:
+		*refusal = "-READONLY this server is in the DMZ: it takes no writes and asks "
+			   "nobody";
+		return FACE_REFUSE;
+	default:
+		*refusal = no_main;
+		return FACE_PROXY;
+	}
+}
+
+static void
+free_request(struct request *q)
+{
+	struct request **p = &requests;
+
+	while (*p != q)
+		p = &(*p)->next;
+	*p = q->next;
+	queued_bytes -= q->body.len;
+	change_free(&q->body);
+	free(q);
+}
+
+static int
+send_request(struct request *q, struct data_link *l)
+{
+	if (link_put_raw(l, (struct slice){q->body.data, q->body.len}) != 0)
+		return -1;
+	queued_bytes -= q->body.len;
+	change_free(&q->body);
+	change_init(&q->body);
+	q->sent = l;
+	return 0;
+}
+
+int
+proxy_request(uint64_t client, const struct face_request *r, const char **refusal)
+{
+	struct data_link *l = main_link();
+	struct request *q = calloc(1, sizeof(*q));
+
+	*refusal = no_main;
+	if (q == NULL)
+		return -1;
+	q->client = client;
+	q->until_ms = now_ms() + WAIT_MS;
+	change_init(&q->body);
+	if (queued_bytes > QUEUED_MAX || wire_put_request(&q->body, client, r) != 0) {
+		change_free(&q->body);
+		free(q);
+		return -1;
+	}
+	queued_bytes += q->body.len;
+	q->next = requests;
+	requests = q;
+	if (l != NULL && !link_full(l) && send_request(q, l) != 0) {
+		free_request(q);
+		return -1;
+	}
+	syncd_wake_at(q->sent == NULL ? q->until_ms : now_ms());
+	return 0;
+}
+
+static struct request *
+find_request(uint64_t client)
+{
+	struct request *q = requests;
+
+	while (q != NULL && q->client != client)
+		q = q->next;
+	return q;
+}
+
+void
+proxy_forget(uint64_t client)
+{
+	struct request *q = find_request(client);
+	struct data_link *l = main_link();
+	uint8_t out[8];
+
+	if (q != NULL)
+		free_request(q);
+	if (l != NULL)
+		(void)link_put(l, WIRE_FORGET, (struct slice){out, wire_u64_encode(out, client)},
+		    (struct slice){NULL, 0});
+}
+
+/* What waits goes out, oldest last in the list: from the end. */
+static void
+send_waiting(struct data_link *l)
+{
+	struct request *order[64];
+	size_t n;
+
+	do {
+		n = 0;
+		for (struct request *q = requests; q != NULL; q = q->next) {
+			if (q->sent != NULL || q->own)
+				continue;
+			memmove(order + 1, order, (n < 63 ? n : 63) * sizeof(order[0]));
+			order[0] = q;
+			n += n < 64;
+		}
+		for (size_t i = 0; i < n; i++) {
+			if (!l->used || link_full(l) || send_request(order[i], l) != 0)
+				return;
+		}
+	} while (n == 64);
+}
+
+/* ---- programs of others */
+
+static struct remote *
+find_remote(uint8_t server, uint64_t client)
+{
+	struct remote *r = remotes;
+
+	while (r != NULL && (r->server != server || r->client != client))
+		r = r->next;
+	return r;
+}
+
+static void
+free_remote(struct remote *r)
+{
+	struct remote **p = &remotes;
+
+	while (*p != r)
+		p = &(*p)->next;
+	*p = r->next;
+	face_remote_free(&syncd.face, r->face);
+	free(r);
+}
+
+static struct remote *
+get_remote(uint8_t server, uint64_t client, struct data_link *l)
+{
+	struct remote *r = find_remote(server, client);
+
+	if (r != NULL)
+		return r;
+	r = calloc(1, sizeof(*r));
+	if (r == NULL)
+		return NULL;
+	r->face = face_remote_new(&syncd.face);
+	if (r->face == 0) {
+		free(r);
+		return NULL;
+	}
+	r->server = server;
+	r->client = client;
+	r->link = l;
+	r->next = remotes;
+	remotes = r;
+	return r;
+}
+
+static void
+refuse_remote(struct data_link *l, uint64_t client, const char *why)
+{
+	uint8_t head[8];
+
+	(void)link_put(l, WIRE_REFUSED, (struct slice){head, wire_u64_encode(head, client)},
+	    slice_of(why));
+}
+
+/* A request of another server's program. 0, or -1: malformed. */
+static int
+take_request(struct data_link *l, struct slice body)
+{
+	struct face_request r;
+	struct remote *remote;
+	uint64_t client;
+	void *memory;
+
+	if (wire_request_decode(body, &client, &r, &memory) != 0) {
+		free(memory);
+		return -1;
+	}
+	if (syncd.role != DATA_MAIN) {
+		refuse_remote(l, client, "-MASTERDOWN that server is not main: not executed");
+		free(memory);
+		return 0;
+	}
+	remote = get_remote(link_server(l), client, l);
+	if (remote == NULL || face_remote_run(&syncd.face, remote->face, &r) != 0)
+		refuse_remote(l, client, "-BUSY main has no room for the request: not executed");
+	free(memory);
+	return 0;
+}
+
+void
+proxy_remote_answer(uint64_t face, struct slice answer, const struct position *last)
+{
+	struct remote *r = remotes;
+	uint8_t head[8 + WIRE_POSITION];
+
+	while (r != NULL && r->face != face)
+		r = r->next;
+	if (r == NULL)
+		return;
+	if (r->server == OWN) {
+		uint64_t client = r->client;
+		struct request *q = find_request(client);
+
+		free_remote(r);
+		if (q != NULL)
+			free_request(q);
+		face_answer(&syncd.face, client, answer);
+		return;
+	}
+	wire_u64_encode(head, r->client);
+	wire_position_encode(head + 8, last);
+	(void)link_put(r->link, WIRE_ANSWER, (struct slice){head, sizeof(head)}, answer);
+}
+
+/* ---- frames */
+
+/* The answer to a request that went out on this link. */
+static int
+take_answer(struct data_link *l, struct slice body)
+{
+	struct position at;
+	struct slice text;
+	struct request *q;
+	uint64_t client;
+
+	if (wire_answer_decode(body, &client, &at, &text) != 0)
+		return -1;
+	q = find_request(client);
+	if (q == NULL || q->sent != l)
+		return 0; /* its program has gone */
+	free_request(q);
+	face_answer(&syncd.face, client, text);
+	return 0;
+}
+
+static int
+take_refused(struct data_link *l, struct slice body)
+{
+	struct slice text;
+	struct request *q;
+	uint64_t client;
+	char line[256];
+
+	if (wire_refused_decode(body, &client, &text) != 0 || text.len == 0 ||
+	    text.len >= sizeof(line) || text.data[0] != '-')
+		return -1;
+	for (size_t i = 0; i < text.len; i++) {
+		if (text.data[i] < 0x20 || text.data[i] >= 0x7f)
+			return -1;
+	}
+	memcpy(line, text.data, text.len);
+	line[text.len] = '\0';
+	q = find_request(client);
+	if (q == NULL || q->sent != l)
+		return 0;
+	free_request(q);
+	face_refuse(&syncd.face, client, line);
+	return 0;
+}
+
+int
+proxy_frame(struct data_link *l, uint8_t type, struct slice body)
+{
+	struct position end;
+	struct remote *r;
+	uint64_t client;
+
+	if (type == WIRE_BEAT)
+		return wire_position_decode(body, &end);
+	if (!l->session.inbound) {
+		if (type == WIRE_ANSWER)
+			return take_answer(l, body);
+		return type == WIRE_REFUSED ? take_refused(l, body) : -1;
+	}
+	if (type == WIRE_REQUEST)
+		return take_request(l, body);
+	if (type != WIRE_FORGET || wire_u64_decode(body, &client) != 0)
+		return -1;
+	r = find_remote(link_server(l), client);
+	if (r != NULL)
+		free_remote(r);
+	return 0;
+}
+
+/* Something for the other end to hear; the first one also proves to main that the link is live. */
+static void
+beat(struct data_link *l)
+{
+	struct position end = store_end(syncd.store);
+	uint8_t out[WIRE_POSITION];
+
+	(void)link_put(l, WIRE_BEAT, (struct slice){out, wire_position_encode(out, &end)},
+	    (struct slice){NULL, 0});
+}
+
+void
+proxy_up(struct data_link *l)
+{
+	beat(l);
+	if (l->used && !l->session.inbound)
+		send_waiting(l);
+}
+
+/* Every link, once in a status interval. */
+static int64_t
+beat_tick(int64_t now)
+{
+	static int64_t beat_ms;
+	int64_t interval_ms = child_conf(&syncd.child)->general.status_interval_ms;
+
+	if (now < beat_ms + interval_ms)
+		return beat_ms + interval_ms;
+	beat_ms = now;
+	for (uint8_t i = 0; i < CONF_SERVERS; i++) {
+		for (int inbound = 0; inbound < 2; inbound++) {
+			struct data_link *l =
+			    data_links_find(&syncd.links, i, LINK_REQUEST, inbound);
+
+			if (l != NULL)
+				beat(l);
+		}
+	}
+	return now + interval_ms;
+}
+
+void
+proxy_down(struct data_link *l)
+{
+	struct request *next_request;
+	struct remote *next_remote;
+
+	for (struct request *q = requests; q != NULL; q = next_request) {
+		uint64_t client = q->client;
+
+		next_request = q->next;
+		if (q->sent != l)
+			continue;
+		free_request(q);
+		face_refuse(&syncd.face, client, unknown_outcome);
+	}
+	for (struct remote *r = remotes; r != NULL; r = next_remote) {
+		next_remote = r->next;
+		if (r->link == l)
+			free_remote(r);
+	}
+}
+
+/* ---- roles */
+
+/* We are main now: what waited for one is executed here. */
+static void
+serve_own(void)
+{
+	struct request *next;
+
+	for (struct request *q = requests; q != NULL; q = next) {
+		struct slice body = {q->body.data + WIRE_HEADER, q->body.len - WIRE_HEADER};
+		struct face_request r;
+		struct remote *remote;
+		uint64_t client;
+		void *memory;
+
+		next = q->next;
+		if (q->sent != NULL || q->own)
+			continue;
+		if (wire_request_decode(body, &client, &r, &memory) != 0) {
+			free(memory);
+			continue; /* no memory: it goes on waiting */
+		}
+		q->own = 1;
+		remote = get_remote(OWN, client, NULL);
+		if (remote == NULL || face_remote_run(&syncd.face, remote->face, &r) != 0)
+			face_refuse(&syncd.face, client, no_main);
+		free(memory);
+	}
+}
+
+void
+proxy_role(void)
+{
+	const struct conf *c = child_conf(&syncd.child);
+
+	for (uint8_t i = 0; i < CONF_SERVERS; i++) {
+		int wanted = syncd.role == DATA_STANDBY && i == syncd.main &&
+			     i < c->general.n_servers && i != c->general.self;
+
+		data_links_want(&syncd.links, i, LINK_REQUEST, wanted);
+		if (syncd.role != DATA_MAIN)
+			data_links_dismiss(&syncd.links, i, LINK_REQUEST);
+	}
+	if (syncd.role == DATA_MAIN)
+		serve_own();
+}
+
+void
+proxy_moved(const uint8_t moved[CONF_SERVERS])
+{
+	for (struct remote *r = remotes; r != NULL; r = r->next) {
+		if (r->server != OWN)
+			r->server = moved[r->server]; /* a link that went has freed its own */
+	}
+}
+
+int64_t
+proxy_tick(int64_t now)
+{
+	struct request *next;
+	int64_t due = beat_tick(now);
+
+	for (struct request *q = requests; q != NULL; q = next) {
+		uint64_t client = q->client;
+
+		next = q->next;
+		if (q->sent != NULL || q->own)
+			continue;
+		if (now >= q->until_ms) {
+			free_request(q);
+			face_refuse(&syncd.face, client, no_main);
+		} else if (q->until_ms < due) {
+			due = q->until_ms;
+		}
+	}
+	return due;
+}

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * syncd copies: it keeps the replicated data, serves local programs, and with the syncd of the other
+ * servers keeps it the same everywhere. One thread, one loop, no network of its own.
+ *
+ *	main.c	 entry, sandbox, loop
+ *	ipc.c	 messages of supervisor, netd, roled and keyd, and to them
+ *	link.c	 data links with the partners; wire.c their frames
+ *	feed.c	 as main: to each partner the changes, or a snapshot
+ *	follow.c as standby: takes them
+ *	proxy.c	 requests of our programs to main, and of others' programs to us
+ *	position.c what roled is told of our data, and when
+ *	face.c, client.c, command*.c  local programs, in the Redis protocol
+ *	store*.c, log*.c, change.c    the data
+ */
+#ifndef BH_SYNCD_SYNCD_H
+#define BH_SYNCD_SYNCD_H
+
+#include <stdint.h>
+#include <uv.h>
+
+#include "face.h"
+#include "lib/admin.h"
+#include "lib/child.h"
+#include "link.h"
+#include "store.h"
+
+enum {
+	NO_SERVER = 255,
+	SNAPSHOT_KEPT_MS = 60000, /* a snapshot that was cut off can be gone on with for so long */
+	ITEMS_MAX = 48 * 1024,	  /* bytes of a frame of a snapshot */
+	QUEUED_MAX = 64 << 20,	  /* bytes of requests that wait for a main */
+};
+
+struct syncd {
+	uv_loop_t loop;
+	struct child child;
+	struct channel netd, roled, keyd;
+	struct store *store;
+	struct face face;
+	struct data_links links;
+	uint8_t role;  /* enum data_role */
+	uint8_t main;  /* server, or NO_SERVER */
+	uint8_t flags; /* enum data_role_flag */
+	uint64_t epoch;
+	uint8_t running; /* a config is in force */
+	uint8_t stopping;
+	uv_timer_t timer;
+	uv_prepare_t turn;
+};
+extern struct syncd syncd;
+
+/* ipc.c */
+void ipc_init(void);
+void tell_position(uint8_t flags, const struct position *p, uint64_t behind_items, int64_t behind_ms);
+void tell_drained(uint64_t cookie);
+void tell_state(const struct ctl_data *d);
+void tell_partner(const struct ctl_data_partner *p);
+extern const struct data_links_ops ipc_links_ops;
+
+/* main.c: do what is due, and be called again then. */
+void syncd_wake_at(int64_t due_ms);
+_Noreturn void syncd_exit(int code);
+enum refusal syncd_open(const struct conf *c); /* the store and the face, with the first config */
+
+/* feed.c: as main */
+void feed_again(void); /* our data is new: offer it to all again */
+void feed_role(void); /* the role, the config or the partners changed */
+void feed_moved(const uint8_t moved[CONF_SERVERS]);
+void feed_up(struct data_link *l);
+void feed_down(struct data_link *l);
+int feed_frame(struct data_link *l, uint8_t type, struct slice body); /* 0, or -1: protocol */
+void feed_pump_all(void);
+void feed_changed(const struct position *at, struct slice body); /* a change of ours */
+int64_t feed_tick(int64_t now);
+uint64_t feed_alone(void);
+size_t feed_count(const struct position *p, int on_disk);
+uint64_t feed_released(void); /* sync mode: on enough disks up to here */
+void feed_drain(uint64_t cookie, uint8_t server);
+int feed_leaving(void); /* the role is on its way to another server: no writes */
+void feed_describe(struct resp_out *text);
+void feed_tell(int64_t now); /* DATA_PARTNER of each */
+
+/* follow.c: as standby */
+void follow_role(void);
+int follow_allowed(uint8_t server);
+void follow_up(struct data_link *l);
+void follow_down(struct data_link *l);
+int follow_frame(struct data_link *l, uint8_t type, struct slice body);
+int64_t follow_tick(int64_t now);
+void follow_turn(void); /* what was applied goes to the disk, and is acknowledged */
+void follow_moved(const uint8_t moved[CONF_SERVERS]);
+/* For INFO: does the stream of main run; its end; when it was last heard (ms), 0 never. */
+int follow_streams(struct position *main_end, int64_t *heard_ms);
+const char *follow_state(void);
+void follow_describe(struct resp_out *text); /* lines of INFO replication */
+void follow_role_answer(struct resp_out *answer); /* ROLE of a standby */
+
+/* position.c */
+void position_in_sync(void); /* just now we had everything of main */
+void position_report(int64_t now);
+int64_t position_tick(int64_t now);
+int64_t position_staleness(int64_t now); /* ms since we had everything of main; -1 never */
+
+/* proxy.c */
+enum face_route proxy_route(uint64_t *epoch, const char **refusal);
+int proxy_request(uint64_t client, const struct face_request *r, const char **refusal);
+void proxy_forget(uint64_t client);
+void proxy_role(void);
+void proxy_up(struct data_link *l);
+void proxy_down(struct data_link *l);
+int proxy_frame(struct data_link *l, uint8_t type, struct slice body);
+void proxy_remote_answer(uint64_t remote, struct slice answer, const struct position *last);
+int64_t proxy_tick(int64_t now);
+void proxy_moved(const uint8_t moved[CONF_SERVERS]);
+
+#endif

@@ -1,0 +1,325 @@
+# SPDX-License-Identifier: ISC
+"""Replicated data: local programs speak the Redis protocol to their server, main pushes, standbys follow,
+requests travel back. Real daemons in namespaces, python3-redis as the stock client."""
+import glob
+import itertools
+import os
+import signal
+import threading
+import time
+
+import pytest
+import redis
+
+import bulkhead
+from bulkhead import wait_for
+
+LONG = bool(os.environ.get("BULKHEAD_TEST_LONG"))
+
+
+def connect(server, **kw):
+    return redis.Redis(unix_socket_path=os.path.join(server.run, "data.sock"), socket_timeout=20, **kw)
+
+
+def data_of(server):
+    return (server.status() or {}).get("data") or {}
+
+
+def begin(group, main):
+    """The group has data from now on, and every other server follows."""
+    wait_for(lambda: main.tool("init").returncode == 0, lambda: main.tool("init").stderr)
+    wait_following(group, main)
+
+
+def wait_following(group, main):
+    """Every running server has everything that main has now."""
+    want = connect(main).info("replication")["master_repl_offset"]
+    for s in group.running():
+        if s is not main:
+            wait_for(lambda: data_of(s).get("stream") == "up" and data_of(s)["durable"] >= want,
+                     lambda: "%s has change %d: %s" % (s.name, want, data_of(s)))
+
+
+@pytest.fixture
+def data(make_group):
+    """A pair with data: (group, main, standby)."""
+    g = make_group()
+    g.start()
+    main, standby = g.wait_pair()
+    begin(g, main)
+    return g, main, standby
+
+
+class Writer(threading.Thread):
+    """Sets key n to n, one after the other, as fast as it is answered; what was acknowledged is in acked."""
+
+    def __init__(self, servers, prefix="w"):
+        super().__init__(daemon=True)
+        self.servers, self.prefix = itertools.cycle(servers), prefix
+        self.acked, self.unknown, self.pauses, self.stopping = [], [], [], False
+        self.start()
+
+    def run(self):
+        client, last = None, time.monotonic()
+        for n in itertools.count():
+            while not self.stopping:
+                try:
+                    if client is None:
+                        client = connect(next(self.servers))
+                    client.set("%s%d" % (self.prefix, n), n)
+                    self.acked.append(n)
+                    now = time.monotonic()
+                    self.pauses.append(now - last)
+                    last = now
+                    break
+                except redis.exceptions.RedisError:
+                    self.unknown.append(n)
+                    client = None
+                    time.sleep(0.005)  # the socket of a server that is down refuses at once
+            if self.stopping:
+                return
+
+    def stop(self):
+        self.stopping = True
+        self.join(30)
+        assert not self.is_alive()
+        return self.acked
+
+    def wait_progress(self, n):
+        at = len(self.acked)
+        wait_for(lambda: len(self.acked) >= at + n, "%d more writes" % n)
+
+
+def missing(server, writer):
+    """Acknowledged writes that the server does not have."""
+    client = connect(server)
+    gone = []
+    for start in range(0, len(writer.acked), 1000):
+        part = writer.acked[start:start + 1000]
+        values = client.mget(["%s%d" % (writer.prefix, n) for n in part])
+        gone += [n for n, v in zip(part, values) if v != b"%d" % n]
+    return gone
+
+
+def try_set(server, key, value):
+    try:
+        return connect(server).set(key, value)
+    except redis.exceptions.RedisError:
+        return False
+
+
+def test_a_group_begins_without_data(pair):
+    group, main, standby = pair
+    with pytest.raises(redis.exceptions.ResponseError, match="bulkheadctl init"):
+        connect(main).set("x", 1)
+    wait_for(lambda: data_of(main).get("role") == "main", "syncd has started")
+    assert standby.tool("init").returncode == 1
+    assert main.tool("init", check=True).stdout
+    again = main.tool("init")
+    assert again.returncode == 1 and "already" in again.stderr
+    assert connect(main).set("x", 1)
+
+
+def test_written_on_main_read_on_standby(data):
+    group, main, standby = data
+    client = connect(main)
+    client.set("text", "plain")
+    client.set("gone", "x", px=1)
+    client.hset("hash", mapping={"a": 1, "b": "two"})
+    client.rename("text", "renamed")
+    client.set("big", b"x" * (3 << 20))
+    wait_following(group, main)
+    there = connect(standby)
+    assert there.get("renamed") == b"plain" and there.get("text") is None
+    assert there.hgetall("hash") == {b"a": b"1", b"b": b"two"}
+    assert there.get("big") == b"x" * (3 << 20)
+    wait_for(lambda: there.get("gone") is None, "the key expires")
+    info = there.info("replication")
+    assert info["role"] == "slave" and info["master_link_status"] == "up" and info["staleness_ms"] >= 0
+    assert connect(main).info("replication")["slave0"]["state"] == "online"
+
+
+def test_written_on_standby(data):
+    """A write to a standby is executed on main, in order, and its answer comes back."""
+    group, main, standby = data
+    client = connect(standby)
+    assert [client.incr("n") for _ in range(50)] == list(range(1, 51))
+    with client.pipeline(transaction=True) as p:
+        p.set("a", "1").incr("a").hset("h", "f", "v")
+        assert p.execute() == [True, 2, 1]
+    with pytest.raises(redis.exceptions.ResponseError, match="WRONGTYPE"):
+        client.incr("h")
+    assert connect(main).get("n") == b"50"
+    # somebody else changes what is watched: the transaction is not done
+    with client.pipeline() as p:
+        p.watch("n")
+        connect(main).set("n", "x")
+        p.multi()
+        p.set("n", "mine")
+        with pytest.raises(redis.exceptions.WatchError):
+            p.execute()
+    wait_following(group, main)
+    assert client.get("n") == b"x"
+
+
+def test_wait(data):
+    group, main, standby = data
+    client = connect(main)
+    client.set("x", 1)
+    assert client.wait(1, 5000) == 1
+    assert client.execute_command("WAITAOF", 1, 1, 5000) == [1, 1]
+    os.kill(standby.child("syncd"), signal.SIGSTOP)
+    client.set("x", 2)
+    assert client.wait(1, 100) == 0
+    os.kill(standby.child("syncd"), signal.SIGCONT)
+    assert client.wait(1, 10000) == 1
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_main_dies(make_group, mode):
+    """In sync mode nothing that was acknowledged is lost, whatever dies when."""
+    group = make_group(options={"sync.mode": mode})
+    group.start()
+    main, standby = group.wait_pair()
+    begin(group, main)
+    writer = Writer([main, standby])
+    writer.wait_progress(200)
+    main.kill()
+    group.wait_role(standby, "main")
+    if mode == "async":  # in mode sync a write needs a second disk
+        writer.wait_progress(100)
+    main.start()
+    group.wait_pair()
+    writer.wait_progress(100)
+    writer.stop()
+    wait_following(group, standby)
+    if mode == "sync":
+        assert missing(standby, writer) == []
+    else:  # only what was under way at that moment
+        assert len(missing(standby, writer)) <= 50
+    assert connect(main).dbsize() == connect(standby).dbsize()
+
+
+def test_switchovers(data):
+    """Planned switchovers under a writer at full speed: nothing that was acknowledged is lost."""
+    group, main, standby = data
+    writers = [Writer([main, standby], "a"), Writer([standby, main], "b")]
+    for i in range(200 if LONG else 6):
+        for w in writers:
+            w.wait_progress(20)
+        main.tool("switchover", check=True)
+        main, standby = standby, main
+        group.wait_pair()
+    for w in writers:
+        w.wait_progress(20)
+        w.stop()
+    wait_following(group, main)
+    for w in writers:
+        assert missing(main, w) == [] and missing(standby, w) == []
+    bulkhead.record("switchover-pause", {"longest_s": [max(w.pauses) for w in writers]})
+
+
+def test_catch_up(data):
+    group, main, standby = data
+    standby.stop()
+    snapshots = standby.log().count("loading a snapshot")
+    client = connect(main)
+    with client.pipeline(transaction=False) as p:
+        for n in range(5000):
+            p.set("k%d" % n, "v" * 100)
+        p.execute()
+    standby.start()
+    group.wait_pair()
+    wait_following(group, main)
+    assert connect(standby).dbsize() == 5000
+    assert standby.log().count("loading a snapshot") == snapshots, "the log went back far enough"
+
+
+def test_snapshot(data):
+    """A standby whose data is gone gets a snapshot while writes go on."""
+    group, main, standby = data
+    with connect(main).pipeline(transaction=False) as p:
+        for n in range(20000):
+            p.set("k%d" % n, "v" * 100)
+        p.execute()
+    standby.stop()
+    for f in glob.glob(os.path.join(standby.state, "data", "*")):
+        os.remove(f)
+    writer = Writer([main])
+    standby.start()
+    group.wait_pair()
+    writer.wait_progress(200)
+    writer.stop()
+    wait_following(group, main)
+    assert "the snapshot is in place" in standby.log()
+    assert connect(standby).dbsize() == connect(main).dbsize()
+    assert missing(standby, writer) == []
+
+
+def test_old_main_with_changes_of_its_own(data):
+    """What only the dead main had is saved as a divergence bundle when it comes back, and it follows."""
+    group, main, standby = data
+    connect(main).set("both", "1")
+    wait_following(group, main)
+    os.kill(standby.child("syncd"), signal.SIGSTOP)
+    client = connect(main)
+    for n in range(30):
+        client.set("own%d" % n, "only \"here\"\n")
+    stopped = standby.child("syncd")
+    main.kill(mute=True)
+    group.wait_role(standby, "main")
+    os.kill(stopped, signal.SIGKILL)  # what waited for it in its sockets goes with it
+    wait_for(lambda: try_set(standby, "after", "2"), "writes at the new main")
+    assert connect(standby).get("own1") is None
+    main.start()
+    group.wait_pair()
+    wait_following(group, standby)
+    assert connect(main).get("own1") is None and connect(main).get("after") == b"2"
+    bundles = glob.glob(os.path.join(main.state, "data", "bundle-*"))
+    assert len(bundles) == 1
+    with open(bundles[0]) as f:
+        lines = [l for l in f.read().splitlines() if not l.startswith("#")]
+    assert len(lines) == 30 and lines[0] == r'SET "own0" "only \"here\"\x0a"'
+    name = os.path.basename(bundles[0])
+    listed = main.json("bundle", "list")["bundles"]
+    assert [(b["name"], b["changes"], b["operations"]) for b in listed] == [(name, 30, 30)]
+    assert main.tool("bundle", "show", name, check=True).stdout.count("\nSET ") == 30
+    # it is applied where it lies: this server sends the writes to main
+    assert "30 operations" in main.tool("bundle", "apply", name, check=True).stdout
+    assert connect(standby).get("own29") == b'only "here"\n'
+    assert main.tool("bundle", "discard", name).returncode == 2
+    main.tool("bundle", "discard", name, "--confirm", check=True)
+    assert main.json("bundle", "list")["bundles"] == []
+
+
+def test_syncd_is_killed(data):
+    """Its restart changes no role, and loses nothing."""
+    group, main, standby = data
+    writer = Writer([main])
+    for server in (main, standby, main):
+        writer.wait_progress(100)
+        pid = server.child("syncd")
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: server.child("syncd") not in (None, pid), "syncd is back")
+    writer.wait_progress(100)
+    writer.stop()
+    assert main.role() == "main"
+    wait_for(lambda: data_of(main).get("role") == "main", "syncd knows")
+    wait_following(group, main)
+    assert missing(main, writer) == [] and missing(standby, writer) == []
+
+
+def test_dmz(make_group):
+    """A DMZ server has the data, reads, takes no writes and opens nothing."""
+    group = make_group(("alpha", "beta", "delta"), kinds={"delta": "dmz"})
+    group.start()
+    main, _ = group.wait_pair()
+    delta = group["delta"]
+    begin(group, main)
+    connect(main).set("x", "1")
+    wait_following(group, main)
+    client = connect(delta)
+    assert client.get("x") == b"1"
+    with pytest.raises(redis.exceptions.ReadOnlyError, match="DMZ"):
+        client.set("x", "2")
+    assert connect(main).get("x") == b"1"
