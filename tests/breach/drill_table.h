@@ -208,7 +208,7 @@ static const struct {
     /* promised to it, and bounded by its limits */
     {NETD, "more pipes than its limit", L_FILTER, NULL},
     {ROLED | SYNCD, "more socket pairs than its limit", L_FILTER, NULL},
-    {ROLED | KEYD | SYNCD, "more locked memory than its limit", L_FILTER, NULL},
+    {KEYD, "more locked memory than its limit", L_FILTER, NULL},
     /* syncd maps as much as the configuration says */
     {SYNCD, "more memory than its limit", L_LIMITS, NULL},
     /* they write files; what they have of processes is none */
