@@ -61,12 +61,6 @@ follow_role(void)
 }
 
 void
-follow_moved(const uint8_t moved[CONF_SERVERS])
-{
-	(void)moved; /* the link knows its server */
-}
-
-void
 follow_up(struct data_link *l)
 {
 	if (follow.link != NULL && follow.link != l)

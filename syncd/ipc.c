@@ -280,7 +280,6 @@ tell_result(uint64_t cookie, enum ctl_result result, const char *text)
 static int
 on_init(struct msg *m)
 {
-	static const uint8_t zero[STORE_ID];
 	uint64_t cookie = msg_get_u64(m);
 	uint8_t id[STORE_ID];
 
@@ -294,7 +293,7 @@ on_init(struct msg *m)
 		tell_result(cookie, CTL_REFUSED, "this server is not main");
 		return 0;
 	}
-	if (memcmp(store_id(syncd.store), zero, STORE_ID) != 0) {
+	if (!data_is_blank()) {
 		tell_result(cookie, CTL_REFUSED, "this group has data already");
 		return 0;
 	}
@@ -410,7 +409,6 @@ on_commit(struct child *ch, const struct conf *old)
 
 	data_links_configure(&syncd.links, old, c, moved);
 	feed_moved(moved);
-	follow_moved(moved);
 	proxy_moved(moved);
 	if (old != NULL && syncd.main != NO_SERVER)
 		syncd.main = moved[syncd.main];

@@ -21,8 +21,8 @@ static struct {
 	uint8_t stale;
 } state;
 
-static int
-store_is_blank(void)
+int
+data_is_blank(void)
 {
 	static const uint8_t zero[STORE_ID];
 
@@ -54,7 +54,7 @@ tell_all(int64_t now)
 	snprintf(d.role, sizeof(d.role), "%s", roles[syncd.role]);
 	snprintf(d.stream, sizeof(d.stream), "%s",
 	    syncd.role == DATA_MAIN ? "" : follow_state());
-	d.blank = (uint8_t)store_is_blank();
+	d.blank = (uint8_t)data_is_blank();
 	memcpy(d.id, store_id(syncd.store), sizeof(d.id));
 	d.durable = store_durable(syncd.store).index;
 	d.log_start = log_start(store_log(syncd.store)).index;
@@ -92,13 +92,13 @@ position_report(int64_t now)
 	} else if (main_end.index > end.index) {
 		items = main_end.index - end.index;
 	}
-	if (store_is_blank() && (syncd.flags & DATA_HAD_DATA) == 0) {
+	if (data_is_blank() && (syncd.flags & DATA_HAD_DATA) == 0) {
 		flags = DATA_IN_SYNC; /* a group without data misses nothing */
 		behind = 0;
 	} else if (behind >= 0) {
 		flags = DATA_IN_SYNC;
 	}
-	if (store_is_blank() && (syncd.flags & DATA_HAD_DATA) != 0)
+	if (data_is_blank() && (syncd.flags & DATA_HAD_DATA) != 0)
 		flags = DATA_BLANK;
 	if (syncd.role != DATA_MAIN && (flags & DATA_IN_SYNC) != 0)
 		state.stale = behind > c->general.sync_bound_ms;

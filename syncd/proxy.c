@@ -58,14 +58,6 @@ main_link(void)
 				       : NULL;
 }
 
-static int
-store_is_blank(void)
-{
-	static const uint8_t zero[STORE_ID];
-
-	return memcmp(store_id(syncd.store), zero, STORE_ID) == 0;
-}
-
 enum face_route
 proxy_route(uint64_t *epoch, const char **refusal)
 {
@@ -73,7 +65,7 @@ proxy_route(uint64_t *epoch, const char **refusal)
 	case DATA_MAIN:
 		if (feed_leaving())
 			return FACE_PROXY; /* waits for the new main */
-		if (store_is_blank()) {
+		if (data_is_blank()) {
 			*refusal = "-NOTREADY this group has no data yet; an admin makes it with "
 				   "bulkheadctl init on main";
 			return FACE_REFUSE;

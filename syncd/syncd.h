@@ -89,7 +89,6 @@ void follow_down(struct data_link *l);
 int follow_frame(struct data_link *l, uint8_t type, struct slice body);
 int64_t follow_tick(int64_t now);
 void follow_turn(void); /* what was applied goes to the disk, and is acknowledged */
-void follow_moved(const uint8_t moved[CONF_SERVERS]);
 /* For INFO: does the stream of main run; its end; when it was last heard (ms), 0 never. */
 int follow_streams(struct position *main_end, int64_t *heard_ms);
 const char *follow_state(void);
@@ -97,6 +96,7 @@ void follow_describe(struct resp_out *text); /* lines of INFO replication */
 void follow_role_answer(struct resp_out *answer); /* ROLE of a standby */
 
 /* position.c */
+int data_is_blank(void);     /* our store belongs to no group yet */
 void position_in_sync(void); /* just now we had everything of main */
 void position_report(int64_t now);
 int64_t position_tick(int64_t now);

@@ -175,6 +175,23 @@ def test_wait(data):
     assert client.wait(1, 10000) == 1
 
 
+def test_sync_waits_for_the_second_disk(make_group):
+    """An answer in mode sync means that two disks have the change."""
+    group = make_group(options={"sync.mode": "sync"})
+    group.start()
+    main, standby = group.wait_pair()
+    begin(group, main)
+    connect(main).set("x", 1)
+    os.kill(standby.child("syncd"), signal.SIGSTOP)
+    waits = redis.Redis(unix_socket_path=os.path.join(main.run, "data.sock"), socket_timeout=0.5)
+    with pytest.raises(redis.exceptions.TimeoutError):
+        waits.set("x", 2)
+    os.kill(standby.child("syncd"), signal.SIGCONT)
+    assert connect(main).set("x", 3)
+    wait_following(group, main)
+    assert connect(standby).get("x") == b"3"
+
+
 @pytest.mark.parametrize("mode", ["sync", "async"])
 def test_main_dies(make_group, mode):
     """In sync mode nothing that was acknowledged is lost, whatever dies when."""
@@ -204,7 +221,7 @@ def test_switchovers(data):
     """Planned switchovers under a writer at full speed: nothing that was acknowledged is lost."""
     group, main, standby = data
     writers = [Writer([main, standby], "a"), Writer([standby, main], "b")]
-    for i in range(200 if LONG else 6):
+    for _ in range(200 if LONG else 40):
         for w in writers:
             w.wait_progress(20)
         main.tool("switchover", check=True)
