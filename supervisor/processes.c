@@ -753,10 +753,19 @@ can_never_work(const struct proc *p, int status)
 	       (WEXITSTATUS(status) == EXIT_SANDBOX || WEXITSTATUS(status) == EXIT_USAGE);
 }
 
+/* How long it worked, in milliseconds. One that was killed for its silence did until it was last heard. */
+static int64_t
+lived_ms(const struct proc *p)
+{
+	if (p->up_ms == 0)
+		return 0;
+	return (p->killed_for == OFFENCE_SILENT ? p->heard_ms : now_ms()) - p->up_ms;
+}
+
 static void
 proc_ended(struct proc *p, int status)
 {
-	int64_t up_ms = p->up_ms > 0 ? now_ms() - p->up_ms : 0;
+	int64_t worked_ms = lived_ms(p);
 	int never = can_never_work(p, status);
 
 	loop_detach_channel(&p->control);
@@ -774,7 +783,7 @@ proc_ended(struct proc *p, int status)
 		return;
 	}
 	p->restarts++;
-	start_later(p, up_ms);
+	start_later(p, worked_ms);
 	if (!never)
 		log_end(p, status, p->backoff.wait_ms);
 	log_kill_record(p, status);
