@@ -182,6 +182,8 @@ command_failure(int error)
 		return "-DISKFULL no room for this change, it did not happen; reads go on";
 	if (error == ENOMEM)
 		return "-OOM no memory for this change, it did not happen";
+	if (error == E2BIG)
+		return "-ERR this change is larger than data.bulk allows, it did not happen";
 	return "-IOERR the disk does not take this change, it did not happen";
 }
 

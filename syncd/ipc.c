@@ -416,6 +416,8 @@ on_commit(struct child *ch, const struct conf *old)
 		syncd.main = NO_SERVER;
 	syncd.running = 1;
 	syncd.face.options.bulk_max = (size_t)c->general.data_bulk; /* for new connections */
+	syncd.face.options.request_max = wire_request_max((uint64_t)c->general.data_bulk);
+	store_limit_change(syncd.store, wire_change_max((uint64_t)c->general.data_bulk));
 	syncd.face.options.flush_permitted = c->general.data_flush;
 	feed_role();
 	follow_role();

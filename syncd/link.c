@@ -25,6 +25,7 @@ enum {
 	STABLE_MS = 5000, /* a link that was up for so long is dialled again at once */
 	LOG_INTERVAL_MS = 10000,
 	OUT_KEEP = 1 << 20, /* an empty queue keeps no more memory */
+	PARTS_MAX = 2,	    /* longest frames whose beginnings may be kept at a time, of all partners */
 };
 
 static void session_ask_dh(struct session *s, uint32_t cookie, const uint8_t *public_key);
@@ -90,7 +91,7 @@ new_link(struct data_links *all)
 		l->links = all;
 		l->used = 1;
 		l->up = l->dirty = 0;
-		l->out_pos = l->part_len = 0;
+		l->out_pos = l->part_len = l->part_need = 0;
 		l->bytes_in = l->bytes_out = 0;
 		l->feed = NULL;
 		change_init(&l->out);
@@ -278,8 +279,18 @@ session_writable(struct session *s)
 static size_t
 frame_max(const struct data_link *l)
 {
-	(void)l;
-	return LOG_BODY_MAX;
+	return wire_frame_max((uint64_t)l->links->conf->general.data_bulk);
+}
+
+/* A frame that cannot be: why. */
+static void
+refuse_frame(struct data_link *l, size_t size)
+{
+	if (size > WIRE_CONTROL_MAX + WIRE_HEADER)
+		log_warn("%s sent a message of %zu bytes; data.bulk here allows %zu",
+		    server_name(l->links, link_server(l)), size, frame_max(l));
+	end_link(l, size > WIRE_CONTROL_MAX + WIRE_HEADER ? "a message of the partner is too long"
+							  : "the partner broke the protocol");
 }
 
 /* All whole frames of n bytes. Returns how many bytes they were, or -1: the link is gone. */
@@ -294,9 +305,15 @@ take_frames(struct data_link *l, const uint8_t *in, size_t n, size_t *used_all)
 	for (;;) {
 		int r = wire_next(in + *used_all, n - *used_all, frame_max(l), &type, &body, &used);
 
-		if (r == 0)
+		if (r == 0) {
+			l->part_need = used;
 			return 0;
-		if (r < 0 || l->links->ops->frame(l, type, body) != 0) {
+		}
+		if (r < 0) {
+			refuse_frame(l, used);
+			return -1;
+		}
+		if (l->links->ops->frame(l, type, body) != 0) {
 			if (l->used)
 				end_link(l, "the partner broke the protocol");
 			return -1;
@@ -307,24 +324,52 @@ take_frames(struct data_link *l, const uint8_t *in, size_t n, size_t *used_all)
 	}
 }
 
+/* Bytes that the beginnings of frames take on all links. */
+static size_t
+parts_size(const struct data_links *all)
+{
+	size_t sum = 0;
+
+	for (size_t i = 0; i < LINKS_MAX; i++)
+		sum += all->link[i].part_size;
+	return sum;
+}
+
+/*
+ * Room for n bytes of frames. Memory is taken for what has come, twice as much each time but never
+ * more than the frame needs, whatever its header announces; and all partners together have no more
+ * than PARTS_MAX frames.
+ */
+static int
+reserve_part(struct data_link *l, size_t n)
+{
+	size_t size = l->part_size > 0 ? l->part_size : 2 * PLAIN;
+	uint8_t *part;
+
+	if (n <= l->part_size)
+		return 0;
+	while (size < n)
+		size *= 2;
+	if (size > l->part_need + PLAIN)
+		size = n > l->part_need + PLAIN ? n : l->part_need + PLAIN;
+	part = parts_size(l->links) - l->part_size > PARTS_MAX * frame_max(l) - size
+		   ? NULL
+		   : realloc(l->part, size);
+	if (part == NULL) {
+		end_link(l, "no memory for a message of the partner");
+		return -1;
+	}
+	l->part = part;
+	l->part_size = size;
+	return 0;
+}
+
 /* Keep the beginning of a frame until the rest is there. */
 static int
 keep_part(struct data_link *l, const uint8_t *in, size_t n)
 {
-	if (l->part_len + n > l->part_size) {
-		size_t size = l->part_size > 0 ? l->part_size : 2 * PLAIN;
-		uint8_t *part;
-
-		while (size < l->part_len + n)
-			size *= 2;
-		part = realloc(l->part, size);
-		if (part == NULL) {
-			end_link(l, "no memory for a message of the partner");
-			return -1;
-		}
-		l->part = part;
-		l->part_size = size;
-	}
+	if (reserve_part(l, l->part_len + n) != 0)
+		return -1;
 	memcpy(l->part + l->part_len, in, n);
 	l->part_len += n;
 	return 0;

@@ -40,7 +40,7 @@ struct data_link {
 	struct change out; /* frames that are not in records yet, from out_pos on */
 	size_t out_pos;
 	uint8_t *part; /* the beginning of a frame */
-	size_t part_len, part_size;
+	size_t part_len, part_size, part_need; /* need: bytes that it will have, 0 not known yet */
 	uint8_t dirty; /* something was put into out since the last pump */
 	struct feed *feed;     /* sync, outbound */
 	int64_t heard_ms;	      /* a record came */

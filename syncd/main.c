@@ -190,8 +190,11 @@ syncd_open(const struct conf *c)
 {
 	const struct conf_general *g = &c->general;
 	struct store_limits limits = {
-	    .map_bytes = (uint64_t)g->data_size, .backlog_bytes = (uint64_t)g->data_backlog};
+	    .map_bytes = (uint64_t)g->data_size,
+	    .backlog_bytes = (uint64_t)g->data_backlog,
+	    .change_bytes = wire_change_max((uint64_t)g->data_bulk)};
 	struct face_options options = {.bulk_max = (size_t)g->data_bulk,
+	    .request_max = wire_request_max((uint64_t)g->data_bulk),
 	    .flush_permitted = g->data_flush,
 	    .path = "data.sock"};
 

@@ -23,6 +23,8 @@ enum {
 static const char unknown_outcome[] =
     "-UNKNOWN the link to main ended before the answer: the request may or may not have been "
     "executed";
+static const char too_long[] =
+    "-ERR the request was executed, and its answer is longer than what main may send: see data.bulk\r\n";
 static const char no_main[] =
     "-MASTERDOWN no main is known, or there is no link to it: the request was not executed";
 
@@ -285,6 +287,8 @@ proxy_remote_answer(uint64_t face, struct slice answer, const struct position *l
 		face_answer(&syncd.face, client, answer);
 		return;
 	}
+	if (answer.len > wire_change_max((uint64_t)child_conf(&syncd.child)->general.data_bulk))
+		answer = slice_of(too_long);
 	wire_u64_encode(head, r->client);
 	wire_position_encode(head + 8, last);
 	(void)link_put(r->link, WIRE_ANSWER, (struct slice){head, sizeof(head)}, answer);

@@ -262,6 +262,12 @@ may_apply(struct store *s, const struct change_op *op)
 	return false;
 }
 
+void
+store_limit_change(struct store *s, uint64_t bytes)
+{
+	s->limits.change_bytes = bytes > 0 && bytes < LOG_BODY_MAX ? bytes : LOG_BODY_MAX;
+}
+
 int
 store_apply(struct store *s, const struct change_op *op)
 {
@@ -279,6 +285,8 @@ store_apply(struct store *s, const struct change_op *op)
 		return give_up(s, op->key.len > CHANGE_KEY_MAX || op->value.len > CHANGE_KEY_MAX
 				      ? E2BIG
 				      : ENOMEM);
+	if (s->body.len > s->limits.change_bytes)
+		return give_up(s, E2BIG);
 	s->applied++; /* even if only half of it is */
 	rc = state_apply(s, &s->sets[s->state.active], s->hash_key, op);
 	return rc == 0 ? 0 : give_up(s, store_errno(rc));

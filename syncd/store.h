@@ -43,6 +43,7 @@ struct store_limits {
 	uint64_t
 	    dirty_bytes; /* ... or bytes of pages that one would write, estimated (0: default) */
 	uint64_t segment_bytes; /* of a file of the log (0: LOG_SEGMENT); tests use small ones */
+	uint64_t change_bytes;	/* of one change, at most (0: LOG_BODY_MAX) */
 };
 
 struct store;
@@ -106,6 +107,8 @@ int store_random(struct store *s, uint64_t number, struct slice *key);
  * needed.
  */
 int store_begin(struct store *s, uint64_t epoch);
+/* From now on a change that is made here (not one of main's) has at most so many bytes, else E2BIG. */
+void store_limit_change(struct store *s, uint64_t bytes);
 int store_apply(struct store *s, const struct change_op *op);
 int store_end_change(struct store *s, struct position *at);
 int store_cancel(struct store *s);

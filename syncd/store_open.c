@@ -385,6 +385,7 @@ store_open(const char *path, const struct store_limits *limits)
 		s->limits.dirty_puts = DIRTY_PUTS;
 	if (s->limits.dirty_bytes == 0)
 		s->limits.dirty_bytes = DIRTY_BYTES;
+	store_limit_change(s, limits->change_bytes);
 	if (s->limits.segment_bytes == 0)
 		s->limits.segment_bytes = LOG_SEGMENT;
 	if (s->limits.backlog_bytes < SEGMENTS_MIN * s->limits.segment_bytes)

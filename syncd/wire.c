@@ -118,12 +118,14 @@ wire_next(const uint8_t *in, size_t n, size_t max, uint8_t *type, struct slice *
 	if (n < WIRE_HEADER)
 		return 0;
 	len = (size_t)in[0] | (size_t)in[1] << 8 | (size_t)in[2] << 16 | (size_t)in[3] << 24;
-	if (len < 1 || len - 1 > max || in[4] == 0 || in[4] >= WIRE_TYPE_MAX)
+	if (len < 1 || in[4] == 0 || in[4] >= WIRE_TYPE_MAX)
 		return -1;
 	if (in[4] != WIRE_ITEMS && in[4] != WIRE_CHANGE && in[4] != WIRE_REQUEST &&
-	    in[4] != WIRE_ANSWER && len - 1 > WIRE_CONTROL_MAX)
-		return -1;
+	    in[4] != WIRE_ANSWER)
+		max = WIRE_CONTROL_MAX;
 	*used = len + 4;
+	if (len - 1 > max)
+		return -1;
 	if (n < *used)
 		return 0;
 	*type = in[4];

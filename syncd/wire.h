@@ -47,7 +47,30 @@ enum {
 	WIRE_CONTROL_MAX = 1024, /* of every frame but ITEMS, CHANGE, REQUEST, ANSWER */
 	WIRE_ARGS_MAX = 1 << 20,
 	WIRE_COMMANDS_MAX = 1 << 16,
+	WIRE_REQUEST_MIN = 64 << 20, /* a request may have so many bytes, however short its values are */
+	WIRE_SLACK = 16 << 20,	     /* lengths and kinds of up to WIRE_ARGS_MAX arguments */
 };
+
+/* Bytes of a request, or of a queued transaction, where a value has up to bulk: two of them. */
+static inline size_t
+wire_request_max(uint64_t bulk)
+{
+	return bulk > WIRE_REQUEST_MIN / 2 ? (size_t)bulk * 2 : WIRE_REQUEST_MIN;
+}
+
+/* Bytes of the operations of one change. */
+static inline size_t
+wire_change_max(uint64_t bulk)
+{
+	return wire_request_max(bulk) + WIRE_SLACK;
+}
+
+/* Bytes of the body of any frame. */
+static inline size_t
+wire_frame_max(uint64_t bulk)
+{
+	return wire_change_max(bulk) + WIRE_CONTROL_MAX;
+}
 
 struct wire_offer {
 	uint64_t epoch;
@@ -67,7 +90,8 @@ struct wire_snapshot {
 
 /*
  * The first frame in n bytes: 1 with *type, *body and *used, 0 when it is not all there (*used: bytes
- * it will have, 0 not known yet), -1 when it is longer than max or of no type.
+ * it will have, 0 not known yet), -1 when its body is longer than max (*used as before) or it is of no
+ * type (*used is 0).
  */
 int wire_next(const uint8_t *in, size_t n, size_t max, uint8_t *type, struct slice *body, size_t *used);
 

@@ -651,6 +651,33 @@ large_value(void **state)
 	free((uint8_t *)(uintptr_t)op.value.data);
 }
 
+/* Longer changes than standbys take are not made, and nothing of them stays. */
+static void
+longest_change(void **state)
+{
+	struct world *w = *state;
+	struct position before;
+	struct change_op op = {.kind = CHANGE_SET, .key = text("k"), .value = text("0123456789")};
+	struct value v;
+
+	store_limit_change(w->s, 64);
+	set(w->s, "k", "short");
+	before = store_end(w->s);
+	assert_int_equal(store_begin(w->s, 1), 0);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(store_apply(w->s, &op), 0);
+	assert_int_equal(store_apply(w->s, &op), -1);
+	assert_int_equal(errno, E2BIG);
+	assert_int_equal(store_end(w->s).index, before.index);
+	assert_int_equal(store_get(w->s, text("k"), 0, &v), 1);
+	assert_memory_equal(v.string.data, "short", 5);
+	store_limit_change(w->s, 0);
+	assert_int_equal(store_begin(w->s, 1), 0);
+	for (int i = 0; i < 9; i++)
+		assert_int_equal(store_apply(w->s, &op), 0);
+	assert_int_equal(store_end_change(w->s, NULL), 0);
+}
+
 /* ---- no room */
 
 /* Sets keys until there is no room. Returns how many. */
@@ -936,6 +963,7 @@ main(void)
 	    TEST(large_hash),
 	    TEST(expiry),
 	    TEST(large_value),
+	    TEST(longest_change),
 	    TEST(map_full),
 	    TEST(disk_full),
 	    TEST(copy_and_load),

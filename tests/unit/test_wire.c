@@ -58,8 +58,22 @@ test_bad_frames(void **state)
 	assert_int_equal(wire_next(no_type, 5, 4096, &type, &body, &used), -1);
 	assert_int_equal(wire_next(unknown, 5, 4096, &type, &body, &used), -1);
 	assert_int_equal(wire_next(too_long, 5, 4096, &type, &body, &used), -1);
+	assert_int_equal(used, 0x7fffffff + (size_t)4); /* for the log */
 	assert_int_equal(wire_next(long_control, 5, 4096, &type, &body, &used), -1);
 	assert_int_equal(wire_next(longest_control, 5, 4096, &type, &body, &used), 0);
+}
+
+/* The longest request in the encoding of RESP is no longer as a change or as a frame. */
+static void
+test_bounds(void **state)
+{
+	(void)state;
+	assert_int_equal(wire_request_max(1024), 64 << 20);
+	assert_int_equal(wire_request_max(32 << 20), 64 << 20);
+	assert_int_equal(wire_request_max(512 << 20), 1 << 30);
+	assert_true(wire_change_max(1024) >= wire_request_max(1024) + (size_t)WIRE_ARGS_MAX * 11);
+	assert_true(wire_frame_max(1024) >= wire_change_max(1024) + STORE_CURSOR_MAX + WIRE_POSITION);
+	assert_true(wire_frame_max(512 << 20) < LOG_BODY_MAX);
 }
 
 /* Every body decodes from exactly its bytes, and from no other number of them. */
@@ -201,6 +215,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_frames_in_pieces),
 	    cmocka_unit_test(test_bad_frames),
+	    cmocka_unit_test(test_bounds),
 	    cmocka_unit_test(test_exact_lengths),
 	    cmocka_unit_test(test_ack),
 	    cmocka_unit_test(test_request),
