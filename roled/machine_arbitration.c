@@ -463,14 +463,21 @@ standby_act(struct step *s, enum rule rule, uint8_t lost, int proven, int64_t du
 	role_promote(s, rule, lost, s->now - due_ms);
 }
 
-/* Silence that becomes a reason at due. */
+/*
+ * Silence that becomes a reason at due. A main that answered ping until now steps down no earlier than
+ * step-down from now, however long its links had been silent before: so long "unreachable" waits.
+ */
 static void
 standby_wait(struct step *s, enum rule wait, enum rule act, uint8_t lost, int64_t base_ms)
 {
 	struct machine *m = s->m;
-	int64_t due_ms = ms_add(m->partner[lost].silent_from_ms, base_ms);
-	int64_t flap_ms = ms_add(due_ms, flap_extra_ms(m, s->now, base_ms));
+	int64_t from_ms = m->partner[lost].silent_from_ms, due_ms, flap_ms;
+	int64_t ping_ms = evidence_ping_ms(&m->partner[lost]);
 
+	if (from_ms < ping_ms && act == RULE_TAKEOVER_UNREACHABLE)
+		from_ms = ping_ms;
+	due_ms = ms_add(from_ms, base_ms);
+	flap_ms = ms_add(due_ms, flap_extra_ms(m, s->now, base_ms));
 	if (!step_reached(s, due_ms)) {
 		step_why(s, m->stalled ? RULE_WAIT_STALLED : wait, lost, due_ms);
 		return;
@@ -626,11 +633,10 @@ may_take_over(struct step *s, unsigned i)
 static int64_t
 last_contact_ms(const struct machine *m, unsigned i)
 {
-	int64_t at_ms = m->partner[i].contact_ms;
+	int64_t at_ms = m->partner[i].contact_ms, ping_ms = evidence_ping_ms(&m->partner[i]);
 
-	for (unsigned k = 0; k < MACHINE_PATHS; k++)
-		if (m->partner[i].path[k].icmp_ok_ms > at_ms)
-			at_ms = m->partner[i].path[k].icmp_ok_ms;
+	if (at_ms < ping_ms)
+		at_ms = ping_ms;
 	return at_ms > m->floor_ms ? at_ms : m->floor_ms;
 }
 

@@ -548,13 +548,28 @@ evidence_majority(const struct machine *m)
 	return 2U * m->refs_seen > m->config.n_references;
 }
 
+int64_t
+evidence_ping_ms(const struct machine_partner *p)
+{
+	int64_t ok_ms = 0;
+
+	for (unsigned k = 0; k < MACHINE_PATHS; k++)
+		if (p->path[k].icmp_ok_ms > ok_ms)
+			ok_ms = p->path[k].icmp_ok_ms;
+	return ok_ms;
+}
+
 unsigned
 evidence_references_since(const struct machine *m, unsigned i)
 {
 	int64_t since_ms = m->partner[i].silent_from_ms + evidence_silence_ms(&m->config) -
 			   m->config.status_interval_ms;
+	int64_t ping_ms = evidence_ping_ms(&m->partner[i]) + icmp_window_ms(&m->config) -
+			  m->config.icmp_interval_ms;
 	unsigned n = 0;
 
+	if (since_ms < ping_ms)
+		since_ms = ping_ms;
 	for (unsigned k = 0; k < m->config.n_references; k++)
 		n += m->reference[k].ok_ms > since_ms;
 	return n;

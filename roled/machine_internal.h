@@ -55,7 +55,8 @@ void evidence_update(struct step *s);		/* verdicts, references, isolation */
 int evidence_fresh(struct step *s, unsigned i); /* on a link, within the silence time */
 int evidence_heard(struct step *s, unsigned i); /* ... and since we were last frozen */
 int evidence_majority(const struct machine *m);
-/* References that answered after partner i had missed all but one of its messages. */
+int64_t evidence_ping_ms(const struct machine_partner *p); /* newest answer on any path, 0 never */
+/* References that answered after partner i had missed all but one of its messages and pings. */
 unsigned evidence_references_since(const struct machine *m, unsigned i);
 int64_t evidence_references_ok_ms(const struct machine *m); /* newest answer, 0 never */
 unsigned evidence_links(const struct machine_partner *p);

@@ -545,6 +545,45 @@ test_row_offline_never(void **state)
 	assert_waits(RULE_WAIT_CONFIRM_NEVER);
 }
 
+/* Its port was blocked for long, then it is cut off: it counts its step-down from the last ping, and so do we. */
+static void
+test_row_offline_then_unreachable(void **state)
+{
+	int64_t heard;
+
+	(void)state;
+	begin_standby(ARB_REFERENCES, 2);
+	t.config.confirm_ms = MACHINE_NEVER;
+	reconfigure();
+	silence(5000, 1, 3);
+	assert_waits(RULE_WAIT_CONFIRM_NEVER);
+	heard = t.now;
+	silence(900, 0, 3);
+	assert_waits(RULE_WAIT_HOLD);
+	silence(200, 0, 3);
+	assert_int_equal(t.m.role, ROLE_MAIN);
+	assert_true(seen[RULE_TAKEOVER_UNREACHABLE]);
+	assert_true(t.m.main_since_ms - heard >= t.config.hold_ms - t.config.icmp_interval_ms);
+}
+
+/* ... and when it is this server that is cut off then, no old answer of a reference counts. */
+static void
+test_row_offline_then_cut_off(void **state)
+{
+	(void)state;
+	begin_standby(ARB_REFERENCES, 2);
+	t.config.confirm_ms = MACHINE_NEVER;
+	t.config.icmp_misses = 30; /* references count as seen for longer than hold */
+	reconfigure();
+	silence(5000, 1, 3);
+	pass(20);
+	references_answer(3);
+	pass(1500);
+	assert_int_equal(t.m.role, ROLE_STANDBY);
+	pass(5000);
+	assert_int_equal(t.m.role, ROLE_STANDBY);
+}
+
 static void
 test_row_unreachable(void **state)
 {
@@ -1869,6 +1908,8 @@ main(void)
 	    cmocka_unit_test(test_row_restarting_was_dying),
 	    cmocka_unit_test(test_row_offline),
 	    cmocka_unit_test(test_row_offline_never),
+	    cmocka_unit_test(test_row_offline_then_unreachable),
+	    cmocka_unit_test(test_row_offline_then_cut_off),
 	    cmocka_unit_test(test_row_unreachable),
 	    cmocka_unit_test(test_row_unreachable_needs_new_answers),
 	    cmocka_unit_test(test_row_isolated),
