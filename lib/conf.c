@@ -41,10 +41,12 @@ static const char *const modes[] = {"references", "manual", "voters"};
 static const char *const sync_modes[] = {"async", "sync"};
 static const char *const hooks[] = {"main", "standby", "stop", "alarm"};
 static const char *const failures[] = {"alarm", "undo", "continue"};
+static const char *const sockets[] = {"0600", "0660", "0666"};
 static const char *const profiles[] = {"normal", "calm", "fast"};
 _Static_assert(COUNT(kinds) == KIND_MAX && COUNT(modes) == ARB_MODE_MAX &&
 		   COUNT(sync_modes) == SYNC_MODE_MAX && COUNT(hooks) == HOOK_MAX &&
-		   COUNT(failures) == HOOK_FAIL_MAX && COUNT(profiles) == PROFILE_MAX,
+		   COUNT(failures) == HOOK_FAIL_MAX && COUNT(sockets) == SOCKET_MODE_MAX &&
+		   COUNT(profiles) == PROFILE_MAX,
     "a word for every value");
 
 /* ---- option table */
@@ -137,6 +139,8 @@ conf_word(enum conf_type type, unsigned i)
 		return word_of(sync_modes, COUNT(sync_modes), i);
 	case CT_FAILURE:
 		return word_of(failures, COUNT(failures), i);
+	case CT_SOCKET:
+		return word_of(sockets, COUNT(sockets), i);
 	case CT_PROFILE:
 		return word_of(profiles, COUNT(profiles), i);
 	default:
@@ -160,6 +164,16 @@ const char *
 hook_name(unsigned kind)
 {
 	return kind < COUNT(hooks) ? hooks[kind] : "?";
+}
+
+int
+conf_reads_only(const struct conf_general *g, uint32_t uid)
+{
+	for (size_t i = 0; i < g->n_data_readers && i < CONF_READERS; i++) {
+		if (g->data_reader[i] == uid)
+			return 1;
+	}
+	return 0;
 }
 
 /* ---- defaults */
@@ -276,6 +290,9 @@ conf_put_general(struct msg *m, const struct conf_general *g)
 	msg_put_str(m, g->run_dir);
 	msg_put_u32(m, g->admin_gid);
 	msg_put_u32(m, g->data_gid);
+	msg_put_u8(m, g->n_data_readers);
+	for (size_t i = 0; i < g->n_data_readers && i < CONF_READERS; i++)
+		msg_put_u32(m, g->data_reader[i]);
 	for (size_t i = 0; i < PROC_MAX; i++) {
 		msg_put_u32(m, g->uid[i]);
 		msg_put_u32(m, g->gid[i]);
@@ -300,6 +317,11 @@ conf_get_general(struct msg *m, struct conf_general *g)
 		return -1;
 	g->admin_gid = msg_get_u32(m);
 	g->data_gid = msg_get_u32(m);
+	g->n_data_readers = msg_get_u8(m);
+	if (g->n_data_readers > CONF_READERS)
+		return -1;
+	for (size_t i = 0; i < g->n_data_readers; i++)
+		g->data_reader[i] = msg_get_u32(m);
 	for (size_t i = 0; i < PROC_MAX; i++) {
 		g->uid[i] = msg_get_u32(m);
 		g->gid[i] = msg_get_u32(m);

@@ -21,6 +21,7 @@ enum {
 	CONF_REFERENCES = 8, /* ICMP reference hosts */
 	CONF_CHECKS = 16,
 	CONF_HOOKS = 4, /* one per enum hook_kind */
+	CONF_READERS = 32, /* users of the data socket that may only read */
 	CONF_NAME = 64, /* with the NUL */
 	CONF_COMMAND = 512,
 	CONF_WORDS = 63, /* of a command: the program and its arguments */
@@ -28,6 +29,7 @@ enum {
 };
 
 enum server_kind { KIND_STANDARD, KIND_PERMANENT, KIND_DMZ, KIND_MAX };
+enum socket_mode { SOCKET_ROOT, SOCKET_GROUP, SOCKET_WORLD, SOCKET_MODE_MAX };
 enum sync_mode { SYNC_ASYNC, SYNC_SYNC, SYNC_MODE_MAX };
 enum arbitration_mode { ARB_REFERENCES, ARB_MANUAL, ARB_VOTERS, ARB_MODE_MAX };
 enum hook_kind { HOOK_MAIN, HOOK_STANDBY, HOOK_STOP, HOOK_ALARM, HOOK_MAX };
@@ -108,6 +110,9 @@ struct conf_general {
 	int64_t data_bulk;    /* longest key or value in a request */
 	uint8_t data_flush;   /* 1: FLUSHALL is allowed */
 	uint32_t data_gid;    /* group that may use the data socket */
+	uint8_t data_mode;    /* enum socket_mode: who may connect to it */
+	uint8_t n_data_readers;
+	uint32_t data_reader[CONF_READERS]; /* users who may only read */
 	/* admission on the incoming port */
 	uint16_t slots;	      /* connections in the hello phase, all sources */
 	uint16_t burst, rate; /* token bucket per source: hellos, hellos per second */
@@ -188,6 +193,8 @@ socklen_t conf_addr_sockaddr(const struct conf_addr *a, uint16_t port, struct so
 const char *server_kind_name(unsigned kind);
 const char *arbitration_name(unsigned mode);
 const char *hook_name(unsigned kind);
+/* 1 when that user may only read the data. */
+int conf_reads_only(const struct conf_general *g, uint32_t uid);
 /* 1 when a name of a group, server or check: letters, digits, dot, dash, underscore. */
 int conf_name_valid(const char *name);
 

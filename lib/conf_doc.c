@@ -61,6 +61,7 @@ print_value(const struct conf_option *o)
 	    [CT_PATH] = "directory",
 	    [CT_GROUP] = "group",
 	    [CT_USER] = "user",
+	    [CT_USERS] = "users",
 	    [CT_ID] = "number",
 	    [CT_COMMAND] = "command",
 	    [CT_ADDRESSES] = "addresses",
@@ -98,7 +99,7 @@ print_numbers(const struct conf_option *o)
 	else if (conf_is_number(o) && o->type != CT_ARBITRATION)
 		printf("Default: %s; from %s to %s.\n", number_text(o, o->value, value),
 		    number_text(o, o->min, min), number_text(o, o->max, max));
-	else if (o->type == CT_ADDRESSES)
+	else if (o->type == CT_ADDRESSES || o->type == CT_USERS)
 		printf("At most %" PRId64 ".\n", o->max);
 	if (o->restart)
 		printf("A change needs a restart.\n");

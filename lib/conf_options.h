@@ -20,7 +20,8 @@ enum conf_type {
 	CT_ARBITRATION,
 	CT_SYNC,
 	CT_FAILURE,
-	CT_LAST_NUMBER = CT_FAILURE,
+	CT_SOCKET, /* mode of a socket */
+	CT_LAST_NUMBER = CT_SOCKET,
 	/* the rest has code of its own in the parser and in the encoders */
 	CT_PROFILE, /* words too, but no field: sets other defaults */
 	CT_NAME,
@@ -28,6 +29,7 @@ enum conf_type {
 	CT_PATH,
 	CT_GROUP,
 	CT_USER,
+	CT_USERS,
 	CT_ID,
 	CT_COMMAND,
 	CT_ADDRESSES,

@@ -278,6 +278,27 @@ store_address(const struct conf_option *o, void *owner, const char *text, char *
 	return 0;
 }
 
+/* data.read-only */
+static int
+store_reader(const struct conf_option *o, const char *text, char *error, size_t size)
+{
+	struct conf_general *g = &file.conf->general;
+	uint32_t uid;
+
+	if (g->n_data_readers >= o->max) {
+		snprintf(error, size, "there are more than %" PRId64, o->max);
+		return -1;
+	}
+	if (value_uid(file.lookup, text, &uid, error, size) == -1)
+		return -1;
+	if (conf_reads_only(g, uid)) {
+		snprintf(error, size, "user '%.60s' (number %u) is there twice", text, uid);
+		return -1;
+	}
+	g->data_reader[g->n_data_readers++] = uid;
+	return 0;
+}
+
 static int
 store_user(const struct conf_option *o, void *owner, const char *text, char *error, size_t size)
 {
@@ -360,6 +381,8 @@ store(const struct conf_option *o, void *owner, const char *text, char *error, s
 		return value_group(file.lookup, text, (uint32_t *)(void *)field, error, size);
 	case CT_USER:
 		return store_user(o, owner, text, error, size);
+	case CT_USERS:
+		return store_reader(o, text, error, size);
 	case CT_ID:
 		return store_id(o, text, error, size);
 	case CT_COMMAND:
@@ -578,7 +601,7 @@ build_tables(void)
 
 		row->name = o->name;
 		row->type = CFGT_STR;
-		row->flags = CFGF_NODEFAULT | (o->type == CT_ADDRESSES ? CFGF_LIST : 0);
+		row->flags = CFGF_NODEFAULT | (o->type == CT_ADDRESSES || o->type == CT_USERS ? CFGF_LIST : 0);
 		row->parsecb = (cfg_callback_t)on_value;
 	}
 	for (size_t i = 1; i < SECTIONS && table_names[i] != NULL; i++) {

@@ -292,6 +292,17 @@ value_user(const struct lookup *l, const char *text, uint32_t *uid, uint32_t *gi
 }
 
 int
+value_uid(const struct lookup *l, const char *text, uint32_t *uid, char *error, size_t size)
+{
+	uint32_t gid;
+
+	if (parse_id(text, uid) == 0 || lookup_user(l, text, uid, &gid) == 0)
+		return 0;
+	return bad(error, size,
+	    "there is no user '%.*s' in /etc/passwd; a number can be written too", SHOWN, text);
+}
+
+int
 value_id(const char *text, uint32_t *id, char *error, size_t size)
 {
 	if (parse_id(text, id) == 0 && *id != 0)

@@ -19,6 +19,8 @@ int value_address(
 /* "name", "number", "name:group", "number:number" */
 int value_user(const struct lookup *l, const char *text, uint32_t *uid, uint32_t *gid, char *error,
     size_t size);
+/* A user of whom only the number counts. */
+int value_uid(const struct lookup *l, const char *text, uint32_t *uid, char *error, size_t size);
 int value_group(const struct lookup *l, const char *text, uint32_t *gid, char *error, size_t size);
 /* A number to run a child as: never 0. */
 int value_id(const char *text, uint32_t *id, char *error, size_t size);

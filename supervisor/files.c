@@ -29,6 +29,8 @@ enum {
 	PATH_SIZE = CONF_COMMAND + 32,
 };
 
+static const mode_t data_modes[SOCKET_MODE_MAX] = {
+    [SOCKET_ROOT] = 0600, [SOCKET_GROUP] = 0660, [SOCKET_WORLD] = 0666};
 static char pid_path[PATH_SIZE], admin_path[PATH_SIZE], data_path[PATH_SIZE];
 static int pid_fd = -1; /* locked, until we end */
 
@@ -247,7 +249,7 @@ open_key(const char *dir, const char *name)
  * it half done. path gets its name.
  */
 static int
-open_socket(const char *run_dir, const char *name, int type, int backlog, gid_t gid,
+open_socket(const char *run_dir, const char *name, int type, int backlog, gid_t gid, mode_t mode,
     char path[PATH_SIZE])
 {
 	struct sockaddr_un un = {.sun_family = AF_UNIX};
@@ -264,7 +266,7 @@ open_socket(const char *run_dir, const char *name, int type, int backlog, gid_t 
 	fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	/* the directory is root's alone to write: nobody can put another file there in between */
 	if (fd < 0 || bind(fd, (struct sockaddr *)&un, sizeof(un)) != 0 ||
-	    lchown(un.sun_path, 0, gid) != 0 || chmod(un.sun_path, 0660) != 0 ||
+	    lchown(un.sun_path, 0, gid) != 0 || chmod(un.sun_path, mode) != 0 ||
 	    listen(fd, backlog) != 0 || rename(un.sun_path, path) != 0) {
 		log_error("%s: cannot listen: %s", path, strerror(errno));
 		if (fd >= 0)
@@ -278,16 +280,30 @@ open_socket(const char *run_dir, const char *name, int type, int backlog, gid_t 
 static int
 open_admin(const struct conf_general *g)
 {
-	return open_socket(
-	    g->run_dir, "admin.sock", SOCK_SEQPACKET, ADMIN_BACKLOG, g->admin_gid, admin_path);
+	return open_socket(g->run_dir, "admin.sock", SOCK_SEQPACKET, ADMIN_BACKLOG, g->admin_gid, 0660,
+	    admin_path);
 }
 
 /* That of local programs, which speak the Redis protocol. */
 static int
 open_data(const struct conf_general *g)
 {
-	return open_socket(
-	    g->run_dir, "data.sock", SOCK_STREAM, DATA_BACKLOG, g->data_gid, data_path);
+	return open_socket(g->run_dir, "data.sock", SOCK_STREAM, DATA_BACKLOG, g->data_gid,
+	    data_modes[g->data_mode], data_path);
+}
+
+void
+files_update_data_socket(const struct conf_general *old, const struct conf_general *new)
+{
+	if (old->data_gid == new->data_gid && old->data_mode == new->data_mode)
+		return;
+	/* root's alone in between: nobody gets in by a mode of the one group and the other's number */
+	if (chmod(data_path, 0600) != 0 || lchown(data_path, 0, new->data_gid) != 0 ||
+	    chmod(data_path, data_modes[new->data_mode]) != 0)
+		log_error("%s: who may connect could not be changed: %s", data_path, strerror(errno));
+	else
+		log_info("%s: group %u, mode %04o", data_path, new->data_gid,
+		    (unsigned)data_modes[new->data_mode]);
 }
 
 void

@@ -124,6 +124,7 @@ static void
 commit(void)
 {
 	decide(MSG_COMMIT);
+	files_update_data_socket(&sup.conf.general, &pending.general);
 	sup.conf = pending;
 	processes_forget_configs();
 	sockets_decide(1);

@@ -123,6 +123,8 @@ int files_open(const struct conf *c);
  * did to its listener ends with it. Where that fails (logged) the old one stays.
  */
 void files_renew_socket(enum process process, const struct conf *c);
+/* A reload changed who may connect to the data socket. */
+void files_update_data_socket(const struct conf_general *old, const struct conf_general *new);
 /* An unlinked directory: empty root of a parser that runs before the config is known. */
 int files_temporary_root(void);
 /* Pid file and admin socket go. */

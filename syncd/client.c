@@ -53,8 +53,6 @@ client_new(struct face *f, int fd, uid_t uid, pid_t pid)
 		f->n_handles++;
 		c->events = UV_READABLE;
 		uv_poll_start(&c->poll, UV_READABLE, on_ready);
-		if (f->calls->reads_only != NULL && f->calls->reads_only(f->arg, uid))
-			c->flags |= CLIENT_READS_ONLY;
 	}
 	c->next = f->clients;
 	c->link = &f->clients;

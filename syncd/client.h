@@ -14,7 +14,6 @@ enum client_flag {
 	CLIENT_WATCH_BROKEN = 1 << 2, /* a watched key changed */
 	CLIENT_CLOSE_AFTER = 1 << 3,  /* when its answers are sent */
 	CLIENT_DEAD = 1 << 4,
-	CLIENT_READS_ONLY = 1 << 5,
 	CLIENT_REMOTE = 1 << 6,
 	CLIENT_MUTE = 1 << 7,	   /* CLIENT REPLY OFF */
 	CLIENT_SKIP_NEXT = 1 << 8, /* CLIENT REPLY SKIP: the next command's answer */

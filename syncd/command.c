@@ -330,6 +330,16 @@ out:
 	free(watched);
 }
 
+/* Whether its user may not change anything now. One of another server was looked at there. */
+static bool
+reads_only(const struct client *c)
+{
+	const struct face *f = c->face;
+
+	return (c->flags & CLIENT_REMOTE) == 0 && f->calls->reads_only != NULL &&
+	       f->calls->reads_only(f->arg, c->uid);
+}
+
 /* Where a change of this client is made. When it is to be here, the epoch is set. */
 static enum face_route
 route(struct client *c, const char **refusal)
@@ -338,10 +348,6 @@ route(struct client *c, const char **refusal)
 	enum face_route r;
 
 	*refusal = "-READONLY this server is not main";
-	if ((c->flags & CLIENT_READS_ONLY) != 0) {
-		*refusal = "-NOPERM this user may only read";
-		return FACE_REFUSE;
-	}
 	r = f->calls->route(f->arg, &f->db.epoch, refusal);
 	return r == FACE_PROXY && (c->flags & CLIENT_REMOTE) != 0 ? FACE_REFUSE : r;
 }
@@ -373,6 +379,10 @@ divert(struct client *c, const struct command *cmd, const struct slice *argv, si
 
 	if (cmd->handler == command_exec)
 		changes = queueing && c->queue.writes;
+	if (changes && reads_only(c)) {
+		reject(c, cmd, "-NOPERM this user may only read");
+		return true;
+	}
 	if (changes || (waits && !queueing))
 		where = route(c, &refusal);
 	if (where == FACE_REFUSE && changes) {

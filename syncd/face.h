@@ -72,7 +72,7 @@ struct face_calls {
 	void (*describe)(void *arg, struct resp_out *text);
 	/* The answer to ROLE of a server that is not main. */
 	void (*role)(void *arg, struct resp_out *answer);
-	/* Whether this user may only read. */
+	/* Whether this user may only read: asked at each change, a reload may have another answer. */
 	bool (*reads_only)(void *arg, uid_t uid);
 };
 

@@ -165,6 +165,15 @@ face_role(void *arg, struct resp_out *answer)
 	follow_role_answer(answer);
 }
 
+static bool
+face_reads_only(void *arg, uid_t uid)
+{
+	const struct conf *c = child_conf(&syncd.child);
+
+	(void)arg;
+	return c == NULL || conf_reads_only(&c->general, uid);
+}
+
 static const struct face_calls face_calls = {
     .route = face_route,
     .proxy = face_proxy,
@@ -175,6 +184,7 @@ static const struct face_calls face_calls = {
     .remote_answer = face_remote_answer,
     .describe = face_describe,
     .role = face_role,
+    .reads_only = face_reads_only,
 };
 
 static void

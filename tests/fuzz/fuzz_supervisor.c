@@ -250,6 +250,13 @@ files_renew_socket(enum process process, const struct conf *c)
 }
 
 void
+files_update_data_socket(const struct conf_general *old, const struct conf_general *new)
+{
+	(void)old;
+	(void)new;
+}
+
+void
 files_remove(void)
 {
 }

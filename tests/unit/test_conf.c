@@ -175,6 +175,10 @@ test_round_trip(void **state)
 	conf.general.self = 1;
 	conf.general.uid[PROC_NETD] = 61001;
 	conf.general.admin_gid = 50;
+	conf.general.data_mode = SOCKET_WORLD;
+	conf.general.n_data_readers = 2;
+	conf.general.data_reader[0] = 1001;
+	conf.general.data_reader[1] = UINT32_MAX - 1;
 	conf.server[1].priority = 7;
 	conf.check[0].rise = 9;
 	conf_defaults(&copy);
@@ -184,6 +188,8 @@ test_round_trip(void **state)
 	assert_memory_equal(conf.reference, copy.reference, sizeof(conf.reference));
 	assert_memory_equal(conf.hook, copy.hook, sizeof(conf.hook));
 	assert_memory_equal(conf.check, copy.check, sizeof(conf.check));
+	assert_true(conf_reads_only(&copy.general, 1001));
+	assert_false(conf_reads_only(&copy.general, 0));
 	conf_digest(&conf, a);
 	conf_digest(&copy, b);
 	assert_memory_equal(a, b, sizeof(a));
@@ -199,6 +205,7 @@ test_largest(void **state)
 	memset(conf.general.group, 'g', CONF_NAME - 1);
 	memset(conf.general.state_dir, '/', CONF_COMMAND - 1);
 	memset(conf.general.run_dir, '/', CONF_COMMAND - 1);
+	conf.general.n_data_readers = CONF_READERS;
 	memset(conf.server[0].name, 's', CONF_NAME - 1);
 	memset(conf.hook[0].command, '/', CONF_COMMAND - 1);
 	memset(conf.check[0].command, '/', CONF_COMMAND - 1);

@@ -39,6 +39,7 @@ static uint64_t released, asked_client, forgotten, answered_client;
 static size_t synced;
 static char asked[ASKED_MAX], answered[ASKED_MAX];
 static struct face_watched asked_watch;
+static uid_t reader; /* may only read */
 static bool flush_fails;
 
 /* As a full disk: what was changed since the last flush is undone. */
@@ -113,6 +114,13 @@ get_released(void *arg)
 	return released;
 }
 
+static bool
+reads_only(void *arg, uid_t uid)
+{
+	(void)arg;
+	return uid == reader;
+}
+
 static void
 remote_answer(void *arg, uint64_t client, struct slice answer, const struct position *last)
 {
@@ -127,7 +135,8 @@ static const struct face_calls calls = {.route = route,
     .forget = forget,
     .count_synced = count_synced,
     .released = get_released,
-    .remote_answer = remote_answer};
+    .remote_answer = remote_answer,
+    .reads_only = reads_only};
 
 static int
 remove_one(const char *path, const struct stat *st, int flag, struct FTW *f)
@@ -151,6 +160,7 @@ setup(void **state)
 	released = UINT64_MAX;
 	asked_client = forgotten = answered_client = synced = 0;
 	flush_fails = false;
+	reader = (uid_t)-2;
 	memset(asked, 0, sizeof(asked));
 	memset(answered, 0, sizeof(answered));
 	strcpy(folder, "/tmp/bh-test-face-XXXXXX");
@@ -305,6 +315,43 @@ test_proxied_transaction(void **state)
 	face_answer(&face, asked_client, (struct slice){(const uint8_t *)"*-1\r\n", 5});
 	turns();
 	hear(a, "*-1\r\n+PONG\r\n");
+	close(a.fd);
+	turns();
+}
+
+/* The user of an app may only read, from one moment to the other. */
+static void
+test_reader(void **state)
+{
+	static const char no[] = "-NOPERM this user may only read\r\n";
+	struct app a = connect_app();
+	char text[256];
+
+	(void)state;
+	say(a, "SET a 1\nMULTI\nSET a 2\n");
+	hear(a, "+OK\r\n+OK\r\n+QUEUED\r\n");
+	reader = 1000;
+	say(a, "EXEC\n");
+	hear(a, "-EXECABORT Transaction discarded because of: NOPERM this user may only read\r\n");
+	say(a, "SET a 3\nFLUSHALL\nGET a\nWAIT 0 0\nMULTI\nGET a\nEXEC\n");
+	snprintf(text, sizeof(text), "%s%s$1\r\n1\r\n:0\r\n+OK\r\n+QUEUED\r\n*1\r\n$1\r\n1\r\n", no, no);
+	hear(a, text);
+	where = FACE_PROXY; /* nothing of it goes to main either, but WAIT: main knows */
+	say(a, "DEL a\n");
+	hear(a, no);
+	assert_string_equal(asked, "");
+	say(a, "WAIT 1 100\n");
+	assert_string_equal(asked, "2: WAIT 1 100;");
+	face_answer(&face, asked_client, (struct slice){(const uint8_t *)":1\r\n", 4});
+	turns();
+	hear(a, ":1\r\n");
+	where = FACE_LOCAL;
+	say(a, "MULTI\nDEL a\nEXEC\n");
+	snprintf(text, sizeof(text), "+OK\r\n%s-EXECABORT Transaction discarded because of previous errors.\r\n", no);
+	hear(a, text);
+	reader = (uid_t)-2;
+	say(a, "DEL a\n");
+	hear(a, ":1\r\n");
 	close(a.fd);
 	turns();
 }
@@ -507,6 +554,7 @@ main(void)
 	    cmocka_unit_test_setup_teardown(test_local, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_proxy_keeps_order, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_proxied_transaction, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_reader, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_held, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_wait, setup, teardown),

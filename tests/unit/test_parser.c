@@ -103,6 +103,7 @@ test_full(void **state)
 		  "  timeout = 20s on-failure = undo }\n"
 		  "check \"app\" { command = \"/bin/alive\" interval = 1s user = \"1001:adm\" }\n"
 		  "user { netd = 61001 keyd = 61004 }\n"
+		  "data { socket-group = adm socket-mode = 0666 read-only = {scada, \"1009\"} }\n"
 		  "admin-group = adm realtime = false\n"
 		  "role { observe = true }\n",
 		key_a, key_b, key_c) == -1)
@@ -137,6 +138,11 @@ test_full(void **state)
 	assert_int_equal(conf.general.uid[PROC_NETD], 61001);
 	assert_int_equal(conf.general.gid[PROC_KEYD], 61004);
 	assert_int_equal(conf.general.admin_gid, 4);
+	assert_int_equal(conf.general.data_gid, 4);
+	assert_int_equal(conf.general.data_mode, SOCKET_WORLD);
+	assert_int_equal(conf.general.n_data_readers, 2);
+	assert_int_equal(conf.general.data_reader[0], 1001);
+	assert_int_equal(conf.general.data_reader[1], 1009);
 	assert_int_equal(conf.general.realtime, 0);
 	assert_int_equal(conf.general.observe, 1);
 }
@@ -226,6 +232,13 @@ test_values(void **state)
 	expect("state = \"lib\"", "6: state: 'lib' must be an absolute path");
 	expect("admin-group = nobodies", "6: admin-group: there is no group 'nobodies' in "
 					 "/etc/group; a number can be written too");
+	expect("data { socket-mode = 0777 }",
+	    "6: data.socket-mode: '0777' is not one of 0600, 0660, 0666");
+	expect("data { read-only = {scada,\nnobody} }",
+	    "7: data.read-only: there is no user 'nobody' in /etc/passwd; a number can be written "
+	    "too");
+	expect("data { read-only = {scada, 1001} }",
+	    "6: data.read-only: user '1001' (number 1001) is there twice");
 	expect(
 	    "user { netd = 0 }", "6: user.netd: '0' is not the number of a user other than root");
 	expect("user { netd = _bh-net }",
