@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * One connection between TCP and the Unix stream of its owner, from LINK_OPEN or LINK_TAKE to the
- * end. The pipes belong to the slot and outlive its connections: the sandbox allows no new ones.
+ * end. The pipe belongs to the slot and outlives its connections: the sandbox allows no new ones.
  */
 #ifndef BH_NETD_LINK_H
 #define BH_NETD_LINK_H
@@ -20,17 +20,15 @@ enum link_state {
 /* What a flow waits for. */
 enum flow_wait {
 	FLOW_SOURCE,	  /* something to read */
-	FLOW_DESTINATION, /* room for what is in the pipe */
+	FLOW_DESTINATION, /* room for what was read */
 	FLOW_ENDED,	  /* nothing: the source has ended, and all of it was passed on */
 };
 
 /*
- * One direction: source -> pipe -> destination. It reads only when its pipe is empty, so at the end
- * of the source everything has been passed on.
+ * One direction. It takes from its source only what there is room for, so at the end of the source
+ * everything has been passed on.
  */
 struct flow {
-	int pipe[2];
-	size_t held; /* bytes in the pipe */
 	uint64_t bytes;
 	enum flow_wait wait;
 	uint8_t dead; /* the destination takes nothing any more: what is read is dropped */
@@ -56,7 +54,9 @@ struct link {
 	int64_t deadline_ms;
 	int tcp_error; /* errno that ended TCP, 0: none */
 	struct end tcp, owner;
-	struct flow in, out; /* TCP to owner, owner to TCP */
+	struct flow in, out; /* TCP to owner, owner to TCP through the pipe: */
+	int pipe[2];
+	size_t held; /* bytes in it; it is read into when it is empty only */
 };
 
 extern struct link links[LINKS];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * netd carries: it admits connections on 5481, asks for dials, and moves bytes between TCP and the
- * Unix stream of the owner inside the kernel. It sees sealed records only and parses nothing but
+ * Unix stream of the owner. It sees sealed records only and parses nothing but
  * the outer part of the hello.
  *
  *	main.c	entry, sandbox, loop, the end
@@ -24,7 +24,7 @@
 
 enum {
 	LISTENERS = 4,
-	LINKS = 96,	     /* connections that carry or are being dialled, each with two pipes */
+	LINKS = 96,	     /* connections that carry or are being dialled, each with a pipe */
 	HELLOS_OTHER = 256,  /* at most so many hello slots for sources that are no partners */
 	HELLOS_PARTNER = 64, /* and so many for addresses of partners, which are apart ... */
 	HELLOS_PER_PARTNER = 4, /* ... so that neither outsiders nor one partner take them all */

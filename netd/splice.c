@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Connections that carry: TCP <-> pipe <-> Unix stream, moved by splice(2). Back-pressure is the
- * kernel's: a flow that cannot get rid of its bytes is not read from.
+ * Connections that carry: Unix stream -> pipe -> TCP, moved by splice(2), and TCP -> Unix stream.
+ * Back-pressure is the kernel's: a flow that cannot get rid of its bytes is not read from.
+ *
+ * Whether splice(2) waits for room in a socket is a matter of O_NONBLOCK, which is one for all who have
+ * that end. The owner may have kept netd's end, too, and switch it: so what goes there goes by send(2),
+ * which can be told not to wait. TCP is netd's alone, and reading from a Unix stream waits for nobody.
  *
  * How a connection ended is evidence for its owner, so it is told exactly: a read of 0 is a FIN (the
  * other side's process or kernel closed in order), ECONNRESET is a RST. Everything that came before
@@ -22,7 +26,7 @@
 #include "lib/loop.h"
 
 enum {
-	CHUNK = 65536,	 /* room of a pipe */
+	CHUNK = 65536,	 /* at once: room of a pipe */
 	SMALL = 4096,	 /* after a shorter read the source is most likely empty */
 	PUMP_BUDGET = 8, /* chunks per direction and wake-up: nobody starves the others */
 };
@@ -43,8 +47,7 @@ link_init(void)
 {
 	for (int i = 0; i < LINKS; i++) {
 		links[i].tcp.fd = links[i].owner.fd = -1;
-		if (pipe2(links[i].in.pipe, O_NONBLOCK | O_CLOEXEC) != 0 ||
-		    pipe2(links[i].out.pipe, O_NONBLOCK | O_CLOEXEC) != 0)
+		if (pipe2(links[i].pipe, O_NONBLOCK | O_CLOEXEC) != 0)
 			fatal("cannot make the pipes of %d links: errno %d", LINKS, errno);
 	}
 }
@@ -68,6 +71,7 @@ link_new(enum owner whose, uint32_t token, int owner)
 		l->tcp_error = 0;
 		l->owner.fd = owner;
 		l->in.bytes = l->out.bytes = 0;
+		l->held = 0;
 		l->in.wait = l->out.wait = FLOW_SOURCE;
 		l->in.dead = l->out.dead = 0;
 		return l;
@@ -283,52 +287,61 @@ on_handle_closed(uv_handle_t *handle)
 
 /* Empty the pipe for its next connection, or because its destination is gone. */
 static void
-flow_drop(struct flow *f)
+pipe_drop(struct link *l)
 {
 	static uint8_t nowhere[SMALL];
 
-	while (f->held > 0) {
-		ssize_t n = read(f->pipe[0], nowhere, f->held < SMALL ? f->held : SMALL);
+	while (l->held > 0) {
+		ssize_t n = read(l->pipe[0], nowhere, l->held < SMALL ? l->held : SMALL);
 
 		if (n <= 0)
-			fatal("a pipe lost %zu bytes: errno %d", f->held, errno);
-		f->held -= (size_t)n;
+			fatal("a pipe lost %zu bytes: errno %d", l->held, errno);
+		l->held -= (size_t)n;
 	}
+}
+
+/* As recv(2) without waiting, never EINTR. */
+static ssize_t
+take(int source, void *buf, size_t size, int flags)
+{
+	ssize_t n;
+
+	do {
+		n = recv(source, buf, size, flags | MSG_DONTWAIT);
+	} while (n < 0 && errno == EINTR);
+	return n;
 }
 
 /* Read into the pipe, or into nothing when the destination is dead. As read(2), never EINTR. */
 static ssize_t
-flow_read(struct flow *f, int source)
+out_read(struct link *l)
 {
 	static uint8_t nowhere[CHUNK];
 	ssize_t n;
 
+	if (l->out.dead)
+		return take(l->owner.fd, nowhere, sizeof(nowhere), 0);
 	do {
-		if (f->dead)
-			n = recv(source, nowhere, sizeof(nowhere), MSG_DONTWAIT);
-		else
-			n = splice(source, NULL, f->pipe[1], NULL, CHUNK,
-			    SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+		n = splice(l->owner.fd, NULL, l->pipe[1], NULL, CHUNK,
+		    SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 	} while (n < 0 && errno == EINTR);
-	if (n > 0) {
-		f->bytes += (uint64_t)n;
-		f->held = f->dead ? 0 : (size_t)n;
-	}
+	if (n > 0)
+		l->held = (size_t)n;
 	return n;
 }
 
 /* Pass on what is in the pipe. Returns 0; FLOW_DESTINATION is set when not all went. -1: errno */
 static int
-flow_write(struct flow *f, int destination)
+out_write(struct link *l)
 {
-	while (f->held > 0) {
-		ssize_t n = splice(f->pipe[0], NULL, destination, NULL, f->held,
+	while (l->held > 0) {
+		ssize_t n = splice(l->pipe[0], NULL, l->tcp.fd, NULL, l->held,
 		    SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 
 		if (n > 0) {
-			f->held -= (size_t)n;
+			l->held -= (size_t)n;
 		} else if (n < 0 && errno == EAGAIN) {
-			f->wait = FLOW_DESTINATION;
+			l->out.wait = FLOW_DESTINATION;
 			return 0;
 		} else if (n == 0 || errno != EINTR) {
 			if (n == 0)
@@ -339,40 +352,95 @@ flow_write(struct flow *f, int destination)
 	return 0;
 }
 
-/*
- * Move bytes while both sides are willing, within the budget; f->wait says what comes next.
- * *source_error, *destination_error: errno of a side that failed, else untouched. A failed
- * destination makes the flow drop what it reads from then on.
- */
+/* A read of 0 or -1: the source has nothing for now, or has ended. *error: errno if that ended it. */
 static void
-flow_pump(struct flow *f, int source, int destination, int *source_error, int *destination_error)
+source_stopped(struct flow *f, ssize_t n, int *error)
 {
+	if (n < 0 && errno == EAGAIN)
+		return;
+	if (n < 0)
+		*error = errno;
+	f->wait = FLOW_ENDED;
+}
+
+/*
+ * Move the owner's bytes while both sides are willing, within the budget; wait says what comes next.
+ * Returns 0, or errno of a TCP that failed: what is read from then on is dropped.
+ */
+static int
+out_pump(struct link *l)
+{
+	struct flow *f = &l->out;
+	int error = 0, nobody = 0;
+
 	for (int i = 0; i < PUMP_BUDGET && f->wait != FLOW_ENDED; i++) {
 		ssize_t n = SMALL;
 
-		if (f->held == 0) {
+		if (l->held == 0) {
 			f->wait = FLOW_SOURCE;
-			n = flow_read(f, source);
-			if (n < 0 && errno == EAGAIN)
-				return;
+			n = out_read(l);
 			if (n <= 0) {
-				if (n < 0)
-					*source_error = errno;
-				f->wait = FLOW_ENDED;
-				return;
+				source_stopped(f, n, &nobody);
+				return error;
 			}
+			f->bytes += (uint64_t)n;
 		}
-		if (flow_write(f, destination) != 0) {
-			*destination_error = errno;
+		if (out_write(l) != 0) {
+			error = errno;
 			f->dead = 1;
-			flow_drop(f);
+			pipe_drop(l);
 		}
-		if (f->held > 0)
-			return;
+		if (l->held > 0)
+			return error;
 		f->wait = FLOW_SOURCE;
 		if (n < SMALL)
-			return;
+			return error;
 	}
+	return error;
+}
+
+/*
+ * The same from TCP to the owner. What the owner has no room for stays in the socket: it is looked at
+ * first, and taken when it was sent. Returns 0, or errno of a TCP that failed.
+ */
+static int
+in_pump(struct link *l)
+{
+	static uint8_t bytes[CHUNK];
+	struct flow *f = &l->in;
+	int error = 0;
+
+	for (int i = 0; i < PUMP_BUDGET && f->wait != FLOW_ENDED; i++) {
+		ssize_t n, sent;
+
+		f->wait = FLOW_SOURCE;
+		n = take(l->tcp.fd, bytes, sizeof(bytes), f->dead ? 0 : MSG_PEEK);
+		if (n <= 0) {
+			source_stopped(f, n, &error);
+			return error;
+		}
+		sent = n;
+		if (!f->dead) {
+			sent = send(l->owner.fd, bytes, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL);
+			if (sent < 0 && errno != EAGAIN && errno != EINTR) {
+				f->dead = 1; /* and these bytes are the first that are dropped */
+				continue;
+			}
+			if (sent > 0 && take(l->tcp.fd, bytes, (size_t)sent, 0) != sent) {
+				f->wait = FLOW_ENDED; /* only urgent data can do that */
+				return EPROTO;
+			}
+		}
+		if (sent > 0)
+			f->bytes += (uint64_t)sent;
+		if (sent < n) {
+			f->wait = FLOW_DESTINATION;
+			return 0;
+		}
+		if (n < SMALL)
+			return 0;
+	}
+	return 0;
 }
 
 /* ---- links */
@@ -411,9 +479,8 @@ link_shut(struct link *l)
 static void
 pump_in(struct link *l)
 {
-	int error = 0, owner_error = 0;
+	int error = in_pump(l);
 
-	flow_pump(&l->in, l->tcp.fd, l->owner.fd, &error, &owner_error);
 	if (l->tcp_error == 0)
 		l->tcp_error = error;
 }
@@ -426,9 +493,8 @@ pump_in(struct link *l)
 static void
 pump_out(struct link *l)
 {
-	int error = 0, owner_error = 0;
+	int error = out_pump(l);
 
-	flow_pump(&l->out, l->owner.fd, l->tcp.fd, &owner_error, &error);
 	if (error != 0 && error != EPIPE && l->tcp_error == 0)
 		l->tcp_error = error;
 }
@@ -473,7 +539,6 @@ static void
 link_linger(struct link *l)
 {
 	l->state = LINK_LINGERING;
-	flow_drop(&l->in);
 	l->in.dead = 1;
 	if (l->in.wait == FLOW_DESTINATION)
 		l->in.wait = FLOW_SOURCE;
@@ -509,10 +574,9 @@ link_end(struct link *l, enum link_close cause)
 	if (!l->told)
 		tell_link_closed((enum owner)l->whose, l->token, cause, l->in.bytes, l->out.bytes);
 	l->told = 1;
-	if (l->state == LINK_CARRYING && !l->shut && l->out.held == 0)
+	if (l->state == LINK_CARRYING && !l->shut && l->held == 0)
 		pump_out(l); /* after a FIN the other end may still read the owner's last word */
-	flow_drop(&l->in);
-	flow_drop(&l->out);
+	pipe_drop(l);
 	l->state = LINK_CLOSING;
 	end_close(&l->tcp);
 	end_close(&l->owner);

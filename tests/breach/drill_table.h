@@ -206,7 +206,6 @@ static const struct {
     /* they hand descriptors to netd */
     {ROLED | SYNCD, "sendmsg on the control channel", L_FILTER, NULL},
     /* promised to it, and bounded by its limits */
-    {NETD, "more pipes than its limit", L_FILTER, NULL},
     {ROLED | SYNCD, "more socket pairs than its limit", L_FILTER, NULL},
     {KEYD, "more locked memory than its limit", L_FILTER, NULL},
     /* syncd maps as much as the configuration says */

@@ -169,22 +169,30 @@ send_token(enum message_type type, uint32_t token, int fd)
 	fake_send(&netd, type == MSG_DIALED ? &netd.control : &netd.roled, &m);
 }
 
-/* LINK_OPEN to server 1; returns roled's end. */
-static int
-open_link(uint32_t token)
+/* LINK_OPEN to server 1 with that end of a stream. */
+static void
+open_link_with(uint32_t token, int end)
 {
-	int ends[2];
 	struct msg m;
 
-	assert_int_equal(
-	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
 	msg_begin(&m, MSG_LINK_OPEN);
 	msg_put_u32(&m, token);
 	msg_put_u8(&m, 1);
 	msg_put_u8(&m, 0);
 	msg_put_u8(&m, LINK_STATUS);
-	msg_put_fd(&m, ends[1]);
+	msg_put_fd(&m, end);
 	fake_send(&netd, &netd.roled, &m);
+}
+
+/* LINK_OPEN to server 1; returns roled's end. */
+static int
+open_link(uint32_t token)
+{
+	int ends[2];
+
+	assert_int_equal(
+	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
+	open_link_with(token, ends[1]);
 	close(ends[1]);
 	return ends[0];
 }
@@ -245,13 +253,12 @@ struct carried {
 };
 
 static struct carried
-carry(uint32_t token)
+carry_to(uint32_t token, int owner)
 {
-	struct carried c = {.token = token};
+	struct carried c = {.token = token, .owner = owner};
 	uint16_t partner_port;
 	int l = listen_on(PARTNER, 8, &partner_port), fd;
 
-	c.owner = open_link(token);
 	fd = connect_from(SELF, PARTNER, partner_port);
 	send_token(MSG_DIALED, expect_dial(), fd);
 	close(fd);
@@ -261,6 +268,12 @@ carry(uint32_t token)
 	assert_true(c.tcp >= 0);
 	close(l);
 	return c;
+}
+
+static struct carried
+carry(uint32_t token)
+{
+	return carry_to(token, open_link(token));
 }
 
 static void
@@ -497,6 +510,37 @@ fill(int fd)
 			fake_poll(&netd, 10);
 		}
 	}
+}
+
+/*
+ * An owner that keeps netd's end too, and makes it one that waits: that is its own link's matter, and
+ * netd waits for nothing.
+ */
+static void
+test_blocking_end(void **state)
+{
+	struct carried c, other = carry(8);
+	char buf[65536] = {0};
+	int ends[2];
+
+	(void)state;
+	assert_int_equal(
+	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
+	open_link_with(7, ends[1]);
+	c = carry_to(7, ends[0]);
+	assert_carries(&c);
+	assert_int_equal(fcntl(ends[1], F_SETFL, 0), 0);
+	put(c.owner, buf, sizeof(buf)); /* whole chunks: netd looks for more behind the last */
+	assert_int_equal(read_all(c.tcp, buf, sizeof(buf)), sizeof(buf));
+	assert_carries(&other);
+	fill(c.tcp);
+	assert_carries(&other);
+	assert_true(read_all(c.owner, buf, sizeof(buf)) == sizeof(buf)); /* it goes on, too */
+	put(c.owner, "ping", 4);
+	assert_int_equal(read_all(c.tcp, buf, 4), 4);
+	close(ends[1]);
+	drop(&c);
+	drop(&other);
 }
 
 /* What a connection left in its pipes is not the next one's. */
@@ -1092,7 +1136,7 @@ test_emfile(void **state)
 	(void)state;
 	fake_stop(&netd);
 	close(listener);
-	setup_nofile(16 + 8 + 4 * NETD_LINKS + 8);
+	setup_nofile(16 + 8 + 2 * NETD_LINKS + 8);
 	good = carry(7);
 	for (int i = 0; i < 64; i++) {
 		snprintf(from, sizeof(from), "127.0.1.%d", 1 + i);
@@ -1301,6 +1345,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    NETD_TEST(test_carries_100_mb_both_ways),
 	    NETD_TEST(test_back_pressure),
+	    NETD_TEST(test_blocking_end),
 	    NETD_TEST(test_leftovers),
 	    NETD_TEST(test_fin),
 	    NETD_TEST(test_reset),
