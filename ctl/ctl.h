@@ -89,11 +89,17 @@ void ask_config(const struct options *o, struct answer *a);
 /* Print what CTL_END said and return the exit code for it. */
 int finish_action(const struct options *o, const struct answer *a, const char *done);
 
-/* find.c: state and run directory of a config file. Returns 0, or -1 with a sentence in error. */
-int find_dirs(char *text, size_t len, char state_dir[CONF_COMMAND], char run_dir[CONF_COMMAND],
+/* find.c: what a command has to know of a config file. */
+enum { NEEDS_SOCKET = 1, NEEDS_STATE = 2 };
+/*
+ * State and run directory of a config file. Returns those that it may name where it cannot be read
+ * (NEEDS_*), with a sentence in error when the file is wrong; else 0.
+ */
+unsigned find_dirs(char *text, size_t len, char state_dir[CONF_COMMAND], char run_dir[CONF_COMMAND],
     char *error, size_t size);
-/* Fill in what the command line did not give. Exits when the config cannot be used. */
-void find_options(struct options *o);
+/* Fill in what the command line did not give. Exits when the config does not tell what is needed.
+ */
+void find_options(struct options *o, unsigned needs);
 
 /* table.c */
 enum { TABLE_COLUMNS = 12, TABLE_CELL = 80 };

@@ -78,7 +78,7 @@ take_equals(struct cursor *c)
 	return 1;
 }
 
-int
+unsigned
 find_dirs(char *text, size_t len, char state_dir[CONF_COMMAND], char run_dir[CONF_COMMAND],
     char *error, size_t size)
 {
@@ -105,16 +105,15 @@ find_dirs(char *text, size_t len, char state_dir[CONF_COMMAND], char run_dir[CON
 			continue;
 		if (token[0] != '/') {
 			snprintf(error, size, "1: state and run must be absolute paths");
-			return -1;
+			return NEEDS_STATE | NEEDS_SOCKET;
 		}
 		snprintf(dir, CONF_COMMAND, "%s", token);
-		found |= dir == state_dir ? 1U : 2U;
+		found |= dir == state_dir ? NEEDS_STATE : NEEDS_SOCKET;
 	}
-	if (line != 0 && found != 3) {
-		snprintf(error, size, "%u: %s", line, sentence);
-		return -1;
-	}
-	return 0;
+	if (line == 0)
+		return 0;
+	snprintf(error, size, "%u: %s", line, sentence);
+	return (NEEDS_STATE | NEEDS_SOCKET) & ~found;
 }
 
 /* The file into text. Returns its length, or -1 with errno. */
@@ -144,22 +143,46 @@ read_file(const char *path, char *text, size_t size)
 	return (ssize_t)len;
 }
 
+/*
+ * What the command needs cannot be read from the file. The daemon of a default file is most likely
+ * where it always is, and who has just broken that file needs its status most. Keys are neither
+ * made nor read on a guess, and who names a file means that one.
+ */
+static void
+do_without(const struct options *o, unsigned unknown, const char *path, const char *error)
+{
+	if (o->config != NULL || (unknown & NEEDS_STATE))
+		die(CTL_EXIT_USAGE, "%s:%s", path, error);
+	fprintf(stderr,
+	    "bulkheadctl: warning: %s:%s; looking for the daemon in " RUNDIR ", --socket names "
+	    "another place\n",
+	    path, error);
+}
+
 void
-find_options(struct options *o)
+find_options(struct options *o, unsigned needs)
 {
 	static char text[SOURCE_MAX + 2];
 	const char *path = o->config != NULL ? o->config : SYSCONFDIR "/bulkhead.conf";
 	char state_dir[CONF_COMMAND] = STATEDIR, run_dir[CONF_COMMAND] = RUNDIR;
 	char error[512];
+	unsigned unknown = 0;
 	ssize_t len = read_file(path, text, sizeof(text));
 
 	if (len == -1 && o->config != NULL)
 		die(CTL_EXIT_USAGE, "%s: %s", path, strerror(errno));
-	if (len > SOURCE_MAX)
-		die(CTL_EXIT_USAGE, "%s: larger than 256 KiB", path);
-	if (len >= 0 &&
-	    find_dirs(text, (size_t)len, state_dir, run_dir, error, sizeof(error)) == -1)
-		die(CTL_EXIT_USAGE, "%s:%s", path, error);
+	if (o->state_dir[0] != '\0')
+		needs &= ~(unsigned)NEEDS_STATE;
+	if (o->socket[0] != '\0')
+		needs &= ~(unsigned)NEEDS_SOCKET;
+	if (len > SOURCE_MAX) {
+		unknown = NEEDS_STATE | NEEDS_SOCKET;
+		snprintf(error, sizeof(error), "1: the file is larger than 256 KiB");
+	} else if (len >= 0) {
+		unknown = find_dirs(text, (size_t)len, state_dir, run_dir, error, sizeof(error));
+	}
+	if (unknown & needs)
+		do_without(o, unknown & needs, path, error);
 	if (o->state_dir[0] == '\0')
 		snprintf(o->state_dir, sizeof(o->state_dir), "%s", state_dir);
 	if (o->socket[0] == '\0' && (size_t)snprintf(o->socket, sizeof(o->socket), "%s/admin.sock",

@@ -49,7 +49,10 @@ open_state(const struct options *o)
 	int dir = open(o->state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	if (dir == -1)
-		die(CTL_EXIT_FAILED, "%s: %s", o->state_dir, strerror(errno));
+		die(CTL_EXIT_FAILED, "%s: %s%s", o->state_dir, strerror(errno),
+		    errno == ENOENT   ? "; bulkheadctl keygen makes it, with the keys"
+		    : errno == EACCES ? "; only root has access to the keys"
+				      : "");
 	return dir;
 }
 
@@ -162,7 +165,8 @@ cmd_keygen(const struct options *o, int argc, char **argv)
 	if (argc > 1 + force)
 		die_usage(o, "'%s' is not known here; --force is", argv[1]);
 	if (mkdir(o->state_dir, 0700) == -1 && errno != EEXIST)
-		die(CTL_EXIT_FAILED, "%s: %s", o->state_dir, strerror(errno));
+		die(CTL_EXIT_FAILED, "%s: %s%s", o->state_dir, strerror(errno),
+		    errno == EACCES ? "; only root has access to the keys" : "");
 	dir = open_state(o);
 	if (!force)
 		refuse_to_overwrite(o, dir);

@@ -18,34 +18,41 @@
 struct command {
 	const char *name;
 	int (*run)(const struct options *o, int argc, char **argv);
+	unsigned needs; /* of the config file */
 	const char *arguments;
 	const char *text;
 };
 
 static const struct command commands[] = {
-    {"status", cmd_status, "", "what this server is, sees and does"},
-    {"explain", cmd_explain, "[EVENT]",
+    {"status", cmd_status, NEEDS_SOCKET, "", "what this server is, sees and does"},
+    {"explain", cmd_explain, NEEDS_SOCKET, "[EVENT]",
 	"why it has its role, or why it decided so, with the evidence"},
-    {"events", cmd_events, "[-n N] [--decisions] [--follow]", "the decision ledger, oldest first"},
-    {"data", cmd_data, "", "the replicated data: where each server is, and what would be lost"},
-    {"init", cmd_init, "", "begin the data of the group on this server, once per group"},
-    {"bundle", cmd_bundle, "list | show BUNDLE | export BUNDLE FILE | apply BUNDLE | discard BUNDLE --confirm",
+    {"events", cmd_events, NEEDS_SOCKET, "[-n N] [--decisions] [--follow]",
+	"the decision ledger, oldest first"},
+    {"data", cmd_data, NEEDS_SOCKET, "",
+	"the replicated data: where each server is, and what would be lost"},
+    {"init", cmd_init, NEEDS_SOCKET, "",
+	"begin the data of the group on this server, once per group"},
+    {"bundle", cmd_bundle, NEEDS_STATE | NEEDS_SOCKET,
+	"list | show BUNDLE | export BUNDLE FILE | apply BUNDLE | discard BUNDLE --confirm",
 	"changes that this server made as main and that the group does not have"},
-    {"switchover", cmd_switchover, "[SERVER]", "hand the role of main over to a ready standby"},
-    {"promote", cmd_promote, "--confirm SERVER",
+    {"switchover", cmd_switchover, NEEDS_SOCKET, "[SERVER]",
+	"hand the role of main over to a ready standby"},
+    {"promote", cmd_promote, NEEDS_SOCKET, "--confirm SERVER",
 	"become main; you confirm that SERVER, the old main, is dead"},
-    {"pause", cmd_pause, "--reason TEXT [--for TIME] [--owner NAME]",
+    {"pause", cmd_pause, NEEDS_SOCKET, "--reason TEXT [--for TIME] [--owner NAME]",
 	"change no role by itself until the time is over (4h when not given)"},
-    {"resume", cmd_resume, "", "end a pause"},
-    {"reload", cmd_reload, "", "check the configuration file and put it into force"},
-    {"ports", cmd_ports, "", "who opens which port to whom"},
-    {"firewall", cmd_firewall, "[--strict]", "nftables rules of this server"},
-    {"check", cmd_check, "", "for monitoring: exit code 0 ok, 1 warning, 2 critical, 3 unknown"},
-    {"drill", cmd_drill, "[-x DIRECTORY]",
+    {"resume", cmd_resume, NEEDS_SOCKET, "", "end a pause"},
+    {"reload", cmd_reload, NEEDS_SOCKET, "", "check the configuration file and put it into force"},
+    {"ports", cmd_ports, NEEDS_SOCKET, "", "who opens which port to whom"},
+    {"firewall", cmd_firewall, NEEDS_SOCKET, "[--strict]", "nftables rules of this server"},
+    {"check", cmd_check, NEEDS_SOCKET, "",
+	"for monitoring: exit code 0 ok, 1 warning, 2 critical, 3 unknown"},
+    {"drill", cmd_drill, 0, "[-x DIRECTORY]",
 	"try to break out of the sandboxes on this machine; 0 when everything was denied"},
-    {"key", cmd_key, "", "the public identity of this server"},
-    {"keygen", cmd_keygen, "[--force]", "make the keys of this server"},
-    {"hook", cmd_hook, "test KIND",
+    {"key", cmd_key, NEEDS_STATE, "", "the public identity of this server"},
+    {"keygen", cmd_keygen, NEEDS_STATE, "[--force]", "make the keys of this server"},
+    {"hook", cmd_hook, NEEDS_SOCKET, "test KIND",
 	"run a hook with BULKHEAD_TEST=1: main, standby, stop or alarm"},
 };
 
@@ -210,7 +217,7 @@ main(int argc, char **argv)
 	o.command = c->name;
 	running_check = c->run == cmd_check;
 	n = take_common(&o, c, argc, argv);
-	find_options(&o);
+	find_options(&o, c->needs);
 	code = c->run(&o, n, argv);
 	if (fflush(stdout) != 0 || ferror(stdout))
 		die(CTL_EXIT_FAILED, "cannot write the answer");

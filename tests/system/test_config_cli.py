@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: ISC
 """The configuration as an admin meets it without a running daemon: `bulkhead -n` on files of all sorts,
 and bulkheadctl on files that are not complete."""
+import json
 import os
 import pwd
+import re
 import subprocess
 
 import pytest
@@ -125,6 +127,56 @@ def test_ctl_without_a_complete_file(group):
     alpha.write_config("server {{{\n")
     p = alpha.tool("key")
     assert p.returncode == 2 and "bulkhead.conf:1:" in p.stderr
+    p = alpha.tool("--state", "/nonexistent", "key")
+    assert p.returncode == 1 and "/nonexistent: No such file or directory; bulkheadctl keygen makes it" in p.stderr, p
+
+
+# A machine of its own: the default folders are there, and nothing of this machine's.
+DEFAULTS = """set -e
+mount --make-rprivate /
+mount -t tmpfs none /usr/local
+mkdir -p "${1%/*}" "$3"
+cp "$2" "$1"
+mount --bind "$4" "$3"
+shift 4
+exec "$@"
+"""
+
+
+def test_ctl_with_a_broken_default_file(pair, tmp_path):
+    """Who has just broken the file needs the status of the daemon that runs with the old one. Keys are not
+    looked for on a guess, and a file that was named is the one that counts."""
+    main = pair[1]
+    text = subprocess.run([CTL, "--help"], text=True, capture_output=True, check=True).stdout
+    path = re.search(r"\(default (.*/bulkhead.conf)\)", text).group(1)
+    p = main.tool("-f", "/nonexistent", "status")
+    assert p.returncode == 2 and "/nonexistent" in p.stderr
+    main.write_config("server {{{\n")
+    p = main.tool("status")
+    assert p.returncode == 2 and "bulkhead.conf:1:" in p.stderr and not p.stdout
+    if not path.startswith("/usr/local/"):
+        pytest.skip("built for the folders of the system: %s" % path)
+    run = "/usr/local/var/run/bulkhead"
+
+    def tool(content, *args):
+        source = write(tmp_path, content)
+        return subprocess.run(["unshare", "-m", "sh", "-c", DEFAULTS, "sh", path, source, run, main.run, CTL, *args],
+                              text=True, capture_output=True, timeout=60)
+
+    for content, said in (("server {{{\n", ":1: "), ("#" * 300000, ":1: the file is larger than 256 KiB")):
+        p = tool(content, "status")
+        assert p.returncode == 0 and "%s in group" % main.name in p.stdout and path + said in p.stderr, p
+        p = tool(content, "--json", "status")
+        assert p.returncode == 0 and json.loads(p.stdout)["server"] == main.name, p
+        p = tool(content, "check")
+        assert p.returncode != 3 and "UNKNOWN" not in p.stdout, p
+        for command in ("key", "keygen"):
+            p = tool(content, command)
+            assert p.returncode == 2 and path + said in p.stderr and not p.stdout, p
+        assert "admin.sock" in tool(content, "--socket", "/nonexistent/admin.sock", "status").stderr
+    # where the daemon is stands before what is wrong
+    p = tool("run = %s\nserver {{{\n" % run, "status")
+    assert p.returncode == 0 and not p.stderr, p
 
 
 def test_keygen_is_atomic(group, tmp_path):

@@ -285,7 +285,7 @@ test_times(void **state)
 
 /* ---- find */
 
-static int
+static unsigned
 find(const char *config, char *state_dir, char *run_dir, char *error)
 {
 	char text[1024];
@@ -316,14 +316,17 @@ test_find(void **state)
 	assert_int_equal(find("state", s, r, error), 0);
 	assert_int_equal(find("state = ", s, r, error), 0);
 	assert_string_equal(s, "old-state");
-	assert_int_equal(find("run = \"relative\"", s, r, error), -1);
-	assert_int_equal(find("\nrun = \"/x", s, r, error), -1);
+	assert_int_equal(find("run = \"relative\"", s, r, error), NEEDS_STATE | NEEDS_SOCKET);
+	assert_int_equal(find("\nrun = \"/x", s, r, error), NEEDS_STATE | NEEDS_SOCKET);
 	assert_string_equal(error, "2: this string is not closed on its line; a \" is missing");
 	/* wrong behind what is looked for */
 	assert_int_equal(find("run = /r\nstate = \"/s\"\nserver {\nport = \"", s, r, error), 0);
 	assert_string_equal(s, "/s");
 	assert_string_equal(r, "/r");
-	assert_int_equal(find("run = /r\nserver {", s, r, error), -1);
+	/* what stands before that is known */
+	assert_int_equal(find("run = /r\nserver {", s, r, error), NEEDS_STATE);
+	assert_string_equal(r, "/r");
+	assert_int_equal(find("state = /s\nserver {", s, r, error), NEEDS_SOCKET);
 }
 
 /* ---- tables and texts */
