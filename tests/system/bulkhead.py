@@ -47,9 +47,13 @@ SANITIZED, REPORTS_ONLY = built_with("BH_SANITIZERS"), built_with("BH_FILTER_REP
 CHECK_OK = 1 if REPORTS_ONLY else 0
 # A slow or crowded machine (emulation): all timings of the daemons times this.
 SCALE = float(os.environ.get("BULKHEAD_TEST_SCALE", "1"))
-# Every deadline of the tests times this; the timings of the daemons stay.
+# Every deadline of the tests times this (and times what the load of the machine makes of it, patience()); the
+# timings of the daemons stay.
 SLOW = 3 if SANITIZED else 1
 DEADLINE_S = 20 * SCALE
+# With it the confirm time is no rival of proof, however slow that is on a crowded machine.
+PATIENT = {"arbitration.confirm": "10s"}
+LONG_S = 120 * SCALE  # of what ends by itself: only so that no run hangs for ever
 CHILDREN = ("netd", "icmpd", "roled", "keyd", "syncd")
 USERS = {"netd": 61001, "icmpd": 61002, "roled": 61003, "keyd": 61004, "syncd": 61006, "parser": 61005}
 
@@ -113,9 +117,15 @@ def with_places(line):
     return "%s %s" % (line, p.stdout.strip())
 
 
+def patience(seconds):
+    """A deadline that is so long on a quiet machine: where more processes want to run than there are cores
+    everything takes so many times longer."""
+    return seconds * SLOW * max(1, os.getloadavg()[0] / os.cpu_count())
+
+
 def wait_for(condition, what, limit_s=None, step_s=0.01):
     """Wait until condition() is true and return its value; what: the sentence of the failure."""
-    limit_s = (limit_s or DEADLINE_S) * SLOW
+    limit_s = patience(limit_s or DEADLINE_S)
     deadline = now_s() + limit_s
     while True:
         value = condition()
@@ -177,7 +187,7 @@ class Server:
     def tool(self, *args, check=False, timeout=None):
         """Run bulkheadctl against this server; returns the finished process."""
         p = subprocess.run([*self.inside(), CTL, "-f", self.config, *args], text=True,
-                           capture_output=True, timeout=timeout or DEADLINE_S,
+                           capture_output=True, timeout=patience(timeout or DEADLINE_S),
                            stdin=subprocess.DEVNULL)
         if check and p.returncode:
             raise RuntimeError("%s: bulkheadctl %s: exit %d: %s%s"
@@ -527,6 +537,19 @@ class Group:
         runs = wait_for(lambda: server.hooks_as("main")[count - 1:],
                         lambda: "hook of %s as main\n%s" % (server.name, self.report()), limit_s)
         return runs[0].boot_ns / 1e9
+
+    def wait_proof(self, server, *rules):
+        """Wait until it has taken over by proof, for one of these reasons; returns that run of the hook.
+
+        A server that did not run for a while itself (a crowded machine) finds a FIN in its queues of which it does not
+        know when it came: that proves nothing (doc/roles.md), and the confirm time decides.
+        """
+        self.wait_main_hook(server)
+        run = server.hooks_as("main")[0]
+        frozen = "stall" in [e["rule"] for e in server.events()]
+        reasons = [*rules, "takeover-offline"] if frozen else rules
+        assert run.env["BULKHEAD_REASON"] in reasons, "%s\n%s" % (run.env, server.events())
+        return run
 
     def roles_hold(self, expected, seconds):
         """Check that roles stay as they are: {server: role}."""

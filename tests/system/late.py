@@ -44,7 +44,7 @@ class Fault:
 
     def read(self):
         if not self.lines:
-            if not select.select([self.popen.stdout], [], [], bulkhead.DEADLINE_S)[0]:
+            if not select.select([self.popen.stdout], [], [], bulkhead.patience(bulkhead.DEADLINE_S))[0]:
                 self.popen.send_signal(signal.SIGABRT)  # says where it was
                 raise AssertionError("faults.py %s does not answer\n%s"
                                      % (" ".join(self.args), self.popen.stderr.read().decode()))
@@ -76,7 +76,7 @@ class Fault:
                 self.result = line if "end" in line else None
         finally:
             try:
-                self.popen.wait(5 * SCALE)
+                self.popen.wait(bulkhead.patience(5 * SCALE))
             except subprocess.TimeoutExpired:
                 self.popen.kill()
                 self.popen.wait()
@@ -96,7 +96,7 @@ def call(pid, *calls):
     for c in calls:
         args += ["--"] * bool(args) + [str(a) for a in c]
     p = subprocess.run([sys.executable, "-B", FAULTS, "call", str(pid), *args], capture_output=True, text=True,
-                       timeout=bulkhead.DEADLINE_S, stdin=subprocess.DEVNULL, env=ENVIRONMENT)
+                       timeout=bulkhead.patience(bulkhead.DEADLINE_S), stdin=subprocess.DEVNULL, env=ENVIRONMENT)
     assert p.returncode == 0, p.stderr
     answer = json.loads(p.stdout)
     return answer["end"], len(answer["results"])

@@ -30,7 +30,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _sequence = itertools.count(1)
 
 
-def run(*args, stdin=None, check=True, timeout=20):
+def run(*args, stdin=None, check=True, timeout=120):
     """Run a program to its end; returns its standard output, raises with its errors."""
     p = subprocess.run(args, input=stdin, text=True, capture_output=True, timeout=timeout)
     if check and p.returncode:

@@ -81,7 +81,7 @@ def reap():
 owned = set()  # pids of subprocess.Popen objects of the harness
 
 
-def end(pids, limit_s=5.0):
+def end(pids, limit_s=60.0):
     """SIGKILL these processes and wait until none is left."""
     deadline = time.monotonic() + limit_s
     while True:

@@ -45,7 +45,7 @@ def issue(pid, attempt):
     """Make the process issue the call; returns verdict and detail."""
     def run():
         p = subprocess.run([PTRACE_DRILL, str(pid), attempt], capture_output=True, text=True,
-                           timeout=bulkhead.DEADLINE_S)
+                           timeout=bulkhead.patience(bulkhead.DEADLINE_S))
         assert p.returncode in (0, 1) or "no Internet socket" in p.stderr, \
             "%s of %d could not be tried: %s" % (attempt, pid, p.stderr)
         return p if p.returncode in (0, 1) else None
@@ -126,7 +126,7 @@ def check_end(server, name, pid, attempt, verdict):
 def catch_parser(server):
     """Have the server read its config again; the pid of its parser, stopped while it parses."""
     def caught():
-        p = subprocess.run([CATCH, str(server.popen.pid)], capture_output=True, text=True, timeout=bulkhead.DEADLINE_S)
+        p = subprocess.run([CATCH, str(server.popen.pid)], capture_output=True, text=True, timeout=bulkhead.patience(bulkhead.DEADLINE_S))
         return int(p.stdout) if p.returncode == 0 else None
     return wait_for(caught, "the parser is caught at its work")
 
@@ -272,6 +272,6 @@ def test_death_signal_alone(pair):
     assert held
     os.kill(main.popen.pid, signal.SIGKILL)
     main.wait_exit()
-    wait_for(lambda: not any(process.alive(p) for p in pids), "all children have gone", limit_s=1)
+    wait_for(lambda: not any(process.alive(p) for p in pids), "all children have gone", limit_s=5)
     for fd in held:
         os.close(fd)

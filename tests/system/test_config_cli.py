@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from bulkhead import CTL, DAEMON, LIBEXEC, TOP
+from bulkhead import CTL, DAEMON, LIBEXEC, LONG_S, TOP
 
 EX_CONFIG = 78
 
@@ -20,7 +20,7 @@ def group(make_group):
 
 
 def check(path):
-    p = subprocess.run([DAEMON, "-n", "-x", LIBEXEC, "-f", str(path)], text=True, capture_output=True, timeout=20)
+    p = subprocess.run([DAEMON, "-n", "-x", LIBEXEC, "-f", str(path)], text=True, capture_output=True, timeout=LONG_S)
     assert "\n" not in p.stderr.strip(), "one line: %s" % p.stderr
     return p
 
@@ -74,13 +74,13 @@ def test_what_it_names(group):
 
 
 def test_summary_of_options():
-    p = subprocess.run([DAEMON, "--help"], text=True, capture_output=True, timeout=20)
+    p = subprocess.run([DAEMON, "--help"], text=True, capture_output=True, timeout=LONG_S)
     assert p.returncode == 0 and "--allow-degraded" in p.stdout and not p.stderr, p
 
 
 def third_key(tmp_path):
     state = tmp_path / "state"
-    p = subprocess.run([CTL, "--state", str(state), "keygen"], text=True, capture_output=True, timeout=20, check=True)
+    p = subprocess.run([CTL, "--state", str(state), "keygen"], text=True, capture_output=True, timeout=LONG_S, check=True)
     return p.stdout.strip()
 
 
@@ -202,7 +202,7 @@ def test_keygen_is_atomic(group, tmp_path):
 
 def test_ctl_help():
     for args in (["--help"], ["status", "--help"], ["hook", "--help"], ["--version"]):
-        p = subprocess.run([CTL, *args], text=True, capture_output=True, timeout=20)
+        p = subprocess.run([CTL, *args], text=True, capture_output=True, timeout=LONG_S)
         assert p.returncode == 0 and p.stdout and not p.stderr, (args, p)
 
 
@@ -210,5 +210,5 @@ def test_ctl_answer_cannot_be_written(group):
     """A full disk is an error, not silence."""
     with open("/dev/full", "w") as full:
         p = subprocess.run([CTL, "-f", group["alpha"].config, "key"], stdout=full, stderr=subprocess.PIPE, text=True,
-                           timeout=20)
+                           timeout=LONG_S)
     assert p.returncode == 1 and "cannot write" in p.stderr

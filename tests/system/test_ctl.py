@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from bulkhead import CHECK_OK, CTL, wait_for
+from bulkhead import CHECK_OK, CTL, LONG_S, wait_for
 
 READING = ("status", "explain", "events", "ports", "firewall", "check", "key")
 
@@ -182,7 +182,7 @@ def test_socket_is_for_root_only(pair):
     os.chmod(main.run, 0o755)
     os.chmod(main.config, 0o644)
     p = subprocess.run(["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", CTL, "-f", main.config, "status"],
-                       text=True, capture_output=True, timeout=20)
+                       text=True, capture_output=True, timeout=LONG_S)
     assert p.returncode != 0
 
 
@@ -209,7 +209,7 @@ def test_many_clients(pair):
                for _ in range(40)]
     good = 0
     for c in clients:
-        out, _ = c.communicate(timeout=30)
+        out, _ = c.communicate(timeout=LONG_S)
         good += c.returncode == 0 and bool(json.loads(out))
     mute.close()
     assert good >= 8, "refused: %d of 40" % (40 - good)

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from bulkhead import BUILD, CTL, DAEMON, LIBEXEC, TOP
+from bulkhead import BUILD, CTL, DAEMON, LIBEXEC, LONG_S, TOP
 
 MANUALS = {n: os.path.join(TOP, "doc", "man", n) for n in ("bulkhead.8", "bulkheadctl.8", "bulkhead.conf.5")}
 
@@ -64,7 +64,7 @@ def test_configurations_are_good(make_group, tmp_path):
         path = tmp_path / ("%d.conf" % number)
         path.write_text(text)
         path.chmod(0o600)
-        p = subprocess.run([DAEMON, "-n", "-x", LIBEXEC, "-f", str(path)], text=True, capture_output=True, timeout=20)
+        p = subprocess.run([DAEMON, "-n", "-x", LIBEXEC, "-f", str(path)], text=True, capture_output=True, timeout=LONG_S)
         assert p.returncode == 0, "%s:\n%s\n%s" % (where, text, p.stderr)
 
 
@@ -78,7 +78,7 @@ def test_every_option_is_in_the_manual():
 
 def test_every_command_is_in_the_manual():
     text = manual_text("bulkheadctl.8")
-    p = subprocess.run([CTL, "--help"], text=True, capture_output=True, timeout=20)
+    p = subprocess.run([CTL, "--help"], text=True, capture_output=True, timeout=LONG_S)
     for command in ("status", "explain", "events", "switchover", "promote", "pause", "resume", "reload", "ports",
                     "firewall", "check", "key", "keygen", "hook test"):
         assert command in text, command
@@ -87,7 +87,7 @@ def test_every_command_is_in_the_manual():
 
 def test_options_of_the_programs_are_in_the_manuals():
     for program, manual in ((DAEMON, "bulkhead.8"), (CTL, "bulkheadctl.8")):
-        p = subprocess.run([program, "--help"], text=True, capture_output=True, timeout=20)
+        p = subprocess.run([program, "--help"], text=True, capture_output=True, timeout=LONG_S)
         said = set(re.findall(r"(?<![\w-])(--?[a-z][a-z-]*)", p.stdout + p.stderr))
         assert said, program
         text = manual_text(manual).replace("\u2010", "-").replace("\u2212", "-")

@@ -11,7 +11,7 @@ from test_breach import WITHOUT, needs_filter
 
 def drill(*args, prefix=()):
     return subprocess.run([*prefix, bulkhead.CTL, "drill", "-x", bulkhead.LIBEXEC, *args], text=True,
-                          capture_output=True, timeout=300 * SCALE, stdin=subprocess.DEVNULL)
+                          capture_output=True, timeout=bulkhead.patience(300 * SCALE), stdin=subprocess.DEVNULL)
 
 
 @needs_filter

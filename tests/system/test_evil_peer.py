@@ -10,7 +10,7 @@ import pytest
 
 import bulkhead
 import process
-from bulkhead import CHILDREN, SCALE, SLOW, wait_for
+from bulkhead import CHILDREN, SCALE, wait_for
 
 EVIL_PEER = os.path.join(bulkhead.BUILD, "tests", "breach", "evil_peer")
 ALL = 1200  # more than any channel has: BULKHEAD_EVIL_CELLS=1200 tries all there are
@@ -23,7 +23,7 @@ def cells(default):
 
 def play(*args, limit_s=60):
     """Lines of the program, split; it must have found nothing."""
-    p = subprocess.run([EVIL_PEER, *map(str, args)], capture_output=True, text=True, timeout=limit_s * SCALE * SLOW)
+    p = subprocess.run([EVIL_PEER, *map(str, args)], capture_output=True, text=True, timeout=bulkhead.patience(limit_s * SCALE))
     assert p.returncode == 0, "exit %d\n%s%s" % (p.returncode, p.stdout, p.stderr)
     return [line.split("\t") for line in p.stdout.splitlines()]
 
@@ -245,7 +245,7 @@ def test_supervisor_ends_in_order(make_group, sender, how, status):
         pids = server.pids()
         rows = play(how, server.pid, number, count)
         assert server.wait_exit() == status, server.log()[mark:]
-        wait_for(lambda: not [p for p in pids if process.alive(p)], "nothing is left", 1)  # as a hook of the runner
+        wait_for(lambda: not [p for p in pids if process.alive(p)], "nothing is left", 5)  # as a hook of the runner
         if not rows:
             break  # there are no more
         found += counted(rows)

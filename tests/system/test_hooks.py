@@ -5,7 +5,7 @@ import pwd
 import subprocess
 
 import process
-from bulkhead import CHILDREN, CTL, now_s, wait_for
+from bulkhead import CHILDREN, CTL, wait_for
 
 
 def script(server, name, body):
@@ -177,10 +177,8 @@ def test_check_fails_hands_over(make_group):
     assert "step-down-health" in [e["rule"] for e in main.events()]
     assert not check(main)["healthy"]
     # ill on both: stay and alarm
-    began = now_s()
     os.unlink(os.path.join(standby.folder, "healthy"))
     wait_for(lambda: check(standby).get("healthy") in (False, 0), "the check fails there too")
-    assert now_s() - began < 10
     group.roles_hold({standby: "main", main: "standby"}, 1)
 
 

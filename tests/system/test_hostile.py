@@ -13,7 +13,7 @@ import threading
 import pytest
 
 import net
-from bulkhead import SCALE, wait_for
+from bulkhead import PATIENT, SCALE, wait_for
 from test_protocol import Undisturbed, address, connect, counters
 
 PORT = 5481
@@ -86,14 +86,14 @@ def links_up(server, count):
     return len(server.links(state="up")) == count
 
 
-def test_takeover_during_flood(pair):
-    """Both are flooded when main's guard is killed: proof still beats the hold time."""
-    group, main, standby = pair
+def test_takeover_during_flood(make_group):
+    """Both are flooded when main's guard is killed: proof still comes through."""
+    group = make_group(options=PATIENT)
+    group.start()
+    main, standby = group.wait_pair()
     with Flood(group.network.switch, connections(group, main, standby)):
         main.kill(mute=True)
-        group.wait_main_hook(standby)
-    reason = standby.hooks_as("main")[0].env["BULKHEAD_REASON"]
-    assert reason in ("takeover-program-dead", "takeover-guard-dead"), reason
+        group.wait_proof(standby, "takeover-program-dead", "takeover-guard-dead")
 
 
 def test_flood_changes_nothing(pair):

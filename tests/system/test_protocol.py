@@ -12,7 +12,7 @@ import time
 import pytest
 
 import net
-from bulkhead import SCALE, TOP, Timeout, holds, wait_for
+from bulkhead import LONG_S, TOP, Timeout, holds, wait_for
 
 bhl = pytest.importorskip("bhl")
 
@@ -29,7 +29,7 @@ def connect(group, server, namespace=None):
     def make():
         family = socket.AF_INET6 if ":" in address(group, server) else socket.AF_INET
         s = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        s.settimeout(10 * SCALE)
+        s.settimeout(LONG_S)
         s.connect((address(group, server), PORT))
         return s
     return net.in_namespace(namespace or group.network.switch, make)
@@ -165,14 +165,14 @@ def sniff(namespace):
     def make():
         s = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, socket.htons(ETH_P_ALL))
         s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-        s.settimeout(10 * SCALE)
+        s.settimeout(LONG_S)
         return s
     return net.in_namespace(namespace, make)
 
 
 def sniffed_hello(sniffer, towards):
     """The next hello that somebody sends to an IPv4 address."""
-    deadline = time.monotonic() + 10 * SCALE
+    deadline = time.monotonic() + LONG_S
     while time.monotonic() < deadline:
         packet = sniffer.recv(65535)
         if packet[:1] != b"\x45" or packet[9] != socket.IPPROTO_TCP or packet[16:20] != socket.inet_aton(towards):
@@ -291,7 +291,7 @@ def test_ten_thousand_connections(pair):
         def flood():
             for n in range(10000):
                 s = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-                s.settimeout(10 * SCALE)
+                s.settimeout(LONG_S)
                 try:
                     s.connect((address(group, main), PORT))
                     if n % 2:

@@ -10,7 +10,7 @@ import pytest
 
 import net
 import process
-from bulkhead import TOP, wait_for
+from bulkhead import LONG_S, TOP, wait_for
 
 DEMO = [sys.executable, "-B", os.path.join(TOP, "tests", "system", "demo.py")]
 
@@ -22,7 +22,7 @@ def left_behind(pid):
 
 def test_once():
     p = subprocess.Popen([*DEMO, "--once"], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    out, _ = p.communicate(timeout=120)
+    out, _ = p.communicate(timeout=300)
     assert p.returncode == 0, out
     assert re.search(r"[\d.]+ ms .*BULKHEAD_REASON=takeover-", out), out
     assert not left_behind(p.pid)
@@ -38,11 +38,11 @@ def test_live(tmp_path, name):
     try:
         folder = wait_for(lambda: re.search(r"cd (/tmp/\S+)", screen.read_text()), screen.read_text).group(1)
         pids = wait_for(lambda: process.tree(p.pid)[1:], "daemons run")
-        done = subprocess.run(["./do", "kill", "alpha"], cwd=folder, text=True, capture_output=True, timeout=20)
+        done = subprocess.run(["./do", "kill", "alpha"], cwd=folder, text=True, capture_output=True, timeout=LONG_S)
         assert done.returncode == 0, done
         wait_for(lambda: re.search(r"takeover-(guard|program)-dead", screen.read_text()), screen.read_text)
         os.kill(p.pid, getattr(signal, name))
-        p.wait(30)
+        p.wait(LONG_S)
     finally:
         process.owned.discard(p.pid)
         if p.poll() is None:
@@ -52,5 +52,5 @@ def test_live(tmp_path, name):
 
 
 def test_wrong_option():
-    p = subprocess.run([os.path.join(TOP, "quickstart"), "--twice"], text=True, capture_output=True, timeout=20)
+    p = subprocess.run([os.path.join(TOP, "quickstart"), "--twice"], text=True, capture_output=True, timeout=LONG_S)
     assert p.returncode == 2 and "usage" in p.stderr

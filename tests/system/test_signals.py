@@ -156,5 +156,5 @@ def test_signals_that_end_the_server(pair, name, sig):
     if TABLE[sig][name] == "stop":
         assert status == (0 if name == "supervisor" else 1), status
         assert re.search(r"roled has left the group, another server is main", main.log())
-    wait_for(lambda: not [p for p in pids if process.alive(p)], "nothing is left", 1.5)
+    wait_for(lambda: not [p for p in pids if process.alive(p)], "nothing is left", 5)
     group.wait_role(standby, "main")

@@ -6,27 +6,27 @@ import signal
 import pytest
 
 import process
-from bulkhead import CHILDREN, now_s, wait_for
+from bulkhead import CHILDREN, LONG_S, PATIENT, wait_for
 
 
 @pytest.mark.parametrize("where", ["main", "standby"])
-def test_sigkill_leaves_nothing(pair, where):
-    """No child is left after 1 s; on main the survivors' obituary makes the standby take over."""
-    group, main, standby = pair
+def test_sigkill_leaves_nothing(make_group, where):
+    """No child is left soon after; on main the survivors' obituary makes the standby take over."""
+    group = make_group(options=PATIENT)
+    group.start()
+    main, standby = group.wait_pair()
     victim = main if where == "main" else standby
     pids = victim.pids()
     assert len(pids) >= 1 + len(CHILDREN)
-    at = now_s()
     victim.signal(signal.SIGKILL)
     victim.wait_exit()
 
     def left():
         process.reap()
         return [(p, process.arguments(p)) for p in pids if process.alive(p)]
-    wait_for(lambda: not left(), lambda: "left: %s" % left(), 1.0 - (now_s() - at) if now_s() - at < 0.9 else 0.1)
+    wait_for(lambda: not left(), lambda: "left: %s" % left(), 5)
     if where == "main":
-        group.wait_main_hook(standby)
-        assert standby.hooks_as("main")[0].env["BULKHEAD_REASON"] in ("takeover-guard-dead", "takeover-program-dead")
+        group.wait_proof(standby, "takeover-guard-dead", "takeover-program-dead")
         main.start()
         group.wait_pair()
     else:
@@ -34,13 +34,14 @@ def test_sigkill_leaves_nothing(pair, where):
         group.roles_hold({main: "main"}, 1)
 
 
-def test_obituary_is_what_arrives(pair):
+def test_obituary_is_what_arrives(make_group):
     """SIGKILL of the supervisor alone: the surviving children say so, signed."""
-    group, main, standby = pair
+    group = make_group(options=PATIENT)
+    group.start()
+    main, standby = group.wait_pair()
     main.signal(signal.SIGKILL)
     main.wait_exit()
-    group.wait_main_hook(standby)
-    assert standby.hooks_as("main")[0].env["BULKHEAD_REASON"] == "takeover-guard-dead"
+    group.wait_proof(standby, "takeover-guard-dead")
 
 
 @pytest.mark.parametrize("name", [s.name for s in signal.Signals if s.name not in (
@@ -83,7 +84,7 @@ def test_second_start_is_refused(pair):
     from bulkhead import DAEMON, LIBEXEC
     group, main, standby = pair
     p = subprocess.run([*main.inside(), DAEMON, "-d", "-x", LIBEXEC, "-f", main.config], text=True,
-                       capture_output=True, timeout=20)
+                       capture_output=True, timeout=LONG_S)
     assert p.returncode != 0 and p.stderr.strip()
     group.roles_hold({main: "main", standby: "standby"}, 0.5)
 
@@ -94,7 +95,7 @@ def test_daemonizes(make_group):
     from bulkhead import DAEMON, LIBEXEC
     group = make_group(["alpha"])
     alpha = group["alpha"]
-    p = subprocess.run([*alpha.inside(), DAEMON, "-x", LIBEXEC, "-f", alpha.config], text=True, timeout=20,
+    p = subprocess.run([*alpha.inside(), DAEMON, "-x", LIBEXEC, "-f", alpha.config], text=True, timeout=LONG_S,
                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     assert p.returncode == 0
     pid_file = os.path.join(alpha.run, "bulkhead.pid")
@@ -148,5 +149,5 @@ def test_stop_while_the_runner_hangs(pair):
     os.kill(runner_of(main), signal.SIGSTOP)
     main.signal(signal.SIGTERM)
     main.wait_exit(30)
-    wait_for(lambda: not [p for p in pids if process.alive(p)], "nothing is left", 1)
+    wait_for(lambda: not [p for p in pids if process.alive(p)], "nothing is left", 5)
     group.wait_role(standby, "main")

@@ -16,7 +16,7 @@ import bulkhead
 import process
 import standin
 import tracer
-from bulkhead import CHILDREN, CTL, DAEMON, LIBEXEC, SCALE, USERS, wait_for
+from bulkhead import CHILDREN, CTL, DAEMON, LIBEXEC, LONG_S, USERS, wait_for
 from test_breach import SYS_PIDFD_GETFD, needs_filter
 
 SO_LOCK_FILTER = 44  # linux, not in the socket module
@@ -111,7 +111,7 @@ def test_admin_group_reads_only(make_group):
 
     def tool(*args):
         return subprocess.run(["setpriv", "--reuid=nobody", "--regid=%d" % ADMIN_GROUP, "--clear-groups", CTL, "-f",
-                               main.config, *args], text=True, capture_output=True, timeout=20 * SCALE)
+                               main.config, *args], text=True, capture_output=True, timeout=LONG_S)
     p = tool("status")
     assert p.returncode == 0 and "alpha" in p.stdout, p
     for word in ("switchover", "resume", "reload"):
@@ -166,11 +166,11 @@ def test_config_of_another(make_group):
     server = make_group(["alpha"])["alpha"]
     server.write_config()
     check = [DAEMON, "-n", "-x", LIBEXEC, "-f", server.config]
-    assert subprocess.run(check, capture_output=True, timeout=20 * SCALE).returncode == 0
+    assert subprocess.run(check, capture_output=True, timeout=LONG_S).returncode == 0
     for change in (lambda: os.chmod(server.config, 0o620), lambda: os.chmod(server.config, 0o602),
                    lambda: (os.chmod(server.config, 0o600), os.chown(server.config, 65534, 0))):
         change()
-        p = subprocess.run(check, capture_output=True, text=True, timeout=20 * SCALE)
+        p = subprocess.run(check, capture_output=True, text=True, timeout=LONG_S)
         assert p.returncode == 78 and "must belong to root" in p.stderr, p
 
 
