@@ -124,23 +124,29 @@ find_bundles(const struct options *o, struct bundle *list)
 	return n;
 }
 
-static int
-bundle_list(const struct options *o)
+static json_t *
+bundles_json(const struct bundle *list, size_t n)
+{
+	json_t *j = json_array();
+
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(
+		    j, json_pack("{s:s, s:I, s:I, s:I, s:I}", "name", list[i].name, "saved_ms",
+			   (json_int_t)list[i].saved_ms, "changes", (json_int_t)list[i].changes,
+			   "operations", (json_int_t)list[i].operations, "bytes",
+			   (json_int_t)list[i].bytes));
+	return json_pack("{s:o}", "bundles", j);
+}
+
+static void
+bundles_print(const struct bundle *list, size_t n)
 {
 	static const char *const headings[] = {"BUNDLE", "SAVED", "CHANGES", "OPERATIONS", "BYTES"};
-	static struct bundle list[BUNDLES_MAX];
-	size_t n = find_bundles(o, list);
-	json_t *j = json_array();
 	struct table t;
 	char when[32];
 
 	table_init(&t, 5, headings, 1 << 2 | 1 << 3 | 1 << 4);
 	for (size_t i = 0; i < n; i++) {
-		json_array_append_new(j,
-		    json_pack("{s:s, s:I, s:I, s:I, s:I}", "name", list[i].name, "saved_ms",
-			(json_int_t)list[i].saved_ms, "changes", (json_int_t)list[i].changes,
-			"operations", (json_int_t)list[i].operations, "bytes",
-			(json_int_t)list[i].bytes));
 		table_row(&t);
 		table_set(&t, 0, "%s", list[i].name);
 		table_set(&t, 1, "%s", wall_text(list[i].saved_ms, when, sizeof(when)));
@@ -148,12 +154,21 @@ bundle_list(const struct options *o)
 		table_set(&t, 3, "%" PRIu64, list[i].operations);
 		table_set(&t, 4, "%" PRId64, list[i].bytes);
 	}
+	table_print(&t, stdout);
+}
+
+static int
+bundle_list(const struct options *o)
+{
+	static struct bundle list[BUNDLES_MAX];
+	size_t n = find_bundles(o, list);
+
 	if (o->json)
-		json_print(json_pack("{s:o}", "bundles", j));
+		json_print(bundles_json(list, n));
 	else if (n == 0)
 		printf("no divergence bundles\n");
 	else
-		table_print(&t, stdout);
+		bundles_print(list, n);
 	return CTL_EXIT_OK;
 }
 

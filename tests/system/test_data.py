@@ -300,6 +300,7 @@ def test_old_main_with_changes_of_its_own(data):
     name = os.path.basename(bundles[0])
     listed = main.json("bundle", "list")["bundles"]
     assert [(b["name"], b["changes"], b["operations"]) for b in listed] == [(name, 30, 30)]
+    assert name in main.tool("bundle", "list", check=True).stdout
     assert main.tool("bundle", "show", name, check=True).stdout.count("\nSET ") == 30
     # it is applied where it lies: this server sends the writes to main
     assert "30 operations" in main.tool("bundle", "apply", name, check=True).stdout
@@ -307,6 +308,7 @@ def test_old_main_with_changes_of_its_own(data):
     assert main.tool("bundle", "discard", name).returncode == 2
     main.tool("bundle", "discard", name, "--confirm", check=True)
     assert main.json("bundle", "list")["bundles"] == []
+    assert main.tool("bundle", "list", check=True).stdout == "no divergence bundles\n"
 
 
 def test_syncd_is_killed(data):
