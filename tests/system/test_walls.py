@@ -196,18 +196,30 @@ def forms(server):
     return found
 
 
+def is_used(pagemap, at, end):
+    """Has a page of this part of memory ever been used: is it there, or swapped out?"""
+    pagemap.seek(at // 4096 * 8)
+    return any(flags & 0xc0 for flags in pagemap.read((end - at) // 4096 * 8)[7::8])
+
+
 def scan(pid, needles):
-    """Names of the needles in the memory of a process: all mappings, also those without rights."""
+    """Names of the needles in the memory of a process: all mappings, also those without rights. What is mapped but
+    was never used, as most of the shadow of ASan, has nothing in it."""
     found, overlap = set(), 64
     with open("/proc/%d/maps" % pid) as f:
         maps = [line.split() for line in f]
-    with open("/proc/%d/mem" % pid, "rb", buffering=0) as mem:
+    with open("/proc/%d/mem" % pid, "rb", buffering=0) as mem, \
+            open("/proc/%d/pagemap" % pid, "rb", buffering=0) as pagemap:
         for fields in maps:
             at, end = (int(x, 16) for x in fields[0].split("-"))
             if fields[-1] in ("[vvar]", "[vvar_vclock]", "[vsyscall]") or end - at > 1 << 30:
                 continue
             tail = b""
             while at < end:
+                part = min(at + READ_SIZE, end)
+                if fields[4] == "0" and not is_used(pagemap, at, part):
+                    at, tail = part, b""
+                    continue
                 try:
                     mem.seek(at)
                     chunk = mem.read(min(READ_SIZE, end - at))
