@@ -151,6 +151,7 @@ client_in_turn(struct client *c)
 	c->flags |= CLIENT_IN_TURN;
 	c->next_turn = c->face->turn;
 	c->face->turn = c;
+	c->face->n_turn++;
 }
 
 /* ---- input */

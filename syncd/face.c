@@ -22,7 +22,8 @@ enum {
 	EXPIRE_MAX = 200,      /* keys in one turn */
 	EXPIRE_LOOK_MS = 1000, /* the wall clock can be set: it is looked at so often */
 	LOG_EVERY_MS = 1000,
-	FORCE_EVERY_MS = 200
+	FORCE_EVERY_MS = 200,
+	GATHER_MAX = 4 /* looks for more before a sync */
 };
 
 static void on_listener(uv_poll_t *handle, int status, int events);
@@ -64,12 +65,13 @@ face_open(struct face *f, uv_loop_t *loop, int listen_fd, struct store *store,
 		log_error("no memory for the local face");
 		return -1;
 	}
-	f->before_poll.data = f->after_poll.data = f->expiry.data = f->deadlines.data = f;
+	f->before_poll.data = f->after_poll.data = f->gather.data = f->expiry.data = f->deadlines.data = f;
 	uv_prepare_init(loop, &f->before_poll);
 	uv_check_init(loop, &f->after_poll);
+	uv_idle_init(loop, &f->gather);
 	uv_timer_init(loop, &f->expiry);
 	uv_timer_init(loop, &f->deadlines);
-	f->n_handles = 4;
+	f->n_handles = 5;
 	uv_prepare_start(&f->before_poll, on_before_poll);
 	uv_check_start(&f->after_poll, on_after_poll);
 	if (listen_fd >= 0) {
@@ -103,9 +105,11 @@ face_close(struct face *f)
 	while (f->clients != NULL)
 		client_end(f->clients, NULL);
 	f->turn = NULL;
+	f->n_turn = 0;
 	client_free_dead(f);
 	uv_close((uv_handle_t *)&f->before_poll, on_handle_closed);
 	uv_close((uv_handle_t *)&f->after_poll, on_handle_closed);
+	uv_close((uv_handle_t *)&f->gather, on_handle_closed);
 	uv_close((uv_handle_t *)&f->expiry, on_handle_closed);
 	uv_close((uv_handle_t *)&f->deadlines, on_handle_closed);
 	if (f->listening)
@@ -301,6 +305,7 @@ end_turn(struct face *f)
 			enum client_state before = c->state;
 
 			f->turn = c->next_turn;
+			f->n_turn--;
 			c->flags &= ~(unsigned)CLIENT_IN_TURN;
 			client_send(c);
 			if (before != CLIENT_RUNS || c->in_at < c->in_len)
@@ -315,16 +320,55 @@ end_turn(struct face *f)
 	arm_timers(f);
 }
 
+bool
+face_gathers(const struct face *f)
+{
+	return f->gathered > 0;
+}
+
 static void
 on_before_poll(uv_prepare_t *handle)
 {
-	end_turn(handle->data);
+	struct face *f = handle->data;
+
+	if (!face_gathers(f))
+		end_turn(f);
+}
+
+/* While it is active the loop does not wait. */
+static void
+on_gather(uv_idle_t *handle)
+{
+	(void)handle;
+}
+
+/*
+ * Whether the loop shall look for more before the sync: something came since it looked last, and
+ * there are clients that have nothing in this turn yet.
+ */
+static bool
+look_for_more(struct face *f)
+{
+	bool more = f->changed && f->gathered < GATHER_MAX && f->n_turn < f->n_clients &&
+		    (f->gathered == 0 || f->counts.commands != f->n_gathered);
+
+	f->n_gathered = f->counts.commands;
+	if (more && f->gathered++ == 0)
+		uv_idle_start(&f->gather, on_gather);
+	if (!more && f->gathered > 0) {
+		f->gathered = 0;
+		uv_idle_stop(&f->gather);
+	}
+	return more;
 }
 
 static void
 on_after_poll(uv_check_t *handle)
 {
-	end_turn(handle->data);
+	struct face *f = handle->data;
+
+	if (!look_for_more(f))
+		end_turn(f);
 }
 
 static void

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * The local face: apps of this server talk the Redis protocol on a Unix socket. What is read in one
- * turn of the loop is executed, then made durable with one store_flush(), then answered.
+ * turn of the loop is executed, then made durable with one store_flush(), then answered. A turn with
+ * changes goes on while others have sent more meanwhile, a few looks at most: a sync costs as much
+ * as the execution of some dozens of commands, so what is there already has a part in it.
  *
  * The face does not know whether it is main: it asks its owner (struct face_calls) for each write.
  */
@@ -117,11 +119,14 @@ struct face {
 	unsigned n_handles; /* that uv_close has not ended yet */
 	uv_prepare_t before_poll;
 	uv_check_t after_poll;
+	uv_idle_t gather;    /* active: the loop looks for more before the turn ends */
+	unsigned gathered;   /* times it has looked in this turn */
+	uint64_t n_gathered; /* commands when it did so last */
 	uv_timer_t expiry, deadlines;
 
 	struct client *clients, *turn,
 	    *dead; /* all; those with something to do; those to be freed */
-	unsigned n_clients, n_waiting;
+	unsigned n_clients, n_turn, n_waiting;
 	uint64_t next_id;
 	struct interests watches, channels, patterns;
 
@@ -153,6 +158,9 @@ void face_free(struct face *f);
 void face_answer(struct face *f, uint64_t client, struct slice answer);
 /* ... or why there is none: "-READONLY ...". */
 void face_refuse(struct face *f, uint64_t client, const char *error);
+
+/* The turn goes on: what is sent to others can wait for more of it. */
+bool face_gathers(const struct face *f);
 
 /* Standbys have more than before, or the route changed: WAIT and held answers are looked at again.
  */

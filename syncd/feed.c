@@ -31,6 +31,7 @@ struct feed {
 	enum feed_state state;
 	uint64_t next;		  /* index of the change to be sent next */
 	uint64_t applied, durable; /* acknowledged */
+	uint64_t asked;		  /* an acknowledgement of all up to here is under way */
 	uint64_t low, high;	  /* probing: the same at low, not at high + 1 */
 	int64_t acked_ms, beat_ms;
 	struct store_copy *copy;
@@ -168,7 +169,7 @@ stream_from(struct feed *f, const struct position *p)
 
 	f->state = FEED_STREAMING;
 	f->next = p->index + 1;
-	f->applied = f->durable = p->index;
+	f->applied = f->durable = f->asked = p->index;
 	if (link_put(f->link, WIRE_STREAM, (struct slice){out, wire_position_encode(out, p)},
 		(struct slice){NULL, 0}) == 0)
 		feed_pump(f);
@@ -368,7 +369,8 @@ pump_copy(struct feed *f)
 			(struct slice){NULL, 0}) != 0)
 			return;
 		f->state = FEED_STREAMING;
-		f->next = store_copy_position(f->copy).index + 1;
+		f->asked = store_copy_position(f->copy).index;
+		f->next = f->asked + 1;
 		drop_copy(f);
 	}
 }
@@ -492,6 +494,30 @@ beat(struct feed *f)
 
 	(void)link_put(f->link, WIRE_BEAT, (struct slice){out, wire_position_encode(out, &end)},
 	    (struct slice){NULL, 0});
+}
+
+/*
+ * A standby acknowledges at once behind a BEAT, else some times a second: an acknowledgement costs
+ * four processes a wake-up, and with many writers in mode async nobody waits for one.
+ */
+void
+feed_ask(void)
+{
+	const struct conf *c = child_conf(&syncd.child);
+
+	if (syncd.role != DATA_MAIN && !feed_leaving())
+		return;
+	if (c->general.sync_mode != SYNC_SYNC && syncd.face.n_waiting == 0 &&
+	    drain_server == NO_SERVER)
+		return;
+	for (size_t i = 0; i < CONF_SERVERS; i++) {
+		struct feed *f = &feeds[i];
+
+		if (f->link == NULL || f->state != FEED_STREAMING || f->asked + 1 >= f->next)
+			continue;
+		f->asked = f->next - 1;
+		beat(f);
+	}
 }
 
 int64_t

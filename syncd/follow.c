@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * As standby: main's changes are applied as they come, and acknowledged when they are on disk, all of
- * one turn of the loop together. A snapshot is loaded beside the data in use and replaces it at its
+ * As standby: main's changes are applied as they come, and go to the disk, all of one turn of the loop
+ * together. They are acknowledged then when main asks (BEAT), else a little later. A snapshot is loaded beside the data in use and replaces it at its
  * end. What this server has and main has not is saved before it goes.
  */
 #include "config.h"
@@ -16,6 +16,8 @@
 #include "lib/log.h"
 #include "lib/loop.h"
 
+enum { ACK_EVERY_MS = 10 };
+
 enum follow_state {
 	FOLLOW_NONE,	/* no link of main, or it has said nothing yet */
 	FOLLOW_IDLE,	/* main has no data, and we have none */
@@ -29,7 +31,9 @@ static struct {
 	struct data_link *link;
 	struct position main_end; /* as main said last */
 	int64_t heard_ms;
-	uint8_t dirty; /* something was applied and is not acknowledged */
+	uint8_t dirty; /* something was applied and is not on disk, or main asked */
+	uint8_t asked; /* main waits for an acknowledgement */
+	uint8_t owes;  /* there is something to acknowledge */
 	int64_t acked_ms;
 	uint8_t nothing; /* what we have cannot be followed on */
 	struct position loading;
@@ -187,7 +191,7 @@ take_stream(struct slice body)
 	    p.index != end.index || p.hash != end.hash)
 		return -1;
 	follow.state = FOLLOW_STREAMING;
-	follow.dirty = 1;
+	follow.dirty = follow.asked = 1;
 	return 0;
 }
 
@@ -248,7 +252,7 @@ take_complete(struct slice body)
 	    (unsigned long long)follow.loading.epoch, (unsigned long long)follow.loading.index);
 	follow.nothing = 0;
 	follow.state = FOLLOW_STREAMING;
-	follow.dirty = 1;
+	follow.dirty = follow.asked = 1;
 	return 0;
 }
 
@@ -285,6 +289,7 @@ take_beat(struct slice body)
 	if (wire_position_decode(body, &end) != 0)
 		return -1;
 	follow.main_end = end;
+	follow.asked = 1;
 	follow.dirty = 1; /* what was behind is not any more, or is: both is news */
 	return 0;
 }
@@ -319,23 +324,30 @@ follow_frame(struct data_link *l, uint8_t type, struct slice body)
 	}
 }
 
-void
-follow_turn(void)
+static int
+acknowledge(int64_t now)
 {
 	uint8_t out[16];
 
-	if (!follow.dirty || follow.link == NULL || follow.state == FOLLOW_NONE)
-		return;
+	follow.acked_ms = now;
+	follow.asked = follow.owes = 0;
+	wire_u64_encode(out, store_end(syncd.store).index);
+	wire_u64_encode(out + 8, store_durable(syncd.store).index);
+	return link_put(follow.link, WIRE_ACK, (struct slice){out, sizeof(out)},
+	    (struct slice){NULL, 0});
+}
+
+/* What was applied goes to the disk, and is acknowledged if it is time for that. */
+static void
+settle(int64_t now)
+{
 	follow.dirty = 0;
-	follow.acked_ms = now_ms();
 	if (store_flush(syncd.store) != 0) {
 		link_end(follow.link, "changes cannot be stored here");
 		return;
 	}
-	wire_u64_encode(out, store_end(syncd.store).index);
-	wire_u64_encode(out + 8, store_durable(syncd.store).index);
-	if (link_put(follow.link, WIRE_ACK, (struct slice){out, sizeof(out)},
-		(struct slice){NULL, 0}) != 0)
+	follow.owes = 1;
+	if ((follow.asked || now - follow.acked_ms >= ACK_EVERY_MS) && acknowledge(now) != 0)
 		return;
 	if (follow.state == FOLLOW_STREAMING &&
 	    store_end(syncd.store).index >= follow.main_end.index)
@@ -343,17 +355,23 @@ follow_turn(void)
 }
 
 /* An acknowledgement once in a status interval at least: it shows that we live. */
-int64_t
-follow_tick(int64_t now)
+static int64_t
+acknowledge_due(void)
 {
-	int64_t due = follow.acked_ms + child_conf(&syncd.child)->general.status_interval_ms;
-
 	if (follow.link == NULL || follow.state == FOLLOW_NONE)
 		return INT64_MAX;
-	if (now < due)
-		return due;
-	follow.dirty = 1;
-	return now;
+	return follow.acked_ms + (follow.owes ? ACK_EVERY_MS
+					      : child_conf(&syncd.child)->general.status_interval_ms);
+}
+
+int64_t
+follow_turn(int64_t now)
+{
+	if (now >= acknowledge_due())
+		follow.dirty = follow.asked = 1;
+	if (follow.dirty && follow.link != NULL && follow.state != FOLLOW_NONE)
+		settle(now);
+	return acknowledge_due();
 }
 
 /* ---- what is shown */

@@ -86,12 +86,14 @@ on_turn(uv_prepare_t *prepare)
 	(void)prepare;
 	if (!syncd.running)
 		return;
-	wake_earlier(follow_tick(now));
-	follow_turn();
+	wake_earlier(follow_turn(now));
 	wake_earlier(data_links_tick(&syncd.links, now));
 	wake_earlier(feed_tick(now));
 	wake_earlier(position_tick(now));
 	wake_earlier(proxy_tick(now));
+	if (face_gathers(&syncd.face))
+		return; /* what it says to standbys leaves in one piece */
+	feed_ask();
 	data_links_pump(&syncd.links);
 }
 
@@ -137,6 +139,7 @@ static void
 face_before_sync(void *arg)
 {
 	(void)arg;
+	feed_ask();
 	data_links_pump(&syncd.links);
 }
 

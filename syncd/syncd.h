@@ -73,6 +73,7 @@ int feed_frame(struct data_link *l, uint8_t type, struct slice body); /* 0, or -
 void feed_pump_all(void);
 void feed_changed(const struct position *at, struct slice body); /* a change of ours */
 int64_t feed_tick(int64_t now);
+void feed_ask(void); /* for acknowledgements at once, where somebody waits for them */
 uint64_t feed_alone(void);
 size_t feed_count(const struct position *p, int on_disk);
 uint64_t feed_released(void); /* sync mode: on enough disks up to here */
@@ -87,8 +88,7 @@ int follow_allowed(uint8_t server);
 void follow_up(struct data_link *l);
 void follow_down(struct data_link *l);
 int follow_frame(struct data_link *l, uint8_t type, struct slice body);
-int64_t follow_tick(int64_t now);
-void follow_turn(void); /* what was applied goes to the disk, and is acknowledged */
+int64_t follow_turn(int64_t now); /* what was applied goes to the disk, and is acknowledged */
 /* For INFO: does the stream of main run; its end; when it was last heard (ms), 0 never. */
 int follow_streams(struct position *main_end, int64_t *heard_ms);
 const char *follow_state(void);

@@ -41,6 +41,11 @@ static char asked[ASKED_MAX], answered[ASKED_MAX];
 static struct face_watched asked_watch;
 static uid_t reader; /* may only read */
 static bool flush_fails;
+static unsigned flushes;
+
+/* So many requests of another app come while one is executed. */
+static int meanwhile_fd;
+static unsigned meanwhile;
 
 /* As a full disk: what was changed since the last flush is undone. */
 int
@@ -48,6 +53,7 @@ __wrap_store_flush(struct store *s)
 {
 	static struct position durable;
 
+	flushes++;
 	if (!flush_fails) {
 		int result = __real_store_flush(s);
 
@@ -65,6 +71,10 @@ route(void *arg, uint64_t *epoch, const char **refusal)
 	(void)arg;
 	*epoch = 7;
 	*refusal = "-READONLY of a test";
+	if (meanwhile > 0) {
+		meanwhile--;
+		assert_int_equal(write(meanwhile_fd, "INCR b\n", 7), 7);
+	}
 	return where;
 }
 
@@ -161,6 +171,7 @@ setup(void **state)
 	asked_client = forgotten = answered_client = synced = 0;
 	flush_fails = false;
 	reader = (uid_t)-2;
+	meanwhile = 0;
 	memset(asked, 0, sizeof(asked));
 	memset(answered, 0, sizeof(answered));
 	strcpy(folder, "/tmp/bh-test-face-XXXXXX");
@@ -478,6 +489,37 @@ test_remote(void **state)
 	assert_int_equal(face_remote_run(&face, id, &one), -1);
 }
 
+/* What comes while others are executed is synced with them; but nobody waits for that for ever. */
+static void
+test_gathers(void **state)
+{
+	struct app a = connect_app(), b = connect_app(), idle = connect_app();
+	char got[64];
+
+	(void)state;
+	meanwhile_fd = b.fd;
+	meanwhile = 1;
+	flushes = 0;
+	say(a, "INCR a\n");
+	hear(a, ":1\r\n");
+	hear(b, ":1\r\n");
+	assert_int_equal(flushes, 1);
+
+	meanwhile = 1000;
+	assert_int_equal(write(a.fd, "INCR a\n", 7), 7);
+	for (int i = 0; i < 10; i++)
+		uv_run(&loop, UV_RUN_NOWAIT);
+	hear(a, ":2\r\n");
+	assert_int_equal(flushes, 3);
+	meanwhile = 0;
+	turns();
+	assert_true(read(b.fd, got, sizeof(got)) > 0);
+	close(a.fd);
+	close(b.fd);
+	close(idle.fd);
+	turns();
+}
+
 static void
 test_taken_back(void **state)
 {
@@ -559,6 +601,7 @@ main(void)
 	    cmocka_unit_test_setup_teardown(test_held, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_wait, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_remote, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_gathers, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_taken_back, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_changed_by_main, setup, teardown),
 	};
