@@ -168,7 +168,8 @@ print_offences(const struct ctl_process *p)
 		for (unsigned i = 1; i < OFFENCE_MAX; i++) {
 			if (p->offences[i] == 0)
 				continue;
-			printf("%s%u times because %s", gap, p->offences[i], offence_text(i));
+			printf("%s%u time%s because %s", gap, p->offences[i],
+			    p->offences[i] == 1 ? "" : "s", offence_text(i));
 			gap = ", ";
 		}
 		printf("; the last time %s ago because %s\n", age_text(p->offence_age_ms, age),

@@ -231,8 +231,12 @@ child_report(struct child *ch, const struct channel *c)
 {
 	char bytes[2 * sizeof(c->violation_bytes) + 1];
 
-	log_warn("a message of %s was refused (%s): %s", process_name(c->peer),
-	    violation_name(c->violation), log_hex(bytes, c->violation_bytes, c->violation_len));
+	if (c->violation == V_QUEUE) /* it is about no message */
+		log_warn("%s %s", process_name(c->peer), violation_name(c->violation));
+	else
+		log_warn("a message of %s was refused (%s): %s", process_name(c->peer),
+		    violation_name(c->violation),
+		    log_hex(bytes, c->violation_bytes, c->violation_len));
 	child_tell(ch, c->peer, c->violation, c->violation_bytes, c->violation_len);
 }
 

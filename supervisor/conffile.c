@@ -18,8 +18,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../lib/source.h"
+
 enum {
-	CONFIG_MAX = 1 << 20,
 	ERRORS_MAX = 20,
 	ERROR_SIZE = 1024,
 	MESSAGES_MAX = 1000, /* a second: a whole config has fewer than a hundred */
@@ -71,9 +72,9 @@ open_config(const char *path)
 		set_error(
 		    "%s: must belong to root and be writable by nobody else (is uid %u, mode %04o)",
 		    path, (unsigned)st.st_uid, (unsigned)(st.st_mode & 07777));
-	} else if (st.st_size > CONFIG_MAX) {
-		set_error("%s: %lld bytes, larger than the %d that a config may have", path,
-		    (long long)st.st_size, CONFIG_MAX);
+	} else if (st.st_size > SOURCE_MAX) {
+		set_error("%s: %lld bytes, larger than the %d KiB that a config may have", path,
+		    (long long)st.st_size, SOURCE_MAX / 1024);
 	} else {
 		return fd;
 	}

@@ -133,8 +133,10 @@ parse_options(int argc, char **argv)
 			usage();
 		}
 	}
-	if (optind != argc)
+	if (optind != argc) {
+		fprintf(stderr, "bulkhead: unexpected argument '%s'\n", argv[optind]);
 		usage();
+	}
 	sup.config_path = config_path;
 	sup.libexec = libexec_path;
 }

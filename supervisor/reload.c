@@ -250,7 +250,22 @@ reload_request_bounded(void)
 		reload_request();
 	else
 		send_state(proc_of(PROC_ROLED), RELOAD_REFUSED, PROC_SUPERVISOR,
-		    "more than one reload a second was asked for", now_ms());
+		    "more than one reload a second was asked for; ask again", now_ms());
+}
+
+/* Why a process refuses the pending config; index is what it says about which element. */
+static void
+refusal_sentence(char *text, size_t size, enum process process, enum refusal reason, uint8_t index)
+{
+	int n =
+	    snprintf(text, size, "%s refuses it: %s", process_name(process), refusal_text(reason));
+
+	if (n < 0 || (size_t)n >= size)
+		return;
+	if (reason == REFUSE_RUNNING && index < sup.conf.general.n_servers)
+		snprintf(text + n, size - (size_t)n, " (server %s)", sup.conf.server[index].name);
+	else
+		snprintf(text + n, size - (size_t)n, " (element %u)", index);
 }
 
 void
@@ -263,8 +278,7 @@ reload_answer(enum process process, uint64_t serial, enum refusal reason, uint8_
 		commit();
 		break;
 	case NEXT_ABORT:
-		snprintf(text, sizeof(text), "%s refuses it: %s (element %u)",
-		    process_name(process), refusal_text(reason), index);
+		refusal_sentence(text, sizeof(text), process, reason, index);
 		refuse(RELOAD_REFUSED, process, text);
 		break;
 	default:

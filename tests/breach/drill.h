@@ -51,7 +51,8 @@ struct result {
 	const struct run *run;
 	int is_denial; /* something is to be denied here; else it shows how far the layers reach */
 	int is_wrong;
-	char verdict[40];
+	int is_stricter; /* refused by the machine itself, so that a layer could not show its work */
+	char verdict[96];
 	char want[48]; /* the verdicts that are right, by blanks */
 };
 
@@ -59,10 +60,10 @@ struct result {
 const struct result *drill_result(const struct attempt *a, size_t role, size_t run);
 /* What the table says of one layer (or C_BARE, C_TOGETHER) for one process; NULL: nothing. */
 const char *drill_column(const struct drill_role *role, const struct attempt *a, unsigned column);
-/* Cells of a run (or of all: n_runs) in which something is to be denied, how many were, and wrong
- * ones. */
+/* Cells of a run (or of all: n_runs) in which something is to be denied, how many were, wrong ones,
+ * and those in which the machine was stricter than the table. */
 struct drill_count {
-	unsigned tried, denied, shown, wrong;
+	unsigned tried, denied, shown, wrong, stricter;
 };
 struct drill_count drill_count(size_t run);
 
@@ -72,7 +73,8 @@ int walls_prepare(void);
  * goes. */
 void walls_enter(const struct drill_role *role, unsigned walls, int dump_core);
 
-/* print.c */
+/* print.c: verdicts as words for people into buf, which is returned. */
+const char *drill_words(const char *verdicts, char *buf, size_t size);
 void print_table(void);
 void print_json(void);
 

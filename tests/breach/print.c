@@ -9,6 +9,26 @@
 
 #include "drill.h"
 
+const char *
+drill_words(const char *verdicts, char *buf, size_t size)
+{
+	size_t n = 0;
+
+	buf[0] = '\0';
+	for (const char *p = verdicts; *p != '\0' && n < size; p++) {
+		int alone = (p == verdicts || p[-1] == ' ') && (p[1] == ' ' || p[1] == '\0');
+		const char *word = !alone      ? NULL
+				   : *p == 'K' ? "killed"
+				   : *p == 'T' ? "trapped"
+				   : *p == 'E' ? "any error"
+					       : NULL;
+
+		n += (size_t)snprintf(buf + n, size - n, "%.*s",
+		    word != NULL ? (int)strlen(word) : 1, word != NULL ? word : p);
+	}
+	return buf;
+}
+
 /* For people; "" where it was not tried. */
 static const char *
 verdict_word(const struct result *r)
@@ -94,12 +114,15 @@ print_attempts(void)
 static void
 print_runs(void)
 {
-	printf("\n| %-33s | tried | denied | left to the other layers |\n"
-	       "|-----------------------------------|------:|-------:|-------------------------:|\n", "run");
+	printf(
+	    "\n| %-33s | tried | denied | left to the other layers |\n"
+	    "|-----------------------------------|------:|-------:|-------------------------:|\n",
+	    "run");
 	for (size_t run = 0; run < n_runs; run++) {
 		struct drill_count c = drill_count(run);
 
-		printf("| %-33s | %5u | %6u | %24u |\n", runs[run].name, c.tried, c.denied, c.shown);
+		printf(
+		    "| %-33s | %5u | %6u | %24u |\n", runs[run].name, c.tried, c.denied, c.shown);
 	}
 	printf("\n");
 }
@@ -109,11 +132,32 @@ static void
 print_promised(void)
 {
 	for (size_t k = 0; k < n_attempts * drill_n_roles; k++) {
-		const struct result *r = drill_result(&attempts[k / drill_n_roles], k % drill_n_roles, RUN_FULL);
+		const struct result *r =
+		    drill_result(&attempts[k / drill_n_roles], k % drill_n_roles, RUN_FULL);
 
 		if (r != NULL && !r->is_denial)
 			printf("%s: %s: %s, as its row promises\n", process_name(r->role->process),
 			    r->attempt->text, verdict_word(r));
+	}
+}
+
+/* What the machine refuses by itself, each once with the error of the first cell. */
+static void
+print_stricter(void)
+{
+	size_t said = 0;
+
+	for (size_t k = 0; k < n_attempts * drill_n_roles * n_runs; k++) {
+		const struct attempt *a = &attempts[k / n_runs / drill_n_roles];
+		const struct result *r = drill_result(a, k / n_runs % drill_n_roles, k % n_runs);
+
+		if (r == NULL || !r->is_stricter || said == (size_t)(a - attempts) + 1)
+			continue;
+		said = (size_t)(a - attempts) + 1;
+		printf("%d %s: refused by this machine, too (%s: %s), so that not every layer "
+		       "could be "
+		       "tried\n",
+		    a->number, a->text, r->run->name, r->verdict);
 	}
 }
 
@@ -125,6 +169,7 @@ print_table(void)
 	print_attempts();
 	print_runs();
 	print_promised();
+	print_stricter();
 	printf("%u cells tried, %u denied, %u wrong; %u more show what the attempt does without "
 	       "a layer\n",
 	    c.tried, c.denied, c.wrong, c.shown);
@@ -136,9 +181,10 @@ print_json(void)
 {
 	struct drill_count c = drill_count(n_runs);
 	const char *separator = "";
+	char want[96];
 
-	printf("{\"tried\": %u, \"denied\": %u, \"wrong\": %u, \"cells\": [\n", c.tried, c.denied,
-	    c.wrong);
+	printf("{\"tried\": %u, \"denied\": %u, \"wrong\": %u, \"stricter\": %u, \"cells\": [\n",
+	    c.tried, c.denied, c.wrong, c.stricter);
 	for (size_t i = 0; i < n_attempts; i++) {
 		for (size_t k = 0; k < drill_n_roles * n_runs; k++) {
 			const struct result *r = drill_result(&attempts[i], k / n_runs, k % n_runs);
@@ -147,10 +193,12 @@ print_json(void)
 				continue;
 			printf("%s  {\"number\": %d, \"attempt\": \"%s\", \"process\": \"%s\", "
 			       "\"run\": \"%s\", "
-			       "\"verdict\": \"%s\", \"expected\": \"%s\", \"wrong\": %s}",
+			       "\"verdict\": \"%s\", \"expected\": \"%s\", \"wrong\": %s, "
+			       "\"stricter\": %s}",
 			    separator, r->attempt->number, r->attempt->text,
-			    process_name(r->role->process), r->run->name, verdict_word(r), r->want,
-			    r->is_wrong ? "true" : "false");
+			    process_name(r->role->process), r->run->name, verdict_word(r),
+			    drill_words(r->want, want, sizeof(want)),
+			    r->is_wrong ? "true" : "false", r->is_stricter ? "true" : "false");
 			separator = ",\n";
 		}
 	}

@@ -119,6 +119,19 @@ def test_not_a_file(tmp_path):
         assert p.returncode not in (0, -11, -6) and str(path) in p.stderr, p
 
 
+def test_too_large(tmp_path):
+    """One limit, whoever finds it first, and it is the one of the manual."""
+    for size in (256 * 1024 + 1, 1 << 24):
+        p = check(write(tmp_path, "#" * size))
+        assert p.returncode == EX_CONFIG and "larger than the 256 KiB" in p.stderr, p
+
+
+def test_arguments():
+    """What is wrong with the command line is said."""
+    p = subprocess.run([DAEMON, "bulkhead.conf"], text=True, capture_output=True, timeout=20)
+    assert p.returncode == 2 and "unexpected argument 'bulkhead.conf'\nusage: " in p.stderr, p
+
+
 def test_ctl_without_a_complete_file(group):
     """keygen and key work before there are keys in the file; a broken file still says where to look."""
     alpha = group["alpha"]

@@ -9,6 +9,16 @@ from bulkhead import CHILDREN, SCALE
 from test_breach import WITHOUT, needs_filter
 
 
+# CIS and others want no programs in /tmp; the system calls behind it are refused then without any sandbox.
+NOEXEC = """set -e
+mount --make-rprivate /
+mount -t tmpfs none /mnt
+cp "$1" "$2/drill" /mnt
+mount -t tmpfs -o noexec,nosuid,nodev none /tmp
+exec /mnt/bulkheadctl drill -x /mnt
+"""
+
+
 def drill(*args, prefix=()):
     return subprocess.run([*prefix, bulkhead.CTL, "drill", "-x", bulkhead.LIBEXEC, *args], text=True,
                           capture_output=True, timeout=bulkhead.patience(300 * SCALE), stdin=subprocess.DEVNULL)
@@ -46,6 +56,21 @@ def test_drill_tells_of_a_hole():
     answer = json.loads(p.stdout)
     assert answer["wrong"] > 100 and answer["denied"] < answer["tried"]
     assert [c for c in answer["cells"] if c["wrong"] and c["attempt"] == "socket: TCP" and c["verdict"] == "through"]
+    # what a filter has to answer is not excused by an error; this call is not there on such a kernel
+    assert {c["attempt"] for c in answer["cells"] if c["stricter"]} == {"another seccomp filter"}
+    assert {c["expected"] for c in answer["cells"]} > {"killed", "trapped", "killed trapped", "through", "EPERM"}
+    assert not {"K", "T", "E"} & {word for c in answer["cells"] for word in (c["verdict"], *c["expected"].split())}
+
+
+@needs_filter
+def test_drill_on_a_stricter_machine():
+    """What the machine refuses by itself is no hole: told, and not wrong."""
+    p = subprocess.run(["unshare", "-m", "sh", "-c", NOEXEC, "sh", bulkhead.CTL, bulkhead.LIBEXEC], text=True,
+                       capture_output=True, timeout=300 * SCALE, stdin=subprocess.DEVNULL)
+    lines = p.stdout.splitlines()
+    assert p.returncode == 0 and not p.stderr, p.stderr
+    assert [l for l in lines if l.startswith("53 run a file that it wrote: refused by this machine, too (no sandbox: EACCES)")]
+    assert re.match(r"(\d+) cells tried, \1 denied, 0 wrong", lines[-1]), lines[-1]
 
 
 def test_drill_needs_root():

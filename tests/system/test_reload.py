@@ -204,7 +204,7 @@ def test_running_server_cannot_be_taken_out(pair):
     for server, other in ((main, standby), (standby, main)):
         server.expect_log(r"config refused|reload")
         server.write_config(without(group, server, other.name))
-        assert "stop bulkhead there first" in server.tool("reload").stderr
+        assert "stop bulkhead there first (server %s)" % other.name in server.tool("reload").stderr
         server.write_config()
     group.roles_hold({main: "main", standby: "standby"}, 2)
     assert (counters(group), pids(group)) == before

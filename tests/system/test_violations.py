@@ -138,7 +138,7 @@ def test_offender_is_killed(hostile, child, edge, act, why):
     assert row["restarts"] == 2 and row["offences"] == 1 and row["offence_counts"] == {line.group(1): 1}, row
     assert row["last_offence"] == line.group(1) and 0 <= row["last_offence_age_ms"] < 60000
     assert row["accused"] == (2 if edge != "supervisor" else 0), row
-    assert "%s was killed: 1 times because %s" % (child, line.group(1)) in server.tool("status").stdout
+    assert "%s was killed: 1 time because %s" % (child, line.group(1)) in server.tool("status").stdout
     assert not [r for n, r in server.processes().items() if n not in spared and r["offences"]]
     assert len(server.log()) - mark < 200000, "a flood came through to the log"
 
