@@ -15,7 +15,7 @@ enum {
 	EVIL_WRONG = 1, /* exit codes */
 	EVIL_UNTRIED = 2,
 	PACKET_MAX = 65535,
-	WAIT_MS = 5000,
+	WAIT_MS = 20000,
 };
 #define V(x) (1U << V_##x)
 

@@ -91,6 +91,20 @@ add_descriptors(unsigned type, const struct message_row *row)
 	add_cell(type, row->min, extra, V(FDS), "its own end of the channel")->kind = FD_OWN_END;
 }
 
+/*
+ * An answer without a question. Zeros are none to a question that is under way; where there is nothing
+ * in it, one may be asked for just then, but not two.
+ */
+static void
+add_not_asked_for(unsigned type, const struct message_row *row)
+{
+	struct cell *c = add_single(type, row->min, row->fds, V(FLAGS) | V(BODY), "not asked for");
+
+	c->single = TIMED;
+	if (row->max == 0)
+		c->way = WAY_TWICE;
+}
+
 /* Right in form, at the wrong time. */
 static void
 add_wrong_times(
@@ -102,9 +116,7 @@ add_wrong_times(
 	if (!(row->states & state))
 		add_single(type, row->min, row->fds, V(STATE), "wrong state")->single = TIMED;
 	else if ((row->flags & F_PERMIT) && !is_answer)
-		/* zeros are no answer to a question that is under way */
-		add_single(type, row->min, row->fds, V(FLAGS) | V(BODY), "not asked for")->single =
-		    TIMED;
+		add_not_asked_for(type, row);
 	else if ((type == MSG_READY || type == MSG_SELF_INFO) && (row->states & state))
 		add_single(type, row->min, row->fds, V(FLAGS), "twice")->way = WAY_TWICE;
 	else if (type == MSG_STOPPED && state != S_STOP)

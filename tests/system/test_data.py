@@ -12,13 +12,14 @@ import pytest
 import redis
 
 import bulkhead
+import process
 from bulkhead import wait_for
 
 LONG = bool(os.environ.get("BULKHEAD_TEST_LONG"))
 
 
 def connect(server, **kw):
-    return redis.Redis(unix_socket_path=os.path.join(server.run, "data.sock"), socket_timeout=20, **kw)
+    return redis.Redis(unix_socket_path=os.path.join(server.run, "data.sock"), socket_timeout=bulkhead.LONG_S, **kw)
 
 
 def data_of(server):
@@ -81,7 +82,7 @@ class Writer(threading.Thread):
 
     def stop(self):
         self.stopping = True
-        self.join(30)
+        self.join(bulkhead.LONG_S)
         assert not self.is_alive()
         return self.acked
 
@@ -166,13 +167,13 @@ def test_wait(data):
     group, main, standby = data
     client = connect(main)
     client.set("x", 1)
-    assert client.wait(1, 5000) == 1
-    assert client.execute_command("WAITAOF", 1, 1, 5000) == [1, 1]
+    assert client.wait(1, 60000) == 1
+    assert client.execute_command("WAITAOF", 1, 1, 60000) == [1, 1]
     os.kill(standby.child("syncd"), signal.SIGSTOP)
     client.set("x", 2)
     assert client.wait(1, 100) == 0
     os.kill(standby.child("syncd"), signal.SIGCONT)
-    assert client.wait(1, 10000) == 1
+    assert client.wait(1, 60000) == 1
 
 
 def test_sync_waits_for_the_second_disk(make_group):
@@ -285,7 +286,7 @@ def test_old_main_with_changes_of_its_own(data):
     stopped = standby.child("syncd")
     main.kill(mute=True)
     group.wait_role(standby, "main")
-    os.kill(stopped, signal.SIGKILL)  # what waited for it in its sockets goes with it
+    process.send([stopped], signal.SIGKILL)  # what waited for it in its sockets goes with it
     wait_for(lambda: try_set(standby, "after", "2"), "writes at the new main")
     assert connect(standby).get("own1") is None
     main.start()

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -237,7 +238,7 @@ answer_beat(struct ends *e, uint64_t cookie)
 static void
 beat_needs_its_answer(void **state)
 {
-	int64_t now = now_ms();
+	int64_t now = now_ms(), at, heard;
 	struct ends e;
 
 	(void)state;
@@ -246,10 +247,13 @@ beat_needs_its_answer(void **state)
 	assert_int_equal(channel_beat(&e.c, now), 0);
 	answer_beat(&e, 0);
 	assert_int_equal(channel_read(&e.c), 0);
+	heard = now_ms(); /* or earlier: until then some time may have gone by */
 	assert_int_equal(handled, 0); /* not the owner's business */
-	for (int ms = 500; ms < BEAT_SILENT_MS - 100; ms += 500)
-		assert_int_equal(channel_beat(&e.c, now + ms), 0);
-	assert_int_equal(channel_beat(&e.c, now + BEAT_SILENT_MS + 100), -1);
+	for (at = now + 500; at < now + BEAT_SILENT_MS - 100; at += 500)
+		assert_int_equal(channel_beat(&e.c, at), 0);
+	while (at < heard + BEAT_SILENT_MS + 100 && channel_beat(&e.c, at) == 0)
+		at += 500;
+	assert_int_equal(channel_beat(&e.c, at), -1);
 	assert_int_equal(e.c.violation, V_QUEUE);
 	teardown(&e);
 }
@@ -555,6 +559,10 @@ descriptor_without_room_is_no_violation(void **state)
 	enum channel_violation v;
 
 	(void)state;
+	if (getenv("BULKHEAD_VALGRIND") != NULL) {
+		print_message("left out: valgrind keeps the limit of descriptors from the kernel\n");
+		skip();
+	}
 	setup(&e, PROC_NETD, PROC_SUPERVISOR);
 	handled_fd = -2;
 	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);

@@ -10,6 +10,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include <float.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -211,6 +212,7 @@ test_numbers(void **state)
 	} floats[] = {{"1.50", "1.5"}, {"3", "3"}, {"-0", "0"}, {"1e3", "1000"}, {"0.1", "0.1"},
 	    {"5e-20", "0"}, {" 1", NULL}, {"1 ", NULL}, {"", NULL}, {"x", NULL}, {"nan", NULL},
 	    {"1e9999", NULL}};
+	volatile long double one = 1, step = LDBL_EPSILON;
 	char text[RESP_FLOAT_TEXT];
 	long double real;
 	int64_t n;
@@ -227,7 +229,9 @@ test_numbers(void **state)
 
 		if (ok != (floats[i].shown != NULL))
 			fail_msg("%s", floats[i].text);
-		if (ok) {
+		if (ok && one + step == one) { /* valgrind computes like that */
+			print_message("left out: %s, without a long double\n", floats[i].text);
+		} else if (ok) {
 			text[resp_format_float(text, real)] = '\0';
 			assert_string_equal(text, floats[i].shown);
 		}
