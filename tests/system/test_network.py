@@ -2,7 +2,7 @@
 """Faults of the network: who takes over, who does not, and what they say about it."""
 import pytest
 
-from bulkhead import wait_for
+from bulkhead import PATIENT, wait_for
 
 PORT = 5481
 ICMP = "meta l4proto { icmp, ipv6-icmp } th dport >= 0"
