@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: ISC
 """What the benchmarks share: the harness of the system tests, peers, tables."""
+import csv
 import os
 import signal
 import statistics
@@ -42,6 +43,15 @@ def quantiles(values):
 
 def ratio(ours, peers):
     return "%.2f" % (statistics.median(ours) / statistics.median(peers)) if ours and peers else "-"
+
+
+def redis_benchmark(path, test, n, clients, pipeline, keys=100000, size=3):
+    """One run of it on a Unix socket: what it prints as numbers by their names (rps, p50_latency_ms, ...)."""
+    out = subprocess.run(["redis-benchmark", "-s", path, "-t", test, "-n", str(n), "-c", str(clients), "-P",
+                          str(pipeline), "-r", str(keys), "-d", str(size), "--csv"],
+                         capture_output=True, text=True, check=True).stdout
+    line = next(csv.DictReader(out.splitlines()))
+    return {k: float(v) for k, v in line.items() if k != "test"}
 
 
 def progress(text):

@@ -7,15 +7,12 @@ used for a request. Figures are printed, nothing is asserted.
 """
 import argparse
 import os
-import re
 import statistics
-import subprocess
 import sys
 import tempfile
 
-from common import process, progress, table
+from common import process, progress, redis_benchmark, table
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "system"))
 import test_redis_compat as compat  # noqa: E402
 
 REDIS = ["--appendonly", "yes", "--appendfsync"]
@@ -36,10 +33,9 @@ def run(server, test, pipeline, args):
     """Requests per second, and CPU in us for each."""
     n = args.n * (4 if pipeline > 1 else 1)
     before = process.cpu_seconds([server.process.pid])
-    out = subprocess.run(["redis-benchmark", "-s", server.path, "-q", "-n", str(n), "-r", "100000", "-c",
-                          str(args.clients), "-P", str(pipeline), "-t", test], capture_output=True, text=True).stdout
+    rps = redis_benchmark(server.path, test, n, args.clients, pipeline)["rps"]
     used = process.cpu_seconds([server.process.pid]) - before
-    return float(re.findall(r"([\d.]+) requests per second", out)[-1]), used * 1e6 / n
+    return rps, used * 1e6 / n
 
 
 def main():

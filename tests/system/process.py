@@ -101,6 +101,12 @@ def pss_kib(pids):
                for line in _read(pid, "smaps_rollup").splitlines() if line.startswith(b"Pss:"))
 
 
+def pss_parts_kib(pid):
+    """Proportional set size of a process: without pages of files, and with them."""
+    sizes = {line.split(b":")[0]: int(line.split()[1]) for line in _read(pid, "smaps_rollup").splitlines()[1:]}
+    return sizes[b"Pss"] - sizes[b"Pss_File"], sizes[b"Pss"]
+
+
 def cpu_seconds(pids):
     total = 0
     for pid in pids:
