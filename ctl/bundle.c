@@ -245,22 +245,21 @@ split_line(char *line, struct argument list[ARGUMENTS])
 	return n;
 }
 
-static FILE *
+int
 connect_data(const struct options *o)
 {
 	static const struct timeval limit = {.tv_sec = 60};
 	struct sockaddr_un un = {.sun_family = AF_UNIX};
 	const char *slash = strrchr(o->socket, '/');
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	FILE *f;
 
 	/* beside the admin socket */
 	snprintf(un.sun_path, sizeof(un.sun_path), "%.*s/data.sock",
 	    slash != NULL ? (int)(slash - o->socket) : 1, slash != NULL ? o->socket : ".");
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) != 0 ||
-	    connect(fd, (struct sockaddr *)&un, sizeof(un)) != 0 || (f = fdopen(fd, "r+e")) == NULL)
+	    connect(fd, (struct sockaddr *)&un, sizeof(un)) != 0)
 		die(CTL_EXIT_NO_DAEMON, "%s: %s", un.sun_path, strerror(errno));
-	return f;
+	return fd;
 }
 
 /* One request and its answer, which is a line for every command that a bundle has. */
@@ -287,12 +286,14 @@ request(FILE *f, const struct argument *list, int n, uint64_t done)
 static int
 bundle_apply(const struct options *o, const char *name)
 {
-	FILE *f = open_bundle(o, name), *data = connect_data(o);
+	FILE *f = open_bundle(o, name), *data = fdopen(connect_data(o), "r+e");
 	struct argument list[ARGUMENTS];
 	char *line = NULL;
 	size_t size = 0;
 	uint64_t done = 0;
 
+	if (data == NULL)
+		die(CTL_EXIT_FAILED, "%s", strerror(errno));
 	while (getline(&line, &size, f) > 0) {
 		int n;
 

@@ -158,6 +158,9 @@ size_t ports_table(const struct conf *c, struct port_row rows[PORT_ROWS]);
  */
 int firewall_rules(const struct conf *c, int strict, char *buf, size_t size);
 
+/* bundle.c: a connection to the data socket of the daemon. */
+int connect_data(const struct options *o);
+
 /* check.c: the line of the plugin, pure; returns the exit code. */
 int check_line(const struct answer *a, char *buf, size_t size);
 
@@ -176,6 +179,7 @@ int cmd_firewall(const struct options *o, int argc, char **argv);
 int cmd_check(const struct options *o, int argc, char **argv);
 int cmd_drill(const struct options *o, int argc, char **argv);
 int cmd_key(const struct options *o, int argc, char **argv);
+int cmd_snapshot(const struct options *o, int argc, char **argv);
 int cmd_bundle(const struct options *o, int argc, char **argv);
 int cmd_data(const struct options *o, int argc, char **argv);
 int cmd_init(const struct options *o, int argc, char **argv);

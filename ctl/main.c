@@ -36,6 +36,8 @@ static const struct command commands[] = {
     {"bundle", cmd_bundle, NEEDS_STATE | NEEDS_SOCKET,
 	"list | show BUNDLE | export BUNDLE FILE | apply BUNDLE | discard BUNDLE --confirm",
 	"changes that this server made as main and that the group does not have"},
+    {"snapshot", cmd_snapshot, NEEDS_SOCKET, "save FILE | show FILE | restore FILE [--replace OLD]",
+	"a copy of the data in a file, and back; OLD gets what was there, none loses it"},
     {"switchover", cmd_switchover, NEEDS_SOCKET, "[SERVER]",
 	"hand the role of main over to a ready standby"},
     {"promote", cmd_promote, NEEDS_SOCKET, "--confirm SERVER",

@@ -139,7 +139,8 @@ client_free_dead(struct face *f)
 			continue;
 		}
 		uv_close((uv_handle_t *)&c->poll, on_closed);
-		close(c->fd);
+		if ((c->flags & CLIENT_GIVEN) == 0)
+			close(c->fd);
 	}
 }
 

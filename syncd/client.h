@@ -20,7 +20,8 @@ enum client_flag {
 	CLIENT_SKIP = 1 << 9,
 	CLIENT_IN_TURN = 1 << 10, /* in face.turn */
 	CLIENT_NO_EVICT = 1 << 11,
-	CLIENT_EOF = 1 << 12
+	CLIENT_EOF = 1 << 12,
+	CLIENT_GIVEN = 1 << 13 /* its socket is somebody else's */
 };
 
 enum client_state {

@@ -145,6 +145,15 @@ command_touch_all(struct face *f)
 						w->client->flags |= CLIENT_WATCH_BROKEN;
 }
 
+void
+face_replaced(struct face *f)
+{
+	for (size_t i = 0; i < f->watches.n_buckets; i++)
+		for (struct topic *t = f->watches.buckets[i]; t != NULL; t = t->next)
+			for (struct interest *w = t->first; w != NULL; w = w->next)
+				w->client->flags |= CLIENT_WATCH_BROKEN;
+}
+
 /* ---- WAIT */
 
 bool

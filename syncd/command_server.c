@@ -222,6 +222,44 @@ command_info(struct call *a)
 	resp_out_free(&text);
 }
 
+/* ---- SNAPSHOT */
+
+/* SNAPSHOT SAVE, SNAPSHOT RESTORE [REPLACE]: bulkheadctl's. The connection becomes the owner's. */
+void
+command_snapshot(struct call *a)
+{
+	struct client *c = a->c;
+	bool restores = slice_is(a->argv[1], "restore"),
+	     replace = a->argc == 3 && slice_is(a->argv[2], "replace");
+	const char *refusal;
+
+	if (!(restores && (a->argc == 2 || replace)) &&
+	    !(a->argc == 2 && slice_is(a->argv[1], "save"))) {
+		reply_syntax(a);
+		return;
+	}
+	if (c->fd < 0 || c->uid != 0) {
+		resp_error(a->out, "-NOPERM only root may save or restore a snapshot");
+		return;
+	}
+	if ((c->flags & CLIENT_MULTI) != 0 || c->out.len > 0 || c->in_at < c->in_len ||
+	    client_subscriptions(c) > 0 || a->f->calls->snapshot == NULL) {
+		resp_error(a->out, "SNAPSHOT needs a connection of its own");
+		return;
+	}
+	if (restores && a->f->calls->reads_only != NULL && a->f->calls->reads_only(a->f->arg, c->uid)) {
+		resp_error(a->out, "-NOPERM this user may only read");
+		return;
+	}
+	refusal = a->f->calls->snapshot(a->f->arg, c->fd, restores, replace);
+	if (refusal != NULL) {
+		resp_error(a->out, refusal);
+		return;
+	}
+	c->flags |= CLIENT_GIVEN;
+	client_end(c, NULL);
+}
+
 /* ---- CONFIG */
 
 /* What programs ask for; our own settings are in bulkhead.conf. number: 0 for a text. */

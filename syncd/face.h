@@ -76,6 +76,12 @@ struct face_calls {
 	void (*role)(void *arg, struct resp_out *answer);
 	/* Whether this user may only read: asked at each change, a reload may have another answer. */
 	bool (*reads_only)(void *arg, uid_t uid);
+	/*
+	 * Root wants a copy of the data on this connection, or to send one that replaces it. NULL: the
+	 * connection is the owner's, who answers on it and closes it, from the next turn of the
+	 * loop on. Else the refusal.
+	 */
+	const char *(*snapshot)(void *arg, int fd, bool restores, bool replace);
 };
 
 /* Bounds and permissions; 0 is the default. */
@@ -168,6 +174,9 @@ void face_progress(struct face *f);
 
 /* A change came from main (standby): notifications are sent, WATCH sees it. */
 void face_changed(struct face *f, struct slice body);
+
+/* All data is another: every WATCH is broken. */
+void face_replaced(struct face *f);
 
 /* Clients of other servers, on main. 0: none could be made. One request at a time for each. */
 uint64_t face_remote_new(struct face *f);

@@ -91,6 +91,7 @@ on_turn(uv_prepare_t *prepare)
 	wake_earlier(feed_tick(now));
 	wake_earlier(position_tick(now));
 	wake_earlier(proxy_tick(now));
+	wake_earlier(snapshot_tick(now));
 	if (face_gathers(&syncd.face))
 		return; /* what it says to standbys leaves in one piece */
 	feed_ask();
@@ -177,6 +178,13 @@ face_reads_only(void *arg, uid_t uid)
 	return c == NULL || conf_reads_only(&c->general, uid);
 }
 
+static const char *
+face_snapshot(void *arg, int fd, bool restores, bool replace)
+{
+	(void)arg;
+	return snapshot_begin_on(fd, restores, replace);
+}
+
 static const struct face_calls face_calls = {
     .route = face_route,
     .proxy = face_proxy,
@@ -188,6 +196,7 @@ static const struct face_calls face_calls = {
     .describe = face_describe,
     .role = face_role,
     .reads_only = face_reads_only,
+    .snapshot = face_snapshot,
 };
 
 static void

@@ -67,6 +67,11 @@ proxy_route(uint64_t *epoch, const char **refusal)
 	case DATA_MAIN:
 		if (feed_leaving())
 			return FACE_PROXY; /* waits for the new main */
+		if (snapshot_restoring()) {
+			*refusal = "-LOADING a snapshot is being restored: writes are refused until it is "
+				   "done";
+			return FACE_REFUSE;
+		}
 		if (data_is_blank()) {
 			*refusal = "-NOTREADY this group has no data yet; an admin makes it with "
 				   "bulkheadctl init on main";

@@ -10,6 +10,7 @@
  *	follow.c as standby: takes them
  *	proxy.c	 requests of our programs to main, and of others' programs to us
  *	position.c what roled is told of our data, and when
+ *	snapshot.c copies of the data for an admin, and back
  *	face.c, client.c, command*.c  local programs, in the Redis protocol
  *	store*.c, log*.c, change.c    the data
  */
@@ -101,6 +102,12 @@ void position_in_sync(void); /* just now we had everything of main */
 void position_report(int64_t now);
 int64_t position_tick(int64_t now);
 int64_t position_staleness(int64_t now); /* ms since we had everything of main; -1 never */
+
+/* snapshot.c: bulkheadctl snapshot, on root's connection to the data socket */
+/* fd is ours when it returns NULL; else the refusal, "-BUSY ...". */
+const char *snapshot_begin_on(int fd, bool restores, bool replace);
+int snapshot_restoring(void); /* no write may be answered now */
+int64_t snapshot_tick(int64_t now);
 
 /* proxy.c */
 enum face_route proxy_route(uint64_t *epoch, const char **refusal);
