@@ -2,9 +2,11 @@
 /*
  * Breach drill: catches the parser at its work. It lives for some milliseconds only.
  *
- *   catch PID     PID: the supervisor. Makes it read its configuration again (SIGHUP), follows the
- *                 parser that it starts until all its filters are in force and it parses, leaves it
- *                 there, stopped by SIGSTOP, and prints its process id.
+ *   catch PID [STEPS]   PID: the supervisor. Makes it read its configuration again (SIGHUP), follows the
+ *                 parser that it starts until all its filters are in force, and so many instructions
+ *                 from there on, while it parses; leaves it there, stopped by SIGSTOP, and prints its
+ *                 process id. Each instruction is a stop: a crowded machine does not get through
+ *                 thousands in the time that a parser is given.
  *
  * Exit 0 when it was caught, 2 when not. Nothing in the daemon helps: root's ptrace follows the
  * fork.
@@ -25,7 +27,7 @@ enum {
 	EXIT_UNTRIED = 2,
 	WAIT_S = 20,
 	FILTERS = 3,  /* supervisor's, first, row's */
-	STEPS = 5000, /* instructions from there on: in the middle of its file */
+	STEPS = 5000, /* in the middle of its file */
 };
 
 static pid_t supervisor;
@@ -128,7 +130,7 @@ find_parser(void)
 }
 
 static void
-run_into_sandbox(pid_t parser)
+run_into_sandbox(pid_t parser, int steps)
 {
 	int status;
 
@@ -137,7 +139,7 @@ run_into_sandbox(pid_t parser)
 			untried("continue");
 		status = wait_stop(parser);
 	} while (atoi(proc_line(parser, "status", "Seccomp_filters:")) < FILTERS);
-	for (int i = 0; i < STEPS; i++) {
+	for (int i = 0; i < steps; i++) {
 		if (ptrace(PTRACE_SINGLESTEP, parser, 0, signal_of(status)) != 0)
 			untried("step");
 		status = wait_stop(parser);
@@ -149,15 +151,15 @@ main(int argc, char **argv)
 {
 	pid_t parser;
 
-	if (argc != 2 || (supervisor = (pid_t)atoi(argv[1])) <= 1) {
-		fprintf(stderr, "usage: catch PID\n");
+	if (argc < 2 || argc > 3 || (supervisor = (pid_t)atoi(argv[1])) <= 1) {
+		fprintf(stderr, "usage: catch PID [STEPS]\n");
 		return EXIT_UNTRIED;
 	}
 	signal(SIGALRM, on_alarm);
 	alarm(WAIT_S);
 	parser = find_parser();
 	release(supervisor);
-	run_into_sandbox(parser);
+	run_into_sandbox(parser, argc == 3 ? atoi(argv[2]) : STEPS);
 	if (ptrace(PTRACE_DETACH, parser, 0, SIGSTOP) != 0)
 		untried("leave");
 	printf("%d\n", (int)parser);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: ISC
 """The breach drill on a running pair: process facts, and calls that the children are made to issue."""
 import ctypes
+import itertools
 import os
 import re
 import signal
@@ -125,8 +126,10 @@ def check_end(server, name, pid, attempt, verdict):
 
 def catch_parser(server):
     """Have the server read its config again; the pid of its parser, stopped while it parses."""
+    steps = itertools.chain((5000, 500), itertools.repeat(50))
+
     def caught():
-        p = subprocess.run([CATCH, str(server.popen.pid)], capture_output=True, text=True, timeout=bulkhead.patience(bulkhead.DEADLINE_S))
+        p = subprocess.run([CATCH, str(server.popen.pid), str(next(steps))], capture_output=True, text=True, timeout=bulkhead.patience(bulkhead.DEADLINE_S))
         return int(p.stdout) if p.returncode == 0 else None
     return wait_for(caught, "the parser is caught at its work")
 

@@ -150,14 +150,20 @@ def test_refused(pair, attack):
     group, main, standby = pair
     remote = bhl.identity_keys(main.key)[0]
     name = ATTACKS[attack]
-    before, lines = counters(main)[name], main.log().count(": refused ")
+    before, lines, began = counters(main), main.log().count(": refused "), time.monotonic()
     with Undisturbed(group, main, standby):
         for _ in range(5):
             with connect(group, main) as s:
                 s.sendall(attack(keys_of(standby), bhl.Keys(), remote))
                 assert ended(s) == b""
-        wait_for(lambda: counters(main)[name] == before + 5, lambda: counters(main))
-        assert main.log().count(": refused ") == lines + 1
+
+        def since(counter):
+            return counters(main)[counter] - before[counter]
+        # a crowded machine may let one of them wait for too long with its bytes
+        wait_for(lambda: since(name) > 0 and since(name) + since("hello-timeout") == 5, lambda: counters(main))
+        # one line in 10 s for each cause
+        most = 1 + since("hello-timeout") + int(time.monotonic() - began) // 10
+        assert 1 <= main.log().count(": refused ") - lines <= most
 
 
 def sniff(namespace):
