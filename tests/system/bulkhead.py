@@ -12,6 +12,7 @@ that one stays true for a while. Times are CLOCK_BOOTTIME, the clock of the daem
 """
 import atexit
 import collections
+import datetime
 import json
 import os
 import re
@@ -349,6 +350,18 @@ class Server:
         """Runs of the hook for becoming main or standby; tests of it do not count."""
         return [h for h in self.hooks()
                 if h.env.get("BULKHEAD_HOOK") == kind and "BULKHEAD_TEST" not in h.env]
+
+    def check_backoff(self, child, times):
+        """The child ended so often, and was started after 10, 20, 40 ms ...; only who lived for ten seconds, which on
+        a crowded machine may be, begins at 10 again."""
+        ends = [(datetime.datetime.fromisoformat(at), int(ms)) for at, ms in re.findall(
+            r"(?m)^(\S+)Z supervisor.* %s\[\d+\] (?:ended|was killed).*; starting it again in (\d+) ms" % child, self.log())]
+        assert len(ends) == times, ends
+        due, before = 10, None
+        for at, ms in ends:
+            long_life = before is not None and at - before >= datetime.timedelta(seconds=10)
+            assert ms == due or long_life and ms == 10, ends
+            due, before = 2 * ms, at
 
     def expect_log(self, pattern):
         """Lines that match are what the test wants to provoke."""
