@@ -23,6 +23,14 @@ process_name(enum process p)
 	return names[p];
 }
 
+uint64_t
+process_file_bytes(enum process p)
+{
+	if (p == PROC_SYNCD)
+		return UINT64_MAX;
+	return p == PROC_ROLED ? LEDGER_BYTES : 0;
+}
+
 int
 process_distance(enum process p)
 {

@@ -5,6 +5,8 @@
 #ifndef BH_POLICY_ROLES_H
 #define BH_POLICY_ROLES_H
 
+#include <stdint.h>
+
 /*
  * Every process that can be the end of a channel. The order is the index in FD_EDGE and on the
  * wire; new ones are added before PROC_MAX. Runner (root: executes hooks and checks) and ctl
@@ -51,6 +53,13 @@ const char *process_name(enum process p);
  * likelier culprit.
  */
 int process_distance(enum process p);
+
+/*
+ * How long a file may get by its hand (RLIMIT_FSIZE), UINT64_MAX: no limit. roled has two of fixed
+ * size, of which this is the longer one, syncd its folder, the others none.
+ */
+enum { LEDGER_BYTES = 4 << 20 };
+uint64_t process_file_bytes(enum process p);
 
 /* A line of roles.def. */
 struct role_row {

@@ -22,7 +22,6 @@
 
 enum {
 	STATE_SIZE = 1024, /* two slots of 512 bytes */
-	LEDGER_SIZE = 4 << 20,
 	ADMIN_BACKLOG = 16,
 	DATA_BACKLOG = 128,
 	PID_TRIES = 10,
@@ -114,10 +113,13 @@ static int
 lock_pid_file(void)
 {
 	for (int i = 0; i < PID_TRIES; i++) {
-		int fd = open(pid_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+		/* root's to read: who can read it can lock it, and keep the next guard from starting */
+		int fd = open(pid_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 
-		if (fd < 0) {
+		if (fd < 0 || fchmod(fd, 0600) != 0) {
 			log_error("%s: %s", pid_path, strerror(errno));
+			if (fd >= 0)
+				close(fd);
 			return -1;
 		}
 		if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
@@ -336,7 +338,7 @@ files_open(const struct conf *c)
 	sup.state_fd = open_preallocated(g->state_dir, "role.state", STATE_SIZE);
 	if (sup.state_fd < 0)
 		return -1;
-	sup.ledger_fd = open_preallocated(g->state_dir, "ledger", LEDGER_SIZE);
+	sup.ledger_fd = open_preallocated(g->state_dir, "ledger", LEDGER_BYTES);
 	if (sup.ledger_fd < 0)
 		return -1;
 	if (open_store(g->state_dir) != 0)

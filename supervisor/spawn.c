@@ -149,6 +149,7 @@ static void
 child_limits(const struct plan *plan)
 {
 	const struct role_row *row = plan->row;
+	uint64_t file_bytes = process_file_bytes(row->process);
 
 	child_limit(plan, RLIMIT_CORE, 0, 0);
 	child_limit(plan, RLIMIT_NOFILE, row->nofile, row->nofile);
@@ -159,8 +160,8 @@ child_limits(const struct plan *plan)
 		child_limit(plan, RLIMIT_AS, (rlim_t)row->as_mib << 20, (rlim_t)row->as_mib << 20);
 #endif
 	child_limit(plan, RLIMIT_NPROC, 0, 0);
-	if (row->process != PROC_ROLED && row->process != PROC_SYNCD) /* no others write files */
-		child_limit(plan, RLIMIT_FSIZE, 0, 0);
+	if (file_bytes != UINT64_MAX)
+		child_limit(plan, RLIMIT_FSIZE, file_bytes, file_bytes);
 	if (row->realtime) {
 		child_limit(plan, RLIMIT_RTPRIO, 0, 0);
 		child_limit(plan, RLIMIT_RTTIME, RT_CPU_US, RT_CPU_US);

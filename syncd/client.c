@@ -47,9 +47,10 @@ client_new(struct face *f, int fd, uid_t uid, pid_t pid)
 	c->out.version = 2;
 	c->out.max = f->options.output_max;
 	resp_request_init(&c->request, f->options.bulk_max);
-	if (fd < 0)
+	if (fd < 0) {
 		c->flags |= CLIENT_REMOTE;
-	else {
+		f->n_remote++;
+	} else {
 		f->n_handles++;
 		c->events = UV_READABLE;
 		uv_poll_start(&c->poll, UV_READABLE, on_ready);
@@ -101,8 +102,13 @@ client_end(struct client *c, const char *why)
 	if (c->next != NULL)
 		c->next->link = c->link;
 	f->n_clients--;
-	if (c->fd >= 0)
+	if (c->fd >= 0) {
 		uv_poll_stop(&c->poll);
+	} else {
+		f->n_remote--;
+		f->remote_bytes -= c->counted;
+		c->counted = 0;
+	}
 	c->next_dead = f->dead;
 	f->dead = c;
 }
@@ -312,6 +318,13 @@ is_held(struct client *c)
 	return held;
 }
 
+void
+client_count(struct client *c)
+{
+	c->face->remote_bytes += c->out.len - c->counted;
+	c->counted = c->out.len;
+}
+
 static void
 send_remote(struct client *c)
 {
@@ -323,6 +336,7 @@ send_remote(struct client *c)
 		f->calls->remote_answer(
 		    f->arg, c->id, (struct slice){c->out.data, c->out.len}, &c->written);
 	c->out.len = 0;
+	client_count(c);
 }
 
 void

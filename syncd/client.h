@@ -63,7 +63,7 @@ struct client {
 	size_t in_at, in_len, in_size;
 	struct resp_request request;
 	struct resp_out out;
-	size_t sent;
+	size_t sent, counted; /* counted: of out, in face.remote_bytes */
 
 	char *name;
 	const struct command *last;
@@ -85,6 +85,8 @@ struct client *client_find(struct face *f, uint64_t id);
 
 /* It has something to send or to execute in this turn. */
 void client_in_turn(struct client *c);
+/* One of another server: its answer counts among face.remote_bytes. */
+void client_count(struct client *c);
 /* Executes what is there as far as possible. */
 void client_run(struct client *c);
 /* Sends what is there; waits for room in the socket, or for its state. */

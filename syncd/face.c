@@ -23,7 +23,8 @@ enum {
 	EXPIRE_LOOK_MS = 1000, /* the wall clock can be set: it is looked at so often */
 	LOG_EVERY_MS = 1000,
 	FORCE_EVERY_MS = 200,
-	GATHER_MAX = 4 /* looks for more before a sync */
+	GATHER_MAX = 4, /* looks for more before a sync */
+	REST_MS = 100	/* no descriptors or memory for a connection */
 };
 
 static void on_listener(uv_poll_t *handle, int status, int events);
@@ -31,8 +32,9 @@ static void on_before_poll(uv_prepare_t *handle);
 static void on_after_poll(uv_check_t *handle);
 static void on_expiry(uv_timer_t *timer);
 static void on_deadline(uv_timer_t *timer);
+static void on_rested(uv_timer_t *timer);
 
-static struct log_limit connect_log, disk_log;
+static struct log_limit connect_log, disk_log, rest_log;
 
 static void
 set_default(size_t *value, size_t standard)
@@ -58,7 +60,7 @@ face_open(struct face *f, uv_loop_t *loop, int listen_fd, struct store *store,
 	set_default(&f->options.output_max, (size_t)1 << 30);
 	set_default(&f->options.output_push_max, (size_t)32 << 20);
 	if (f->options.clients_max == 0)
-		f->options.clients_max = 1000;
+		f->options.clients_max = 900;
 	command_init();
 	if (interests_init(&f->watches) != 0 || interests_init(&f->channels) != 0 ||
 	    interests_init(&f->patterns) != 0) {
@@ -66,12 +68,14 @@ face_open(struct face *f, uv_loop_t *loop, int listen_fd, struct store *store,
 		return -1;
 	}
 	f->before_poll.data = f->after_poll.data = f->gather.data = f->expiry.data = f->deadlines.data = f;
+	f->rest.data = f;
 	uv_prepare_init(loop, &f->before_poll);
 	uv_check_init(loop, &f->after_poll);
 	uv_idle_init(loop, &f->gather);
 	uv_timer_init(loop, &f->expiry);
 	uv_timer_init(loop, &f->deadlines);
-	f->n_handles = 5;
+	uv_timer_init(loop, &f->rest);
+	f->n_handles = 6;
 	uv_prepare_start(&f->before_poll, on_before_poll);
 	uv_check_start(&f->after_poll, on_after_poll);
 	if (listen_fd >= 0) {
@@ -112,6 +116,7 @@ face_close(struct face *f)
 	uv_close((uv_handle_t *)&f->gather, on_handle_closed);
 	uv_close((uv_handle_t *)&f->expiry, on_handle_closed);
 	uv_close((uv_handle_t *)&f->deadlines, on_handle_closed);
+	uv_close((uv_handle_t *)&f->rest, on_handle_closed);
 	if (f->listening)
 		uv_close((uv_handle_t *)&f->listener, on_handle_closed);
 }
@@ -136,18 +141,68 @@ face_free(struct face *f)
 
 /* ---- accepting */
 
+static bool
+has_room(const struct face *f)
+{
+	return f->n_clients - f->n_remote < f->options.clients_max && !f->resting;
+}
+
+/* Listens or not, as there is room. */
+static void
+look_at_room(struct face *f)
+{
+	bool room = has_room(f);
+
+	if (!f->listening || room == f->accepting)
+		return;
+	f->accepting = room;
+	if (room) {
+		uv_poll_start(&f->listener, UV_READABLE, on_listener);
+		return;
+	}
+	if (!f->resting)
+		log_warn("%u local connections: no more are accepted", f->n_clients - f->n_remote);
+	uv_poll_stop(&f->listener);
+}
+
+/* The listener would say at once, and for ever, that there is something to accept. */
+static void
+rest(struct face *f, int error)
+{
+	uint64_t held;
+
+	if (error != EMFILE && error != ENFILE && error != ENOBUFS && error != ENOMEM)
+		return;
+	if (log_limited(&rest_log, now_ms(), LOG_EVERY_MS, &held))
+		log_warn("a local connection cannot be accepted: %s", strerror(error));
+	f->resting = true;
+	uv_timer_start(&f->rest, on_rested, REST_MS, 0);
+	look_at_room(f);
+}
+
+static void
+on_rested(uv_timer_t *timer)
+{
+	struct face *f = timer->data;
+
+	f->resting = false;
+	look_at_room(f);
+}
+
 /* Accepts while there is room for clients; the kernel's queue holds the others. */
 static void
 accept_some(struct face *f)
 {
-	for (int i = 0; i < ACCEPT_MAX && f->n_clients < f->options.clients_max; i++) {
+	for (int i = 0; i < ACCEPT_MAX && has_room(f); i++) {
 		struct ucred peer = {.uid = (uid_t)-1, .pid = -1};
 		socklen_t len = sizeof(peer);
 		uint64_t held;
 		int fd = accept4(f->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-		if (fd < 0)
+		if (fd < 0) {
+			rest(f, errno);
 			return;
+		}
 		if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0 ||
 		    client_new(f, fd, peer.uid, peer.pid) == NULL) {
 			log_warn("a local connection was not accepted: %s", strerror(errno));
@@ -170,23 +225,6 @@ on_listener(uv_poll_t *handle, int status, int events)
 	if (status < 0)
 		return;
 	accept_some(f);
-}
-
-/* Listens or not, as there is room. */
-static void
-look_at_room(struct face *f)
-{
-	bool room = f->n_clients < f->options.clients_max;
-
-	if (!f->listening || room == f->accepting)
-		return;
-	f->accepting = room;
-	if (room)
-		uv_poll_start(&f->listener, UV_READABLE, on_listener);
-	else {
-		log_warn("%u local connections: no more are accepted", f->n_clients);
-		uv_poll_stop(&f->listener);
-	}
 }
 
 /* ---- the turn */
@@ -466,6 +504,7 @@ face_remote_run(struct face *f, uint64_t client, const struct face_request *r)
 		return -1;
 	client_in_turn(c);
 	command_run_request(c, r);
+	client_count(c);
 	if (c->out.failed)
 		client_end(c, "its answer is too large");
 	return c->out.failed ? -1 : 0;

@@ -90,7 +90,7 @@ struct face_options {
 	size_t request_max;	/* bytes of a request, or of a queued transaction (1 GiB) */
 	size_t output_max;	/* bytes that a client lets wait, then it is closed (1 GiB) */
 	size_t output_push_max; /* ... a client that listens to notifications (32 MiB) */
-	unsigned clients_max;	/* (1000) */
+	unsigned clients_max;	/* connections (900: descriptors are left for links and files) */
 	bool flush_permitted;	/* FLUSHALL and FLUSHDB */
 	const char *path;	/* of the socket, to be shown */
 };
@@ -122,17 +122,19 @@ struct face {
 	uv_poll_t listener;
 	int listen_fd;
 	bool listening, accepting, closing;
+	bool resting; /* a connection could not be accepted: the queue of the kernel keeps them */
 	unsigned n_handles; /* that uv_close has not ended yet */
 	uv_prepare_t before_poll;
 	uv_check_t after_poll;
 	uv_idle_t gather;    /* active: the loop looks for more before the turn ends */
 	unsigned gathered;   /* times it has looked in this turn */
 	uint64_t n_gathered; /* commands when it did so last */
-	uv_timer_t expiry, deadlines;
+	uv_timer_t expiry, deadlines, rest;
 
 	struct client *clients, *turn,
 	    *dead; /* all; those with something to do; those to be freed */
-	unsigned n_clients, n_turn, n_waiting;
+	unsigned n_clients, n_remote, n_turn, n_waiting; /* n_remote: of n_clients, without a connection */
+	size_t remote_bytes; /* of answers to those, which are not durable yet */
 	uint64_t next_id;
 	struct interests watches, channels, patterns;
 

@@ -93,6 +93,7 @@ new_link(struct data_links *all)
 		l->up = l->dirty = 0;
 		l->out_pos = l->part_len = l->part_need = 0;
 		l->bytes_in = l->bytes_out = 0;
+		l->refused = 0;
 		l->feed = NULL;
 		change_init(&l->out);
 		l->session.ops = &session_ops;

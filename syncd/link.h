@@ -45,6 +45,7 @@ struct data_link {
 	struct feed *feed;     /* sync, outbound */
 	int64_t heard_ms;	      /* a record came */
 	uint64_t bytes_in, bytes_out; /* plaintext */
+	uint32_t refused; /* requests in a row, for want of room for answers */
 };
 
 struct data_links_ops {

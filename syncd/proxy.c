@@ -16,6 +16,7 @@
 #include "lib/loop.h"
 
 enum {
+	REMOTES_MAX = 1000, /* programs of one server: no syncd lets in so many */
 	OWN = NO_SERVER, /* as the server of a remote client: a program of ours, that we serve as main */
 	WAIT_MS = 10000, /* for a main */
 };
@@ -215,6 +216,16 @@ free_remote(struct remote *r)
 	free(r);
 }
 
+static size_t
+count_remotes(uint8_t server)
+{
+	size_t n = 0;
+
+	for (const struct remote *r = remotes; r != NULL; r = r->next)
+		n += r->server == server;
+	return n;
+}
+
 static struct remote *
 get_remote(uint8_t server, uint64_t client, struct data_link *l)
 {
@@ -222,6 +233,8 @@ get_remote(uint8_t server, uint64_t client, struct data_link *l)
 
 	if (r != NULL)
 		return r;
+	if (count_remotes(server) >= REMOTES_MAX)
+		return NULL;
 	r = calloc(1, sizeof(*r));
 	if (r == NULL)
 		return NULL;
@@ -247,6 +260,26 @@ refuse_remote(struct data_link *l, uint64_t client, const char *why)
 	    slice_of(why));
 }
 
+/*
+ * Answers wait for the link, or for the disk before: is there room for more? Returns 0; 1 when there is
+ * none; -1: the link has ended, because each program of the partner has one request under way and so
+ * cannot have been refused twice without one of these answers having been read.
+ */
+static int
+answers_wait(struct data_link *l)
+{
+	if (link_queued(l) + syncd.face.remote_bytes < QUEUED_MAX) {
+		l->refused = 0;
+		return 0;
+	}
+	if (l->refused++ < 2 * REMOTES_MAX)
+		return 1;
+	log_warn("%s asks on and on and does not read the answers: its link is closed",
+	    child_conf(&syncd.child)->server[link_server(l)].name);
+	link_end(l, "the partner does not read its answers");
+	return -1;
+}
+
 /* A request of another server's program. 0, or -1: malformed. */
 static int
 take_request(struct data_link *l, struct slice body)
@@ -255,6 +288,7 @@ take_request(struct data_link *l, struct slice body)
 	struct remote *remote;
 	uint64_t client;
 	void *memory;
+	int wait;
 
 	if (wire_request_decode(body, &client, &r, &memory) != 0) {
 		free(memory);
@@ -265,7 +299,12 @@ take_request(struct data_link *l, struct slice body)
 		free(memory);
 		return 0;
 	}
-	remote = get_remote(link_server(l), client, l);
+	wait = answers_wait(l);
+	remote = wait == 0 ? get_remote(link_server(l), client, l) : NULL;
+	if (wait < 0) {
+		free(memory);
+		return 0;
+	}
 	if (remote == NULL || face_remote_run(&syncd.face, remote->face, &r) != 0)
 		refuse_remote(l, client, "-BUSY main has no room for the request: not executed");
 	free(memory);

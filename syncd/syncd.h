@@ -30,7 +30,7 @@ enum {
 	NO_SERVER = 255,
 	SNAPSHOT_KEPT_MS = 60000, /* a snapshot that was cut off can be gone on with for so long */
 	ITEMS_MAX = 48 * 1024,	  /* bytes of a frame of a snapshot */
-	QUEUED_MAX = 64 << 20,	  /* bytes of requests that wait for a main */
+	QUEUED_MAX = 64 << 20,	  /* bytes of requests that wait for a main, of answers that wait for a link */
 };
 
 struct syncd {

@@ -397,6 +397,12 @@ try_exceed_pipes(void)
 }
 
 long
+try_exceed_file(void)
+{
+	return syscall(SYS_pwrite64, FD_LEDGER, "x", 1, LEDGER_BYTES);
+}
+
+long
 try_exceed_pairs(void)
 {
 	int fds[2];

@@ -101,7 +101,7 @@ void drill_report_read(struct drill_report *r, pid_t pid, char *verdict, size_t 
 	X(gain_execution) X(chroot_in_user_namespace) X(change_real_user) \
 	X(change_file_user) X(read_same_user) X(open_same_user_maps) \
 	X(open_same_user_environ) X(open_same_user_descriptor) X(steal_from_same_user) \
-	X(attach_shared) X(exceed_memory) X(exceed_locked) X(exceed_pipes) \
+	X(attach_shared) X(exceed_memory) X(exceed_locked) X(exceed_pipes) X(exceed_file) \
 	X(exceed_pairs) X(mmap_high) X(madvise_high) X(tgkill_high) X(sendto_high) \
 	X(sendmsg_high) X(socketpair_high) X(getsockopt_high) X(dup3_high) \
 	X(accept4_high) X(pipe2_high) X(send_on_all_others) X(bind_to_device) \

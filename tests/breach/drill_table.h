@@ -103,6 +103,7 @@ const struct attempt attempts[] = {
     TRY(13, "more locked memory than its limit", exceed_locked, FILTER = "T", USER = "through ENOMEM EPERM", TOGETHER = "ENOMEM"),
     TRY(13, "more pipes than its limit", exceed_pipes, FILTER = "T", LIMITS = "EMFILE"),
     TRY(13, "more socket pairs than its limit", exceed_pairs, FILTER = "K", LIMITS = "EMFILE"),
+    TRY_OF(ROLED, 13, "more in its file than its limit", exceed_file, FILTER = "T", LIMITS = "EFBIG"),
     TRY(14, "core dump", crash, FILTER = "no-core", USER = "no-core", LIMITS = "no-core"),
     TRY(15, "kill the supervisor", kill_supervisor, FILTER = "K", LANDLOCK = "SCOPE", USER = "EPERM"),
     TRY(15, "kill the process group", kill_group, FILTER = "K"),
@@ -208,6 +209,7 @@ static const struct {
     /* promised to it, and bounded by its limits */
     {ROLED | SYNCD, "more socket pairs than its limit", L_FILTER, NULL},
     {KEYD, "more locked memory than its limit", L_FILTER, NULL},
+    {ROLED | SYNCD, "more in its file than its limit", L_FILTER, NULL},
     /* syncd maps as much as the configuration says */
     {SYNCD, "more memory than its limit", L_LIMITS, NULL},
     /* they write files; what they have of processes is none */

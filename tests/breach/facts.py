@@ -175,13 +175,14 @@ def check_sockets(name, pid):
     return bad
 
 
-def check_limits(pid, row):
+def check_limits(name, pid, row):
     have, bad = limits(pid), []
+    file_bytes = {"roled": 4 << 20, "syncd": None}.get(name, 0)  # policy/roles.c
     want = {"Max core file size": 0, "Max open files": row["nofile"], "Max locked memory": row["memlock"],
-            "Max address space": row["as"] or None, "Max processes": 0}
-    for name, value in want.items():
-        if have[name] != (value, value):
-            bad.append("%s is %s, not %s" % (name, have[name], value))
+            "Max address space": row["as"] or None, "Max processes": 0, "Max file size": file_bytes}
+    for limit, value in want.items():
+        if have[limit] != (value, value):
+            bad.append("%s is %s, not %s" % (limit, have[limit], value))
     return bad
 
 
@@ -238,7 +239,7 @@ def check_child(name, pid, row, uid):
     for line in read(pid, "maps").splitlines():
         if re.match(r"\S+ .w.?x|\S+ rwx", line):
             bad.append("memory both writable and executable: " + line)
-    return bad + check_limits(pid, row) + check_descriptors(name, pid) + check_sockets(name, pid)
+    return bad + check_limits(name, pid, row) + check_descriptors(name, pid) + check_sockets(name, pid)
 
 
 def check_supervisor(pid):

@@ -107,8 +107,8 @@ enter_limits(const struct drill_role *role, int dump_core)
 	if (row->as_mib > 0)
 		limit(RLIMIT_AS, (rlim_t)row->as_mib << 20);
 	limit(RLIMIT_NPROC, 0);
-	if (role->process != PROC_ROLED && role->process != PROC_SYNCD)
-		limit(RLIMIT_FSIZE, 0);
+	if (process_file_bytes(role->process) != UINT64_MAX)
+		limit(RLIMIT_FSIZE, process_file_bytes(role->process));
 }
 
 static void

@@ -362,13 +362,13 @@ def test_netd_without_descriptors(calm_pair):
     assert not server.hooks_as("main")
 
 
-def clients(server, count):
-    """Connections to the admin socket."""
+def clients(server, count, name="admin.sock", kind=socket.SOCK_SEQPACKET):
+    """Connections to a socket in its run folder."""
     found = []
     for _ in range(count):
-        s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+        s = socket.socket(socket.AF_UNIX, kind | socket.SOCK_CLOEXEC)
         s.setblocking(False)
-        s.connect_ex(os.path.join(server.run, "admin.sock"))
+        s.connect_ex(os.path.join(server.run, name))
         found.append(s)
     return found
 
@@ -389,6 +389,24 @@ def test_roled_without_descriptors(calm_pair):
     group.wait_pair()
     wait_for(lambda: links_up(server, 2) and links_up(main, 2), group.report)
     assert server.child("roled") == pid and not server.hooks_as("main")
+
+
+def test_syncd_without_descriptors(calm_pair):
+    """Programs have to wait, and nothing spins meanwhile; then they are served."""
+    group, main, server = calm_pair
+    pid, since = settled_child(server, "syncd"), len(server.log())
+    with NoDescriptors(pid):
+        held = clients(server, 20, "data.sock", socket.SOCK_STREAM)
+        wait_for(lambda: "a local connection cannot be accepted" in server.log()[since:],
+                 lambda: "syncd says so\n" + server.log()[since:])
+        not_busy(server)
+    for s in held:
+        s.setblocking(True)
+        s.settimeout(20 * SCALE)
+        s.sendall(b"PING\r\n")
+        assert s.recv(100) == b"+PONG\r\n"
+        s.close()
+    assert server.child("syncd") == pid
 
 
 @pytest.mark.parametrize("name, peer", [("icmpd", "roled"), ("netd", "roled"), ("roled", "keyd")])

@@ -18,10 +18,10 @@ def frame(kind, body):
     return struct.pack("<IB", len(body) + 1, kind) + body
 
 
-def memory_of(server):
+def memory_of(server, what="VmData"):
     """KiB of private memory that syncd has asked for; the map of the store is not in it."""
     with open("/proc/%d/status" % server.child("syncd")) as f:
-        return next(int(l.split()[1]) for l in f if l.startswith("VmData"))
+        return next(int(l.split()[1]) for l in f if l.startswith(what))
 
 
 class Thief:
@@ -70,3 +70,48 @@ def test_long_messages_of_a_thief(make_group):
         assert memory_of(victim) - before < 24 << 10
         thief.link.sock.close()
         wait_for(lambda: memory_of(victim) - before < 4096, "it is gone")
+
+
+def request(client, *words):
+    """A request frame of one command, of a program of the partner."""
+    args = b"".join(struct.pack("<I", len(w)) + w for w in words)
+    return frame(REQUEST, struct.pack("<QBBIII", client, 2, 0, 0, 1, len(words)) + args)
+
+
+def lonely_main(group):
+    """Main with data, and who speaks to it in the place of its standby, which is down."""
+    group.start()
+    main, standby = group.wait_pair()
+    begin(group, main)
+    standby.stop()
+    thief = Thief(group, standby, main, bhl.REQUEST)
+    thief.send(frame(BEAT, bytes(24)))
+    return main, thief
+
+
+def test_many_programs_of_a_thief(make_group):
+    """Programs that a partner makes up neither take the memory of main nor the places of its own programs."""
+    main, thief = lonely_main(make_group())
+    thief.send(b"".join(request(c, b"SET", b"k", b"v") for c in range(1, 3001)))
+    thief.send(request(1, b"SET", b"done", b"1"))
+    wait_for(lambda: connect(main).get("done") == b"1", "a program of main is served, and all requests were looked at")
+    assert 1000 <= main.status()["data"]["clients"] < 1100
+    thief.link.sock.close()
+    wait_for(lambda: main.status()["data"]["clients"] < 100, "they are gone with their link")
+
+
+@pytest.mark.skipif(SANITIZED, reason="the memory of a sanitizer's runtime is in the figures")
+def test_unread_answers_of_a_thief(make_group):
+    """A partner that asks and does not read costs main a bounded amount of memory, and then its link."""
+    main, thief = lonely_main(make_group(options={"data.bulk": "16MiB", "status.dial-timeout": "3s"}))
+    connect(main).set("big", bytes(8 << 20))
+    idle, before = memory_of(main), memory_of(main, "VmHWM")
+    try:
+        for _ in range(100):
+            thief.send(b"".join(request(1 + c % 50, b"GET", b"big") for c in range(1000)))
+    except OSError:
+        pass
+    wait_for(lambda: "does not read the answers: its link is closed" in main.log(), lambda: "it is cut off\n" + main.log()[-2000:])
+    assert memory_of(main, "VmHWM") - before < 256 << 10
+    wait_for(lambda: memory_of(main) - idle < 32 << 10, "what waited is gone")
+    assert connect(main).get("big") == bytes(8 << 20)

@@ -148,6 +148,29 @@ def test_lock_of_a_file_without_a_name(make_group):
     assert not os.path.exists(path)
 
 
+def test_pid_file_is_locked_by_root_only(make_group):
+    """What is left behind by a guard that was killed: nobody else keeps the next one from starting by a lock on it."""
+    server = make_group(["alpha"])["alpha"]
+    path = os.path.join(server.run, "bulkhead.pid")
+    with open(path, "w"):
+        os.chmod(path, 0o644)  # as it may have been left
+    server.start()
+    wait_for(lambda: server.role() == "main", "it is up")
+    server.kill(mute=True)
+    for folder in (server.group.folder, server.folder, server.run):
+        os.chmod(folder, 0o755)
+    holder = subprocess.Popen(["setpriv", "--reuid=nobody", "--regid=%d" % ADMIN_GROUP, "--clear-groups", "flock", path,
+                               "sh", "-c", "echo locked; exec cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True)
+    try:
+        said = holder.stdout.readline()
+        server.start()
+        wait_for(lambda: server.role() == "main", "it is up again")
+    finally:
+        said += "".join(holder.communicate())
+    assert "Permission denied" in said, said
+
+
 def test_pid_file_of_another_stays(make_group):
     """What somebody else put in the place of our pid file is not ours to remove."""
     server = make_group(["alpha"])["alpha"]
