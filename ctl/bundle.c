@@ -174,6 +174,18 @@ bundle_list(const struct options *o)
 
 /* ---- show, export */
 
+/* syncd writes printable text only; whatever else is there does not get to a terminal. */
+static void
+make_printable(char *block, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		unsigned char c = (unsigned char)block[i];
+
+		if ((c < 0x20 && c != '\n') || c >= 0x7f)
+			block[i] = '?';
+	}
+}
+
 static int
 bundle_copy(const struct options *o, const char *name, const char *to)
 {
@@ -184,6 +196,8 @@ bundle_copy(const struct options *o, const char *name, const char *to)
 	if (out == NULL)
 		die(CTL_EXIT_FAILED, "%s: %s", to, strerror(errno));
 	while ((n = fread(block, 1, sizeof(block), f)) > 0) {
+		if (to == NULL)
+			make_printable(block, n);
 		if (fwrite(block, 1, n, out) != n)
 			break;
 	}

@@ -148,6 +148,16 @@ def test_lock_of_a_file_without_a_name(make_group):
     assert not os.path.exists(path)
 
 
+def test_bundle_of_a_hijacked_syncd(make_group):
+    """What syncd has written reaches the terminal of root as text and nothing else."""
+    server = make_group(["alpha"])["alpha"]
+    os.mkdir(os.path.join(server.state, "data"))
+    with open(os.path.join(server.state, "data", "bundle-1-2.redis"), "wb") as f:
+        f.write(b'SET "a" "b"\n\x1b]0;title\x07 \x9b2J\xc2\x9b\r\n')
+    p = server.tool("bundle", "show", "bundle-1-2.redis")
+    assert p.returncode == 0 and p.stdout == 'SET "a" "b"\n?]0;title? ?2J???\n', p
+
+
 def test_pid_file_is_locked_by_root_only(make_group):
     """What is left behind by a guard that was killed: nobody else keeps the next one from starting by a lock on it."""
     server = make_group(["alpha"])["alpha"]
