@@ -42,11 +42,17 @@ def attempts():
     return found
 
 
+class Gone(Exception):
+    """The process that was to issue a call had ended before."""
+
+
 def issue(pid, attempt):
     """Make the process issue the call; returns verdict and detail."""
     def run():
         p = subprocess.run([PTRACE_DRILL, str(pid), attempt], capture_output=True, text=True,
                            timeout=bulkhead.patience(bulkhead.DEADLINE_S))
+        if "attach: No such process" in p.stderr:
+            raise Gone("%s of %d" % (attempt, pid))
         assert p.returncode in (0, 1) or "no Internet socket" in p.stderr, \
             "%s of %d could not be tried: %s" % (attempt, pid, p.stderr)
         return p if p.returncode in (0, 1) else None
@@ -140,8 +146,14 @@ def parsers(server):
 
 def issue_by_parser(server, attempt, expected):
     """The running parser issues the call; the config that it was to read is not taken, or read as ever."""
-    pid, before = catch_parser(server), len(server.log())
-    verdict, detail = issue(pid, attempt)
+    verdict = None
+    while verdict is None:
+        pid, before = catch_parser(server), len(server.log())
+        try:
+            verdict, detail = issue(pid, attempt)
+        except Gone:  # on a crowded machine the supervisor may have run out of patience with it
+            wait_for(lambda: re.search(r"parser\[%d\] was killed because it was not ready in time" % pid, server.log()),
+                     "the parser was given up")
     assert verdict == expected, "parser: %s: %s %s, expected %s" % (attempt, verdict, detail, expected)
     if verdict in ("killed", "trapped"):
         wait_for(lambda: re.search(r"reload refused.*the parser ended early: (signal 31|exit 112)", server.log()[before:]),
