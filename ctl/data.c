@@ -12,6 +12,8 @@
 #include "../lib/conf_options.h"
 #include "../lib/units.h"
 
+enum { FRESH_MS = 900 }; /* roled asks syncd first, and takes older figures after a second only */
+
 static const char *
 partner_name(const struct answer *a, uint8_t index)
 {
@@ -54,6 +56,8 @@ print_data(const struct answer *a)
 	const struct ctl_data *d = &a->data;
 	char text[UNITS_TEXT];
 
+	if (d->age_ms >= FRESH_MS)
+		printf("syncd does not answer; this is as of %s ago:\n", age_text(d->age_ms, text));
 	if (d->blank) {
 		printf("no data: %s\n",
 		    strcmp(d->role, "main") == 0

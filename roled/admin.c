@@ -20,7 +20,8 @@ enum {
 	DRAIN_PACKETS = 8,
 	REST_MS = 100, /* no descriptors or memory: nobody is let in for so long */
 	LOG_INTERVAL_MS = 10000,
-	SCAN_STEP = 32, /* ledger records looked at in one turn of the loop for one client */
+	FIGURES_MS = 1000, /* so long syncd may take to say how it is */
+	SCAN_STEP = 32,	   /* ledger records looked at in one turn of the loop for one client */
 };
 
 static int from_ctl(struct channel *c, struct msg *m);
@@ -382,7 +383,7 @@ answer_status(struct admin_client *k)
 }
 
 static void
-answer_data(struct admin_client *k)
+answer_figures(struct admin_client *k)
 {
 	static struct ctl_server server;
 	static struct ctl_self self;
@@ -401,6 +402,79 @@ answer_data(struct admin_client *k)
 	}
 	put_data(k);
 	client_end(k, CTL_OK, "");
+}
+
+static void
+ask_next_figures(void)
+{
+	for (size_t i = 0; i < ADMIN_CLIENTS; i++) {
+		struct admin_client *k = &roled.client[i];
+
+		if (!k->used || k->waits_figures != FIGURES_NEXT)
+			continue;
+		k->waits_figures = FIGURES_ASKED;
+		if (roled.figures_cookie == 0)
+			ask_figures(roled.figures_cookie = ++roled.next_cookie);
+	}
+}
+
+/*
+ * Who asks what would be lost is told how it is now, not how it was when syncd last reported: syncd
+ * is asked, with one question at a time for all who wait.
+ */
+static void
+answer_data(struct admin_client *k)
+{
+	if (roled.syncd.fd < 0) {
+		answer_figures(k);
+		return;
+	}
+	k->waits_figures = FIGURES_NEXT;
+	k->figures_until_ms = now_ms() + FIGURES_MS;
+	roled_wake_at(k->figures_until_ms);
+	if (roled.figures_cookie == 0)
+		ask_next_figures();
+}
+
+/* Those who wait so far, or less far, get what there is. */
+static void
+figures_end(enum figures far)
+{
+	roled.figures_cookie = 0;
+	for (size_t i = 0; i < ADMIN_CLIENTS; i++) {
+		struct admin_client *k = &roled.client[i];
+
+		if (!k->used || k->waits_figures == FIGURES_NONE || k->waits_figures > far)
+			continue;
+		k->waits_figures = FIGURES_NONE;
+		answer_figures(k);
+	}
+}
+
+void
+admin_syncd_down(void)
+{
+	figures_end(FIGURES_NEXT);
+}
+
+int64_t
+admin_next_ms(int64_t now)
+{
+	int64_t next = INT64_MAX;
+
+	for (size_t i = 0; i < ADMIN_CLIENTS; i++) {
+		struct admin_client *k = &roled.client[i];
+
+		if (!k->used || k->waits_figures == FIGURES_NONE)
+			continue;
+		if (now >= k->figures_until_ms) {
+			k->waits_figures = FIGURES_NONE;
+			answer_figures(k);
+		} else if (k->figures_until_ms < next) {
+			next = k->figures_until_ms;
+		}
+	}
+	return next;
 }
 
 static void
@@ -678,6 +752,11 @@ command_init(struct admin_client *k, struct msg *m)
 void
 admin_data_result(uint64_t cookie, enum ctl_result result, const char *text)
 {
+	if (roled.figures_cookie != 0 && cookie == roled.figures_cookie) {
+		figures_end(FIGURES_ASKED);
+		ask_next_figures();
+		return;
+	}
 	for (size_t i = 0; i < ADMIN_CLIENTS; i++) {
 		struct admin_client *k = &roled.client[i];
 

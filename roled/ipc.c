@@ -176,6 +176,17 @@ ask_init(uint64_t cookie)
 	(void)channel_send(&roled.syncd, &msg);
 }
 
+void
+ask_figures(uint64_t cookie)
+{
+	static struct msg msg;
+
+	msg_begin(&msg, MSG_DATA_ASK);
+	msg_put_u64(&msg, cookie);
+	channel_permit(&roled.syncd, MSG_DATA_RESULT);
+	(void)channel_send(&roled.syncd, &msg);
+}
+
 /* ---- to the supervisor */
 
 void
@@ -820,6 +831,9 @@ on_peer_down(struct child *ch, struct channel *c)
 		break;
 	case PROC_KEYD:
 		links_key_down(&roled.links);
+		break;
+	case PROC_SYNCD:
+		admin_syncd_down();
 		break;
 	default:
 		break;

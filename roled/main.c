@@ -119,7 +119,10 @@ on_turn(uv_check_t *check)
 		int64_t netd_next = ipc_watch_netd(now); /* first: the machine may hear of it */
 		int64_t links_next = links_tick(&roled.links, now);
 
+		int64_t admin_next = admin_next_ms(now);
+
 		due = netd_next < due ? netd_next : due;
+		due = admin_next < due ? admin_next : due;
 		due = links_next < due ? links_next : due;
 		due = roled.machine_next_ms < due ? roled.machine_next_ms : due;
 		due = roled.second_ms != 0 && roled.second_ms < due ? roled.second_ms : due;

@@ -45,6 +45,11 @@ int persisted_decode(const uint8_t *in, size_t len, struct machine_persisted *p)
 
 /* ---- one connection of bulkheadctl: admin.c */
 enum listing { LISTING_NONE, LISTING_SEARCH, LISTING_SEND };
+enum figures {
+	FIGURES_NONE,
+	FIGURES_ASKED,
+	FIGURES_NEXT
+}; /* NEXT: when the question before is answered */
 struct admin_client {
 	struct channel channel;
 	uint8_t used;
@@ -55,6 +60,8 @@ struct admin_client {
 	uint64_t waits_event; /* hook test whose result it waits for; 0: none */
 	uint8_t waits_reload;
 	uint64_t waits_data; /* cookie of a command that syncd works on; 0: none */
+	uint8_t waits_figures;	  /* enum figures: asked for the data */
+	int64_t figures_until_ms; /* then it gets those of before, with their age */
 	/* events: next one to send, how many are left, then follow or end */
 	uint8_t listing; /* enum listing */
 	uint8_t follow, decisions;
@@ -110,6 +117,7 @@ struct roled {
 	struct ctl_data data; /* as syncd said last; age_ms holds the boottime of that, 0: never */
 	struct ctl_data_partner data_partner[CONF_SERVERS];
 	uint64_t next_cookie;
+	uint64_t figures_cookie; /* the question that syncd has not answered; 0: none */
 	uint64_t data_epoch, drain_cookie;
 
 	/* the end */
@@ -178,6 +186,7 @@ void tell_data_role(void);
 /* Hold writes, and say when that server has all data. */
 void ask_drain(uint8_t server);
 /* The data of the group begins on this server. */
+void ask_figures(uint64_t cookie); /* those of the data as of now; answered by DATA_RESULT */
 void ask_init(uint64_t cookie);
 /* ACTION to the supervisor; entry: of the ledger, for the one who reads what a hook has logged. */
 void ask_action(enum action action, uint8_t index, uint8_t rule, uint8_t peer, uint64_t epoch,
@@ -235,6 +244,9 @@ void admin_add_client(int fd, uint32_t uid);
 void admin_close_all(void);
 /* Go on with listings, a bounded piece per turn of the loop. 1: there is more to do at once. */
 int admin_turn(void);
+/* Answer those for whom syncd took too long; when the next has waited long enough, or INT64_MAX. */
+int64_t admin_next_ms(int64_t now);
+void admin_syncd_down(void); /* who waits for its figures gets those of before */
 void admin_reply(uint64_t id, enum ctl_result result, const char *text);
 void admin_action_result(
     uint64_t event, enum action_result result, uint32_t code, uint32_t duration_ms);

@@ -368,6 +368,19 @@ on_drain(struct msg *m)
 	return 0;
 }
 
+/* The figures as of now; what local programs were answered is in them. */
+static int
+on_ask(struct msg *m)
+{
+	uint64_t cookie = msg_get_u64(m);
+
+	if (msg_end(m) != 0)
+		return -1;
+	position_report(now_ms());
+	tell_result(cookie, CTL_OK, "as of now");
+	return 0;
+}
+
 static int
 from_roled(struct channel *c, struct msg *m)
 {
@@ -379,6 +392,8 @@ from_roled(struct channel *c, struct msg *m)
 		return on_drain(m);
 	case MSG_DATA_INIT:
 		return on_init(m);
+	case MSG_DATA_ASK:
+		return on_ask(m);
 	default:
 		return -1;
 	}

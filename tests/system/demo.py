@@ -53,7 +53,8 @@ def redis_cli(server, *words):
 
 
 def data_of(server):
-    return (server.status() or {}).get("data") or {}
+    """As of now; status has what syncd said at the last interval."""
+    return (server.json("data") or {}).get("data") or {}
 
 
 def begin_data(main, standby):

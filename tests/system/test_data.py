@@ -4,6 +4,7 @@ requests travel back. Real daemons in namespaces, python3-redis as the stock cli
 import glob
 import itertools
 import os
+import re
 import signal
 import threading
 import time
@@ -343,3 +344,29 @@ def test_dmz(make_group):
     with pytest.raises(redis.exceptions.ReadOnlyError, match="DMZ"):
         client.set("x", "2")
     assert connect(main).get("x") == b"1"
+
+
+def test_figures_are_of_now(data):
+    """What would be lost is asked of syncd with the question: no figure of before a write that was answered."""
+    _, main, _ = data
+    client = connect(main)
+    before = main.json("data")["data"]
+    for n in range(1, 21):
+        client.set("figure%d" % n, n)
+        now = main.json("data")["data"]
+        assert (now["keys"], now["index"]) == (before["keys"] + n, before["index"] + n)
+
+
+def test_figures_of_a_frozen_syncd(data):
+    """It does not answer: the last figures, and in words how old they are."""
+    _, main, _ = data
+    connect(main).set("x", "1")
+    wait_for(lambda: main.json("data")["data"]["keys"] == 1, "the key")
+    pid = main.child("syncd")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        shown = main.tool("data").stdout
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert re.match(r"syncd does not answer; this is as of \d.* ago:\n1 keys, ", shown), shown
+    wait_for(lambda: main.tool("data").stdout.startswith("1 keys, "), "it answers again")

@@ -25,6 +25,7 @@ def test_once():
     out, _ = p.communicate(timeout=300)
     assert p.returncode == 0, out
     assert re.search(r"[\d.]+ ms .*BULKHEAD_REASON=takeover-", out), out
+    assert "1 keys, newest change 2 of epoch " in out, out  # what has just been written
     assert not left_behind(p.pid)
 
 
