@@ -32,7 +32,7 @@ class Capture:
         found = []
         while True:
             try:
-                data, (_, _, kind, _, _) = self.socket.recvfrom(65536)
+                data, (_, _, kind, _, _) = self.socket.recvfrom(1 << 17)  # a segment that the kernel has not cut yet is longer than a packet
             except BlockingIOError:
                 break
             if kind == PACKET_OUTGOING:
