@@ -6,10 +6,10 @@
 
 #include "roled.h"
 
-#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/linkmsg.h"
 #include "lib/log.h"
 #include "lib/loop.h"
 
@@ -24,52 +24,29 @@ enum {
 static void
 send_open(struct links *l, uint32_t token, uint8_t server, uint8_t path, int fd)
 {
-	static struct msg m;
-
 	(void)l;
-	msg_begin(&m, MSG_LINK_OPEN);
-	msg_put_u32(&m, token);
-	msg_put_u8(&m, server);
-	msg_put_u8(&m, path);
-	msg_put_u8(&m, LINK_STATUS);
-	msg_put_fd(&m, fd);
-	(void)channel_send(&roled.netd, &m); /* a broken channel shows in the loop */
+	linkmsg_open(&roled.netd, token, server, path, LINK_STATUS, fd);
 }
 
 static void
 send_take(struct links *l, uint32_t token, int fd)
 {
-	static struct msg m;
-
 	(void)l;
-	msg_begin(&m, MSG_LINK_TAKE);
-	msg_put_u32(&m, token);
-	msg_put_fd(&m, fd);
-	(void)channel_send(&roled.netd, &m);
+	linkmsg_take(&roled.netd, token, fd);
 }
 
 static void
 send_drop(struct links *l, uint32_t token)
 {
-	static struct msg m;
-
 	(void)l;
-	msg_begin(&m, MSG_LINK_DROP);
-	msg_put_u32(&m, token);
-	(void)channel_send(&roled.netd, &m);
+	linkmsg_drop(&roled.netd, token);
 }
 
 static void
 send_dh(struct links *l, uint32_t cookie, const uint8_t public_key[NOISE_KEY])
 {
-	static struct msg m;
-
 	(void)l;
-	msg_begin(&m, MSG_KEY_DH);
-	msg_put_u32(&m, cookie);
-	msg_put_bytes(&m, public_key, NOISE_KEY);
-	channel_permit(&roled.keyd, MSG_KEY_SHARED);
-	(void)channel_send(&roled.keyd, &m);
+	linkmsg_ask_dh(&roled.keyd, cookie, public_key);
 }
 
 static void
@@ -267,9 +244,9 @@ on_net_pong(struct msg *m)
 static int
 on_link_connected(struct msg *m)
 {
-	uint32_t token = msg_get_u32(m);
+	uint32_t token;
 
-	if (msg_end(m) != 0 || (token & LINK_INBOUND_TOKEN) != 0)
+	if (linkmsg_get_connected(m, &token) != 0)
 		return -1;
 	links_connected(&roled.links, token);
 	return 0;
@@ -278,38 +255,29 @@ on_link_connected(struct msg *m)
 static int
 on_link_closed(struct msg *m)
 {
-	uint32_t token = msg_get_u32(m);
-	uint8_t cause = msg_get_u8(m);
+	enum link_close cause;
+	uint32_t token;
 
-	(void)msg_get_u64(m);
-	(void)msg_get_u64(m);
-	if (msg_end(m) != 0 || cause >= CLOSE_MAX)
+	if (linkmsg_get_closed(m, &token, &cause) != 0)
 		return -1;
-	links_closed(&roled.links, token, (enum link_close)cause);
+	links_closed(&roled.links, token, cause);
 	return 0;
 }
 
 static int
 on_link_in(struct msg *m)
 {
-	uint32_t token = msg_get_u32(m);
-	uint8_t kind = msg_get_u8(m), family = msg_get_u8(m), listener = msg_get_u8(m);
-	struct conf_addr from = {0};
-	uint16_t port;
+	struct link_in in;
 
-	msg_get_bytes(m, from.bytes, sizeof(from.bytes));
-	port = msg_get_u16(m);
-	if (msg_end(m) != 0 || (token & LINK_INBOUND_TOKEN) == 0 || kind < LINK_STATUS ||
-	    kind >= LINK_KIND_MAX || (family != 4 && family != 6))
+	if (linkmsg_get_in(m, &in) != 0)
 		return -1;
-	from.family = family == 4 ? AF_INET : AF_INET6;
-	if (!roled.running || roled.orphaned || roled.stopped_sent || kind != LINK_STATUS) {
-		if (kind != LINK_STATUS) /* nobody here serves it */
+	if (!roled.running || roled.orphaned || roled.stopped_sent || in.kind != LINK_STATUS) {
+		if (in.kind != LINK_STATUS) /* nobody here serves it */
 			roled.links.count[LINK_C_NOT_ALLOWED]++;
-		send_drop(&roled.links, token);
+		send_drop(&roled.links, in.token);
 		return 0;
 	}
-	links_incoming(&roled.links, token, &from, port, listener);
+	links_incoming(&roled.links, in.token, &in.from, in.port, in.listener);
 	return 0;
 }
 
@@ -507,15 +475,13 @@ on_key_public(struct msg *m)
 static int
 on_key_shared(struct msg *m)
 {
-	uint32_t cookie = msg_get_u32(m);
-	uint8_t ok = msg_get_u8(m), shared[NOISE_KEY];
+	uint8_t ok, shared[NOISE_KEY];
+	uint32_t cookie;
 
-	msg_get_bytes(m, shared, sizeof(shared));
-	if (msg_end(m) != 0 || ok > 1)
+	if (linkmsg_get_shared(m, &cookie, &ok, shared) != 0)
 		return -1;
 	links_shared(&roled.links, cookie, ok ? shared : NULL);
 	explicit_bzero(shared, sizeof(shared));
-	explicit_bzero(m->body, m->len);
 	return 0;
 }
 

@@ -12,6 +12,7 @@
 
 #include "lib/admin.h"
 #include "lib/conf.h"
+#include "lib/linkmsg.h"
 #include "lib/log.h"
 #include "machine.h"
 #include "lib/session.h"
@@ -21,7 +22,6 @@
 enum {
 	LINKS_PENDING = 16, /* inbound handshakes at a time */
 	LINKS_SESSIONS = 2 * (CONF_SERVERS - 1) * CONF_PATHS * 2 + LINKS_PENDING,
-	LINK_INBOUND_TOKEN = 1U << 31, /* set in tokens that netd gives */
 	LINK_RECORDS = 8, /* of a session in a buffer */
 	LINK_BUFFER = LINK_RECORDS * (RECORD_OVERHEAD + STATUS_SIZE),
 };

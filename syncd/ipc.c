@@ -6,10 +6,10 @@
 
 #include "syncd.h"
 
-#include <netinet/in.h>
 #include <sodium.h>
 #include <string.h>
 
+#include "lib/linkmsg.h"
 #include "lib/log.h"
 #include "lib/loop.h"
 #include "policy/sandbox.h"
@@ -19,48 +19,25 @@
 static void
 send_open(uint32_t token, uint8_t server, uint8_t path, enum link_kind kind, int fd)
 {
-	static struct msg m;
-
-	msg_begin(&m, MSG_LINK_OPEN);
-	msg_put_u32(&m, token);
-	msg_put_u8(&m, server);
-	msg_put_u8(&m, path);
-	msg_put_u8(&m, (uint8_t)kind);
-	msg_put_fd(&m, fd);
-	(void)channel_send(&syncd.netd, &m); /* a broken channel shows in the loop */
+	linkmsg_open(&syncd.netd, token, server, path, kind, fd);
 }
 
 static void
 send_take(uint32_t token, int fd)
 {
-	static struct msg m;
-
-	msg_begin(&m, MSG_LINK_TAKE);
-	msg_put_u32(&m, token);
-	msg_put_fd(&m, fd);
-	(void)channel_send(&syncd.netd, &m);
+	linkmsg_take(&syncd.netd, token, fd);
 }
 
 static void
 send_drop(uint32_t token)
 {
-	static struct msg m;
-
-	msg_begin(&m, MSG_LINK_DROP);
-	msg_put_u32(&m, token);
-	(void)channel_send(&syncd.netd, &m);
+	linkmsg_drop(&syncd.netd, token);
 }
 
 static void
 send_dh(uint32_t cookie, const uint8_t public_key[NOISE_KEY])
 {
-	static struct msg m;
-
-	msg_begin(&m, MSG_KEY_DH);
-	msg_put_u32(&m, cookie);
-	msg_put_bytes(&m, public_key, NOISE_KEY);
-	channel_permit(&syncd.keyd, MSG_KEY_SHARED);
-	(void)channel_send(&syncd.keyd, &m);
+	linkmsg_ask_dh(&syncd.keyd, cookie, public_key);
 }
 
 /* ---- data links */
@@ -136,9 +113,9 @@ const struct data_links_ops ipc_links_ops = {
 static int
 on_link_connected(struct msg *m)
 {
-	uint32_t token = msg_get_u32(m);
+	uint32_t token;
 
-	if (msg_end(m) != 0 || (token & LINK_INBOUND_TOKEN) != 0)
+	if (linkmsg_get_connected(m, &token) != 0)
 		return -1;
 	data_links_connected(&syncd.links, token);
 	return 0;
@@ -147,36 +124,26 @@ on_link_connected(struct msg *m)
 static int
 on_link_closed(struct msg *m)
 {
-	uint32_t token = msg_get_u32(m);
-	uint8_t cause = msg_get_u8(m);
+	enum link_close cause;
+	uint32_t token;
 
-	(void)msg_get_u64(m);
-	(void)msg_get_u64(m);
-	if (msg_end(m) != 0 || cause >= CLOSE_MAX)
+	if (linkmsg_get_closed(m, &token, &cause) != 0)
 		return -1;
-	data_links_closed(&syncd.links, token, (enum link_close)cause);
+	data_links_closed(&syncd.links, token, cause);
 	return 0;
 }
 
 static int
 on_link_in(struct msg *m)
 {
-	uint32_t token = msg_get_u32(m);
-	uint8_t kind = msg_get_u8(m), family = msg_get_u8(m), listener = msg_get_u8(m);
-	struct conf_addr from = {0};
-	uint16_t port;
+	struct link_in in;
 
-	(void)listener;
-	msg_get_bytes(m, from.bytes, sizeof(from.bytes));
-	port = msg_get_u16(m);
-	if (msg_end(m) != 0 || (token & LINK_INBOUND_TOKEN) == 0 || kind <= LINK_STATUS ||
-	    kind >= LINK_KIND_MAX || (family != 4 && family != 6))
+	if (linkmsg_get_in(m, &in) != 0 || in.kind == LINK_STATUS)
 		return -1;
-	from.family = family == 4 ? AF_INET : AF_INET6;
 	if (!syncd.running || syncd.stopping)
-		send_drop(token);
+		send_drop(in.token);
 	else
-		data_links_incoming(&syncd.links, token, (enum link_kind)kind, &from, port);
+		data_links_incoming(&syncd.links, in.token, in.kind, &in.from, in.port);
 	return 0;
 }
 
@@ -205,12 +172,7 @@ from_keyd(struct channel *c, struct msg *m)
 	uint32_t cookie;
 
 	(void)c;
-	if (m->type != MSG_KEY_SHARED)
-		return -1;
-	cookie = msg_get_u32(m);
-	ok = msg_get_u8(m);
-	msg_get_bytes(m, shared, sizeof(shared));
-	if (msg_end(m) != 0 || ok > 1)
+	if (m->type != MSG_KEY_SHARED || linkmsg_get_shared(m, &cookie, &ok, shared) != 0)
 		return -1;
 	data_links_shared(&syncd.links, cookie, ok ? shared : NULL);
 	sodium_memzero(shared, sizeof(shared));

@@ -11,6 +11,7 @@
 #include <uv.h>
 
 #include "lib/conf.h"
+#include "lib/linkmsg.h"
 #include "lib/log.h"
 #include "lib/replay.h"
 #include "lib/session.h"
@@ -21,7 +22,6 @@ enum {
 	LINK_ENDS = 2,	   /* outbound, inbound */
 	LINKS_PENDING = 8, /* inbound handshakes at a time */
 	LINKS_MAX = CONF_SERVERS * LINK_KINDS * LINK_ENDS + LINKS_PENDING,
-	LINK_INBOUND_TOKEN = 1U << 31, /* set in tokens that netd gives */
 	LINK_SILENT_MS = 15000, /* both ends say something in every status interval, of 60 s at most ... */
 	LINK_SILENT_FACTOR = 4, /* ... so this many of them are waited for, if that is longer */
 	LINK_QUEUE_MAX = 8 << 20, /* bytes that wait before the owner should stop (link_full) */
