@@ -45,11 +45,8 @@ int persisted_decode(const uint8_t *in, size_t len, struct machine_persisted *p)
 
 /* ---- one connection of bulkheadctl: admin.c */
 enum listing { LISTING_NONE, LISTING_SEARCH, LISTING_SEND };
-enum figures {
-	FIGURES_NONE,
-	FIGURES_ASKED,
-	FIGURES_NEXT
-}; /* NEXT: when the question before is answered */
+/* NEXT: asked when the question before is answered */
+enum figures { FIGURES_NONE, FIGURES_ASKED, FIGURES_NEXT };
 struct admin_client {
 	struct channel channel;
 	uint8_t used;

@@ -17,6 +17,8 @@ static struct conf pending; /* parsed and checked, not in force */
 static uv_timer_t timer;
 static int timer_made;
 static struct bucket requests; /* of administrators, through roled */
+static uv_timer_t later;       /* the turn of one that came too soon */
+static int later_made, later_waits;
 
 /* The last outcome, for a roled that starts later. */
 static struct {
@@ -239,18 +241,34 @@ reload_request(void)
 	}
 }
 
+static void
+on_later(uv_timer_t *t)
+{
+	(void)t;
+	later_waits = 0;
+	reload_request_bounded();
+}
+
+/* What comes too soon waits, and is answered with all that come meanwhile; it is no result. */
 void
 reload_request_bounded(void)
 {
 	int64_t now = now_ms();
 
+	if (later_waits)
+		return;
 	if (requests.burst == 0)
 		bucket_init(&requests, REQUEST_BURST, REQUEST_RATE, now);
-	if (bucket_take(&requests, now))
+	if (bucket_take(&requests, now)) {
 		reload_request();
-	else
-		send_state(proc_of(PROC_ROLED), RELOAD_REFUSED, PROC_SUPERVISOR,
-		    "more than one reload a second was asked for; ask again", now_ms());
+		return;
+	}
+	log_info("reload: more than one a second was asked for, another will follow");
+	if (!later_made)
+		uv_timer_init(sup.loop, &later);
+	later_made = later_waits = 1;
+	uv_timer_start(&later, on_later, 1000 / REQUEST_RATE, 0);
+	uv_unref((uv_handle_t *)&later); /* a stop does not wait for it */
 }
 
 /* Why a process refuses the pending config; index is what it says about which element. */

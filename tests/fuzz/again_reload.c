@@ -12,5 +12,5 @@ again_reload(void)
 	memset(&pending, 0, sizeof(pending));
 	memset(&requests, 0, sizeof(requests));
 	memset(&last, 0, sizeof(last));
-	timer_made = 0;
+	timer_made = later_made = later_waits = 0;
 }

@@ -33,7 +33,7 @@
 #include "table.h"
 
 enum { RUNNER = N_CHILDREN, PARSER, CHANNELS, LOG = CHANNELS, FIRST_PID = 1 << 28 };
-enum { TIME_START_MS = 1000000, TIME_LEAP_MS = 600, TIMERS = 2 * N_CHILDREN + 4 };
+enum { TIME_START_MS = 1000000, TIME_LEAP_MS = 600, TIMERS = 2 * N_CHILDREN + 5 };
 
 pid_t fuzz_fork(void);
 int fuzz_kill(pid_t pid, int sig);

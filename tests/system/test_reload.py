@@ -4,9 +4,11 @@ without disturbing what did not change."""
 import os
 import re
 import signal
+import subprocess
 
 import pytest
 
+import bulkhead
 import process
 import standin
 from bulkhead import CHILDREN, DAEMON, LIBEXEC, LONG_S, holds, wait_for
@@ -80,7 +82,6 @@ def test_broken_configs(pair):
 
 
 def main_check(server):
-    import subprocess
     return subprocess.run([DAEMON, "-n", "-x", LIBEXEC, "-f", server.config], text=True, capture_output=True,
                           timeout=LONG_S)
 
@@ -402,3 +403,27 @@ def test_second_request_while_one_waits(make_group):
     assert standby.own()["reload_result"] == "done" and standby.log().count("reload: done") == 1
     assert "reload refused, the old config stays in force: icmpd ended while it was asked" in standby.log()
     group.wait_pair()
+
+
+def test_reloads_over_the_rate(pair):
+    """One that comes too soon is served when its time comes; the reason of the last one stays to be seen."""
+    group, main, _ = pair
+    main.expect_log(r"conf|reload")
+    main.write_config(group.config_text(main).replace("misses = 6", "mises = 6", 1))
+    assert main.tool("reload").returncode != 0
+    reason = main.own()["reload_text"]
+    assert re.search(r":\d+:.*mises", reason)
+    mark = len(main.log())
+
+    def ask():
+        asked = [subprocess.Popen([*main.inside(), bulkhead.CTL, "-f", main.config, "reload"], text=True,
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for _ in range(5)]
+        for p in asked:
+            out, _ = p.communicate(timeout=LONG_S)
+            assert p.returncode != 0 and "mises" in out, out
+        assert main.own()["reload_text"] == reason
+        return "more than one a second" in main.log()[mark:]
+
+    wait_for(ask, "more reloads than the rate lets through")
+    main.write_config(group.config_text(main))
+    wait_for(lambda: main.tool("reload").returncode == 0, "a good file is taken")  # after those that wait
