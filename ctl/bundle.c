@@ -8,6 +8,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +19,13 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { NAME_MAX_SHOWN = 96, BUNDLES_MAX = 1000, ARGUMENTS = 8, ANSWER_LINE = 512 };
+enum {
+	NAME_MAX_SHOWN = 96,
+	BUNDLES_MAX = 1000,
+	ARGUMENTS = 8,
+	ANSWER_LINE = 512,
+	WORD_MAX = 512 << 20
+};
 
 static const char prefix[] = "bundle-", suffix[] = ".redis";
 
@@ -42,20 +49,39 @@ is_bundle(const char *name)
 	       strspn(name + head, "0123456789-") == n - head - tail;
 }
 
+/*
+ * The folder is of syncd, which may have been taken over: what is not a regular file (a link to one
+ * of root's, a FIFO that never ends) is not opened, and no part of a file is kept as a whole in
+ * memory.
+ */
 static FILE *
 open_bundle(const struct options *o, const char *name)
 {
 	char path[CONF_COMMAND + NAME_MAX_SHOWN + 8];
+	struct stat st;
 	FILE *f;
+	int fd;
 
 	if (!is_bundle(name))
 		die_usage(o, "'%s' is not the name of a bundle; bulkheadctl bundle list shows them",
 		    name);
 	bundle_path(o, name, path, sizeof(path));
-	f = fopen(path, "re");
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	if (fd < 0 || fstat(fd, &st) != 0)
+		die(CTL_EXIT_FAILED, "%s: %s", path, strerror(errno));
+	if (!S_ISREG(st.st_mode))
+		die(CTL_EXIT_FAILED, "%s: not a regular file", path);
+	f = fdopen(fd, "r");
 	if (f == NULL)
 		die(CTL_EXIT_FAILED, "%s: %s", path, strerror(errno));
 	return f;
+}
+
+/* syncd writes lines of printable text and nothing else. */
+static int
+is_text(int c)
+{
+	return c == '\n' || (c >= 0x20 && c < 0x7f);
 }
 
 /* ---- list */
@@ -64,22 +90,28 @@ struct bundle {
 	char name[NAME_MAX_SHOWN];
 	int64_t bytes, saved_ms;
 	uint64_t changes, operations;
+	int damaged; /* it has something else than lines of text */
 };
 
+/* Up to the end or to the first byte that is not text: a hole of any size ends it, too. */
 static void
 count_lines(const struct options *o, struct bundle *b)
 {
+	static const char change[] = "# change ";
 	FILE *f = open_bundle(o, b->name);
-	char *line = NULL;
-	size_t size = 0;
+	size_t at = 0, same = 0; /* in the line, of which so many are those of `change` */
+	int c;
 
-	while (getline(&line, &size, f) > 0) {
-		if (strncmp(line, "# change ", 9) == 0)
-			b->changes++;
-		else if (line[0] != '#')
+	while ((c = getc_unlocked(f)) != EOF && is_text(c)) {
+		if (at == 0 && c != '#' && c != '\n')
 			b->operations++;
+		if (same == at && same < sizeof(change) - 1 && c == change[same] &&
+		    ++same == sizeof(change) - 1)
+			b->changes++;
+		at = c == '\n' ? 0 : at + 1;
+		same = c == '\n' ? 0 : same;
 	}
-	free(line);
+	b->damaged = c != EOF || ferror(f) || at > 0;
 	fclose(f);
 }
 
@@ -110,10 +142,13 @@ find_bundles(const struct options *o, struct bundle *list)
 		if (!is_bundle(entry->d_name))
 			continue;
 		memset(b, 0, sizeof(*b));
-		memcpy(b->name, entry->d_name, strlen(entry->d_name) + 1); /* is_bundle() knows its length */
+		memcpy(b->name, entry->d_name,
+		    strlen(entry->d_name) + 1); /* is_bundle() knows its length */
 		bundle_path(o, b->name, path, sizeof(path));
-		if (stat(path, &st) != 0)
+		if (lstat(path, &st) != 0 || !S_ISREG(st.st_mode)) {
+			fprintf(stderr, "bulkheadctl: %s: not a regular file, left out\n", path);
 			continue;
+		}
 		b->bytes = st.st_size;
 		b->saved_ms = (int64_t)st.st_mtim.tv_sec * 1000;
 		count_lines(o, b);
@@ -131,10 +166,10 @@ bundles_json(const struct bundle *list, size_t n)
 
 	for (size_t i = 0; i < n; i++)
 		json_array_append_new(
-		    j, json_pack("{s:s, s:I, s:I, s:I, s:I}", "name", list[i].name, "saved_ms",
+		    j, json_pack("{s:s, s:I, s:I, s:I, s:I, s:b}", "name", list[i].name, "saved_ms",
 			   (json_int_t)list[i].saved_ms, "changes", (json_int_t)list[i].changes,
 			   "operations", (json_int_t)list[i].operations, "bytes",
-			   (json_int_t)list[i].bytes));
+			   (json_int_t)list[i].bytes, "damaged", list[i].damaged));
 	return json_pack("{s:o}", "bundles", j);
 }
 
@@ -151,7 +186,8 @@ bundles_print(const struct bundle *list, size_t n)
 		table_set(&t, 0, "%s", list[i].name);
 		table_set(&t, 1, "%s", wall_text(list[i].saved_ms, when, sizeof(when)));
 		table_set(&t, 2, "%" PRIu64, list[i].changes);
-		table_set(&t, 3, "%" PRIu64, list[i].operations);
+		table_set(&t, 3, "%" PRIu64 "%s", list[i].operations,
+		    list[i].damaged ? ", then damaged" : "");
 		table_set(&t, 4, "%" PRId64, list[i].bytes);
 	}
 	table_print(&t, stdout);
@@ -174,14 +210,12 @@ bundle_list(const struct options *o)
 
 /* ---- show, export */
 
-/* syncd writes printable text only; whatever else is there does not get to a terminal. */
+/* What is not text does not get to a terminal. */
 static void
 make_printable(char *block, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
-		unsigned char c = (unsigned char)block[i];
-
-		if ((c < 0x20 && c != '\n') || c >= 0x7f)
+		if (!is_text((unsigned char)block[i]))
 			block[i] = '?';
 	}
 }
@@ -209,54 +243,128 @@ bundle_copy(const struct options *o, const char *name, const char *to)
 
 /* ---- apply: each line to the data socket, as a request */
 
-struct argument {
-	char *text;
-	size_t len;
+/* A line is read twice: for the lengths of its words, which a request begins with, then for the
+ * words. */
+struct line {
+	off_t at;
+	int n;
+	size_t len[ARGUMENTS];
 };
+enum { WORD_END = -1, WORD_DAMAGED = -2 };
 
 static int
-hex_digit(char c)
+hex_digit(int c)
 {
-	const char *digits = "0123456789abcdef", *p = c != '\0' ? strchr(digits, c) : NULL;
-
-	return p != NULL ? (int)(p - digits) : -1;
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* The words of a line, unescaped in place. Returns how many, or -1. */
+/* The byte that a \ stands for, or WORD_DAMAGED. */
 static int
-split_line(char *line, struct argument list[ARGUMENTS])
+escaped_byte(FILE *f)
 {
-	int n = 0;
+	int c = getc_unlocked(f), high, low;
 
-	for (char *p = line; *p != '\0';) {
-		int quoted;
-		char *to;
+	if (c == '\n' || !is_text(c))
+		return WORD_DAMAGED;
+	if (c != 'x')
+		return c;
+	high = hex_digit(getc_unlocked(f));
+	low = high >= 0 ? hex_digit(getc_unlocked(f)) : -1;
+	return low >= 0 ? high << 4 | low : WORD_DAMAGED;
+}
 
-		p += strspn(p, " \n");
-		if (*p == '\0')
-			break;
-		if (n == ARGUMENTS)
-			return -1;
-		quoted = *p == '"';
-		p += quoted;
-		list[n].text = to = p;
-		while (*p != '\0' && (quoted ? *p != '"' : *p != ' ' && *p != '\n')) {
-			if (quoted && p[0] == '\\' && p[1] == 'x' && hex_digit(p[2]) >= 0 &&
-			    hex_digit(p[3]) >= 0) {
-				*to++ = (char)(hex_digit(p[2]) << 4 | hex_digit(p[3]));
-				p += 4;
-			} else {
-				p += quoted && p[0] == '\\' && p[1] != '\0';
-				*to++ = *p++;
-			}
-		}
-		if (quoted && *p != '"')
-			return -1;
-		list[n].len = (size_t)(to - list[n].text);
-		n++;
-		p += *p != '\0';
+/* The next byte of a word, WORD_END (what ends a plain word is left there), or WORD_DAMAGED. */
+static int
+word_byte(FILE *f, int quoted)
+{
+	int c = getc_unlocked(f);
+
+	if (!quoted && (c == ' ' || c == '\n')) {
+		ungetc(c, f);
+		return WORD_END;
 	}
-	return n;
+	if (quoted && c == '"')
+		return WORD_END;
+	if (c == '\n' || !is_text(c))
+		return WORD_DAMAGED;
+	return quoted && c == '\\' ? escaped_byte(f) : c;
+}
+
+/* To the next word of the line. 1: it is in quotes, 0: it is not, WORD_END: there is none. */
+static int
+word_begin(FILE *f)
+{
+	int c;
+
+	do
+		c = getc_unlocked(f);
+	while (c == ' ');
+	if (c == '\n' || c == EOF)
+		return WORD_END;
+	if (c == '"')
+		return 1;
+	ungetc(c, f);
+	return 0;
+}
+
+static int
+skip_comments(FILE *f)
+{
+	int c;
+
+	while ((c = getc_unlocked(f)) == '#') {
+		while ((c = getc_unlocked(f)) != '\n' && is_text(c))
+			;
+		if (c != '\n')
+			return -1;
+	}
+	if (c != EOF)
+		ungetc(c, f);
+	return c != EOF;
+}
+
+/* What a bundle consists of: each of them is answered by one line. */
+static int
+is_operation(const char *word)
+{
+	static const char *const words[] = {
+	    "SET", "DEL", "PEXPIREAT", "PERSIST", "HSET", "HDEL", "RENAME", "FLUSHALL", "SETRANGE"};
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		if (strcmp(word, words[i]) == 0)
+			return 1;
+	}
+	return 0;
+}
+
+/* Measures the next operation. 1; 0 at the end; -1: it is not one that syncd writes. */
+static int
+measure_line(FILE *f, struct line *l)
+{
+	char word[16] = "";
+	int quoted, c = skip_comments(f);
+
+	if (c != 1)
+		return c;
+	l->at = ftello(f);
+	l->n = 0;
+	while ((quoted = word_begin(f)) != WORD_END) {
+		size_t n = 0;
+
+		if (l->n == ARGUMENTS)
+			return -1;
+		while ((c = word_byte(f, quoted)) >= 0 && n < WORD_MAX) {
+			if (l->n == 0 && n < sizeof(word) - 1)
+				word[n] = (char)c;
+			n++;
+		}
+		if (c != WORD_END || (l->n == 0 && n >= sizeof(word)))
+			return -1;
+		l->len[l->n++] = n;
+	}
+	return is_operation(word) ? 1 : -1;
 }
 
 int
@@ -276,53 +384,67 @@ connect_data(const struct options *o)
 	return fd;
 }
 
-/* One request and its answer, which is a line for every command that a bundle has. */
+/* The measured line as a request. 0, or -1: it is not what it was. */
+static int
+send_line(FILE *f, const struct line *l, FILE *data)
+{
+	if (fseeko(f, l->at, SEEK_SET) != 0)
+		return -1;
+	fprintf(data, "*%d\r\n", l->n);
+	for (int i = 0; i < l->n; i++) {
+		int quoted = word_begin(f), c;
+
+		if (quoted == WORD_END)
+			return -1;
+		fprintf(data, "$%zu\r\n", l->len[i]);
+		for (size_t n = 0; n < l->len[i]; n++) {
+			if ((c = word_byte(f, quoted)) < 0)
+				return -1;
+			putc_unlocked(c, data);
+		}
+		if (word_byte(f, quoted) != WORD_END)
+			return -1;
+		fprintf(data, "\r\n");
+	}
+	return word_begin(f) == WORD_END ? 0 : -1;
+}
+
 static void
-request(FILE *f, const struct argument *list, int n, uint64_t done)
+take_answer(FILE *data, uint64_t done)
 {
 	char answer[ANSWER_LINE];
 
-	fprintf(f, "*%d\r\n", n);
-	for (int i = 0; i < n; i++) {
-		fprintf(f, "$%zu\r\n", list[i].len);
-		fwrite(list[i].text, 1, list[i].len, f);
-		fprintf(f, "\r\n");
-	}
-	if (fflush(f) != 0 || fgets(answer, sizeof(answer), f) == NULL)
+	if (fflush(data) != 0 || fgets(answer, sizeof(answer), data) == NULL)
 		die(CTL_EXIT_FAILED, "the data socket closed after %" PRIu64 " operations", done);
 	answer[strcspn(answer, "\r\n")] = '\0';
 	clean_text(answer);
-	if (answer[0] == '-')
-		die(CTL_EXIT_FAILED, "operation %" PRIu64 " (%.*s) was refused: %s", done + 1,
-		    (int)(list[0].len < 20 ? list[0].len : 20), list[0].text, answer + 1);
+	if (answer[0] != '+' && answer[0] != ':')
+		die(CTL_EXIT_FAILED, "operation %" PRIu64 " was refused: %s", done + 1,
+		    answer[0] == '-' ? answer + 1 : answer);
 }
 
 static int
 bundle_apply(const struct options *o, const char *name)
 {
 	FILE *f = open_bundle(o, name), *data = fdopen(connect_data(o), "r+e");
-	struct argument list[ARGUMENTS];
-	char *line = NULL;
-	size_t size = 0;
+	struct line line;
 	uint64_t done = 0;
+	int r;
 
 	if (data == NULL)
 		die(CTL_EXIT_FAILED, "%s", strerror(errno));
-	while (getline(&line, &size, f) > 0) {
-		int n;
-
-		if (line[0] == '#')
-			continue;
-		n = split_line(line, list);
-		if (n < 1)
-			die(CTL_EXIT_FAILED, "%s: operation %" PRIu64 " is damaged", name, done + 1);
-		request(data, list, n, done);
+	while ((r = measure_line(f, &line)) == 1 && (r = send_line(f, &line, data)) == 0) {
+		take_answer(data, done);
 		done++;
 	}
-	free(line);
+	if (r != 0 || ferror(f))
+		die(CTL_EXIT_FAILED,
+		    "%s: operation %" PRIu64 " is damaged, those before it are applied", name,
+		    done + 1);
 	fclose(f);
 	fclose(data);
-	printf("%" PRIu64 " operations applied; bulkheadctl bundle discard %s --confirm removes it\n",
+	printf("%" PRIu64
+	       " operations applied; bulkheadctl bundle discard %s --confirm removes it\n",
 	    done, name);
 	return CTL_EXIT_OK;
 }
@@ -334,7 +456,8 @@ bundle_discard(const struct options *o, const char *name)
 {
 	char path[CONF_COMMAND + NAME_MAX_SHOWN + 8];
 
-	fclose(open_bundle(o, name));
+	if (!is_bundle(name))
+		die_usage(o, "'%s' is not the name of a bundle", name);
 	bundle_path(o, name, path, sizeof(path));
 	if (unlink(path) != 0)
 		die(CTL_EXIT_FAILED, "%s: %s", path, strerror(errno));

@@ -15,6 +15,7 @@ import bhl
 import bulkhead
 import process
 import standin
+import test_data
 import tracer
 from bulkhead import CHILDREN, CTL, DAEMON, LIBEXEC, LONG_S, USERS, wait_for
 from test_breach import SYS_PIDFD_GETFD, needs_filter
@@ -156,6 +157,43 @@ def test_bundle_of_a_hijacked_syncd(make_group):
         f.write(b'SET "a" "b"\n\x1b]0;title\x07 \x9b2J\xc2\x9b\r\n')
     p = server.tool("bundle", "show", "bundle-1-2.redis")
     assert p.returncode == 0 and p.stdout == 'SET "a" "b"\n?]0;title? ?2J???\n', p
+
+
+def test_bundle_that_syncd_did_not_write(make_group):
+    """Root reads the folder of syncd: its files cost it no memory, and only operations on data are applied."""
+    server = make_group(["alpha"])["alpha"]
+    server.start()
+    wait_for(lambda: server.role() == "main", "it is up")
+    wait_for(lambda: server.tool("init").returncode == 0, lambda: server.tool("init").stderr)
+    inside, folder = server.inside, os.path.join(server.state, "data")
+    server.inside = lambda: [*inside(), *([] if bulkhead.SANITIZED else ["prlimit", "--as=268435456", "--"])]
+    bundles = {"bundle-1-1.redis": b"", "bundle-1-2.redis": b'# change 1/2\nSET "a" "1"\n\x1b]0;title\x07 "b"\n',
+               "bundle-1-3.redis": b'SET "a" "2"\n"\\x1b]0;title\\x07" "b"\n', "bundle-1-4.redis": b'SET "a" "3"\nGET "a"\n',
+               "bundle-1-5.redis": b'SET "a" "4', "bundle-1-6.redis": b'SET "a" "5\\x0a" \nHSET "h" "f" ""\n'}
+    for name, text in bundles.items():
+        with open(os.path.join(folder, name), "wb") as f:
+            f.write(text)
+    os.truncate(os.path.join(folder, "bundle-1-1.redis"), 1 << 40)
+    os.symlink("bundle-1-6.redis", os.path.join(folder, "bundle-1-7.redis"))
+    os.mkfifo(os.path.join(folder, "bundle-1-8.redis"))
+    p = server.tool("bundle", "list")
+    assert p.returncode == 0 and "\x1b" not in p.stdout + p.stderr and p.stderr.count("not a regular file") == 2, p
+    listed = {b["name"]: (b["changes"], b["operations"], b["damaged"]) for b in server.json("bundle", "list")["bundles"]}
+    assert listed == {"bundle-1-1.redis": (0, 0, True), "bundle-1-2.redis": (1, 1, True),
+                      "bundle-1-3.redis": (0, 2, False), "bundle-1-4.redis": (0, 2, False),
+                      "bundle-1-5.redis": (0, 1, True), "bundle-1-6.redis": (0, 2, False)}
+    for n, applied in ((1, None), (2, b"1"), (3, b"2"), (4, b"3"), (5, b"3"), (7, b"3"), (8, b"3")):
+        p = server.tool("bundle", "apply", "bundle-1-%d.redis" % n)
+        assert p.returncode == 1 and len(p.stderr) < 300 and "\x1b" not in p.stderr, p
+        assert ("damaged" in p.stderr) == (n < 7), p
+        assert test_data.connect(server).get("a") == applied, p
+    p = server.tool("bundle", "apply", "bundle-1-6.redis", check=True)
+    assert "2 operations applied" in p.stdout
+    client = test_data.connect(server)
+    assert client.get("a") == b"5\n" and client.hgetall("h") == {b"f": b""}
+    for n in (7, 8):
+        assert server.tool("bundle", "show", "bundle-1-%d.redis" % n).returncode == 1
+        server.tool("bundle", "discard", "bundle-1-%d.redis" % n, "--confirm", check=True)
 
 
 def test_pid_file_is_locked_by_root_only(make_group):
