@@ -224,14 +224,16 @@ test_numbers(void **state)
 		    (ints[i].ok && n != ints[i].n))
 			fail_msg("%s", ints[i].text);
 	}
+	if (one + step == one) { /* valgrind computes like that */
+		print_message("left out: floats, without a long double\n");
+		return;
+	}
 	for (size_t i = 0; i < sizeof(floats) / sizeof(floats[0]); i++) {
 		bool ok = resp_parse_float(slice_of(floats[i].text), &real);
 
 		if (ok != (floats[i].shown != NULL))
 			fail_msg("%s", floats[i].text);
-		if (ok && one + step == one) { /* valgrind computes like that */
-			print_message("left out: %s, without a long double\n", floats[i].text);
-		} else if (ok) {
+		if (ok) {
 			text[resp_format_float(text, real)] = '\0';
 			assert_string_equal(text, floats[i].shown);
 		}
