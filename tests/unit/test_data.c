@@ -267,7 +267,7 @@ log_goes_round(void **state)
 
 		pid = fork();
 		if (pid == 0) {
-			static struct store *s; /* no leak, but a crash */
+			static struct store *volatile s; /* no leak, but a crash */
 
 			s = store_open(w->path, &never);
 			first = store_end(s);
