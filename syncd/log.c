@@ -331,6 +331,22 @@ put_tags(struct log *l, const struct segment *s, uint64_t at)
 	return at;
 }
 
+/*
+ * The disk failed, and what it has nobody knows. The kernel keeps what was written in memory and
+ * says of it from now on that all is well: the next process would read it there and take it for
+ * durable. So it is taken back, as far as that goes.
+ */
+static void
+abandon(struct log *l, int error)
+{
+	l->error = error;
+	log_error("store: the disk failed under the log: nothing is written any more before syncd "
+		  "is started again");
+	if (l->torn_to != 0)
+		(void)mend(l);
+	l->error = error;
+}
+
 static int
 sync_file(struct log *l)
 {
@@ -377,14 +393,17 @@ write_pending(struct log *l)
 int
 log_flush(struct log *l)
 {
+	bool tried = false;
 	int r = -1, saved;
 
 	if (l->error != 0)
 		errno = l->error;
 	else if (l->end_at == l->durable_at)
 		return 0;
-	else
+	else {
+		tried = true;
 		r = write_pending(l);
+	}
 	saved = errno;
 	if (r == 0) {
 		l->durable = l->end;
@@ -394,6 +413,8 @@ log_flush(struct log *l)
 		l->end = l->durable;
 		l->end_at = l->durable_at;
 		forget_behind(l, l->end_at);
+		if (tried && (l->error != 0 || saved == EIO))
+			abandon(l, saved);
 	}
 	pending_shrink(l);
 	errno = saved;

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "lib/log.h"
 
@@ -152,6 +153,9 @@ log_recover(struct log *l, const struct position *base)
 	/* nothing is changed before it is sure that all of it can be */
 	if (look_behind(l, &m, false) != 0 || look_behind(l, &m, true) != 0 ||
 	    drop_behind(l, &m) != 0)
+		return -1;
+	/* what was read may be in memory only, of a process that ended before its sync */
+	if (fdatasync(l->write_fd) != 0)
 		return -1;
 	l->window_len = 0;
 	l->end = l->durable = m.before;

@@ -93,6 +93,23 @@ pwrite(int fd, const void *b, size_t n, off_t at)
 	return -1;
 }
 
+static int syncs;      /* that were asked for */
+static int sync_error; /* of the next one; those after it say that all is well, as the kernel does */
+
+int fdatasync(int fd);
+int
+fdatasync(int fd)
+{
+	int error = sync_error;
+
+	syncs++;
+	sync_error = 0;
+	if (error == 0)
+		return (int)syscall(SYS_fdatasync, fd);
+	errno = error;
+	return -1;
+}
+
 /* A body that says which record it is. */
 static struct slice
 body_of(uint64_t index, size_t len)
@@ -333,6 +350,74 @@ truncation_cut(void **state)
 	assert_int_equal(log_end(w->l).index, 3);
 }
 
+/*
+ * The disk failed once, and from then on says that all is well: nothing is written any more, and
+ * what it may not have is not there for the next one, though it could be read.
+ */
+static void
+failed_sync(void **state)
+{
+	struct world *w = *state;
+	struct position none = {0, 0, 0}, end;
+
+	for (int large = 0; large < 2; large++) {
+		for (int i = 0; i < 5; i++)
+			append(w->l, 1);
+		assert_int_equal(log_flush(w->l), 0);
+		end = log_end(w->l);
+		append(w->l, 1);
+		if (large) /* through more than one segment */
+			assert_int_equal(log_append(w->l, 1, body_of(0, SEGMENT * 2), NULL), 0);
+		sync_error = EIO;
+		assert_int_equal(log_flush(w->l), -1);
+		assert_int_equal(errno, EIO);
+		assert_int_equal(log_durable(w->l).index, end.index);
+		assert_int_equal(log_end(w->l).hash, end.hash);
+		for (int i = 0; i < 3; i++) {
+			assert_int_equal(log_append(w->l, 1, text("x"), NULL), -1);
+			assert_int_equal(errno, EIO);
+			assert_int_equal(log_flush(w->l), -1);
+			assert_int_equal(errno, EIO);
+		}
+		assert_int_equal(log_truncate(w->l, &end), -1);
+		assert_int_equal(log_reset(w->l, 2, &end), -1);
+		assert_record(w->l, end.index); /* what was durable can be read */
+		reopen(w, &none);
+		assert_non_null(w->l);
+		assert_int_equal(log_end(w->l).index, end.index);
+		assert_int_equal(log_end(w->l).hash, end.hash);
+	}
+	/* no room is another matter: it is tried again, from what is known to be there */
+	append(w->l, 1);
+	sync_error = ENOSPC;
+	assert_int_equal(log_flush(w->l), -1);
+	assert_int_equal(errno, ENOSPC);
+	append(w->l, 1);
+	assert_int_equal(log_flush(w->l), 0);
+	assert_int_equal(log_durable(w->l).index, end.index + 1);
+}
+
+/* What the process before wrote and did not sync is read, and is on disk before it counts. */
+static void
+synced_when_opened(void **state)
+{
+	struct world *w = *state;
+	int before;
+
+	append(w->l, 1);
+	assert_int_equal(log_flush(w->l), 0);
+	log_close(w->l);
+	before = syncs;
+	w->l = log_open(w->dir, &w->options);
+	assert_non_null(w->l);
+	assert_true(syncs > before);
+	log_close(w->l);
+	sync_error = EIO;
+	w->l = log_open(w->dir, &w->options);
+	assert_null(w->l);
+	assert_int_equal(errno, EIO);
+}
+
 static void
 reset(void **state)
 {
@@ -566,6 +651,8 @@ main(void)
 	    TEST(large_records),
 	    TEST(truncation),
 	    TEST(truncation_cut),
+	    TEST(failed_sync),
+	    TEST(synced_when_opened),
 	    TEST(reset),
 	    TEST(damaged),
 	    TEST(torn),
