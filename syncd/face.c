@@ -225,6 +225,7 @@ on_listener(uv_poll_t *handle, int status, int events)
 	if (status < 0)
 		return;
 	accept_some(f);
+	look_at_room(f); /* nobody may say anything, and then no turn ends */
 }
 
 /* ---- the turn */

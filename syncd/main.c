@@ -242,8 +242,8 @@ warm_up(void)
 	child_hold_numbers();
 	if (sodium_init() < 0)
 		fatal("libsodium does not start");
-	if (uv_loop_init(&syncd.loop) != 0)
-		fatal("libuv does not start");
+	loop_open(&syncd.loop);
+	loop_reserve(&syncd.loop);
 	randombytes_buf(&boot, sizeof(boot));
 	uv_timer_init(&syncd.loop, &syncd.timer);
 	uv_prepare_init(&syncd.loop, &syncd.turn);

@@ -5,6 +5,7 @@ import os
 import re
 import select
 import signal
+import socket
 import subprocess
 import sys
 
@@ -151,6 +152,64 @@ def memory_kib(server):
         with open("/proc/%d/status" % pid) as f:
             found[name] = next(int(line.split()[1]) for line in f if line.startswith("RssAnon:"))
     return found
+
+
+def data_socket(server):
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    s.settimeout(bulkhead.DEADLINE_S)
+    try:
+        s.connect(os.path.join(server.run, "data.sock"))
+    except BaseException:
+        s.close()
+        raise
+    return s
+
+
+def talk(server, *requests):
+    """Requests of a program on a connection of its own, as lines or as bytes; all that is answered. b"": syncd
+    ended, or closed the connection."""
+    try:
+        with data_socket(server) as s:
+            s.sendall(b"".join(r if isinstance(r, bytes) else r.encode() + b"\r\n" for r in (*requests, "QUIT")))
+            answer = b""
+            while True:
+                more = s.recv(1 << 16)
+                if not more:
+                    return answer
+                answer += more
+    except ConnectionError:
+        return b""
+
+
+def work_of_data(server):
+    """What programs may do at a server that make its syncd allocate: each on a fresh connection, so that every
+    first answer finds no buffer."""
+    words = ["w%d" % n for n in range(1200)]
+    bulk = b"*3\r\n$3\r\nSET\r\n$3\r\nbig\r\n$300000\r\n" + b"x" * 300000 + b"\r\n"
+    for requests in (["INCR n"], ["HKEYS none"], ["SUBSCRIBE c"], ["GET n"], ["PING"], ["HELLO 3", "COMMAND INFO get set"],
+                     ["CLIENT SETNAME late", "CLIENT LIST"], ["MSET " + " ".join(words)], ["MGET " + " ".join(words[:600])],
+                     ["SUBSCRIBE " + " ".join(words)], ["PSUBSCRIBE " + " ".join(words)], ["WATCH " + " ".join(words)],
+                     [bulk], ["GET big"], ["HSET h " + " ".join(words[:400])], ["HGETALL h", "HLEN h"],
+                     ["HRANDFIELD h 5", "HRANDFIELD h -5 WITHVALUES"], ["HSCAN h 0", "SCAN 0", "KEYS *", "RANDOMKEY"],
+                     ["WATCH n", "WATCH " + " ".join(words[:40]), "MULTI", "INCR n", "HSET h g v", "MSET a 1 b 2", "EXEC"],
+                     ["PSUBSCRIBE *", "SUBSCRIBE __keyevent@0__:set"], ["HELLO 3", "PSUBSCRIBE a*"],
+                     ["SET gone x PX 1"], ["EXISTS n"] * 3000, ["HKEYS none"] * 5000, ["RENAME a c", "DEL b"]):
+        talk(server, *requests)
+    large = b"*3\r\n$3\r\nSET\r\n$5\r\nlarge\r\n$%d\r\n%s\r\n" % (6 << 20, b"x" * (6 << 20))
+    talk(server, large, large, large)  # more than a segment of the log
+    listens = None
+    try:
+        listens = data_socket(server)  # gets notifications while somebody else changes something
+        listens.sendall(b"CONFIG SET notify-keyspace-events KEA\r\nHELLO 3\r\nPSUBSCRIBE *\r\n")
+        listens.recv(1)
+        for n in range(10):
+            talk(server, "MSET n 1 a 2 b 3", "MULTI", "SET n 1", "SET a 1", "SET b 1", "HSET h f 1", "DEL a", "EXEC")
+            talk(server, "SET n %d" % n, "INCR n", "EXPIRE n 1000", "SET gone x PX 1")
+    except ConnectionError:
+        pass
+    finally:
+        if listens:
+            listens.close()
 
 
 def descriptors(pid):

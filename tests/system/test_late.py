@@ -15,9 +15,10 @@ import pytest
 import bulkhead
 import net
 from bulkhead import CHILDREN, SCALE, now_s, wait_for
-from late import (Fault, NoDescriptors, SYS, call, descriptors, learn, memory_kib, rested, settled_child, sites,
-                  usage, wait_next)
+from late import (ENDS_MAX, Fault, NoDescriptors, SYS, call, data_socket, descriptors, learn, memory_kib, rested, settled_child,
+                  sites, talk, usage, wait_next, work_of_data)
 from test_breach import kernel_log_has, needs_filter
+from test_data import begin, connect as connect_data, data_of, wait_following
 from test_hostile import PORT, Flood, icmp, ip_packet, links_up, raw_socket
 from test_protocol import address, connect, counters
 
@@ -34,7 +35,10 @@ NAMED = {"exit 1": r"no memory|out of memory|cannot lock memory|no \w+ (is left|
 # syncd opens its data with its first configuration, which it refuses then: the supervisor ends it.
 REFUSED = r"syncd refuses the config: the data in the state directory cannot be opened"
 # Places of a program that no run of it reaches, and why.
-UNREACHED = {"filter_export": "makes the filter of stage 0: the supervisor's. Linked into all, called by it alone",
+UNREACHED = {"syncd: privdrop_root": "looks whether the empty root is empty; its root is a folder of its own",
+             "syncd: interest_add": "copies that the compiler makes of one call, of which others are tried",
+             "syncd: resp_set": "its buffer must be full to 4 bytes in front of a set; resp_array is the same code",
+             "filter_export": "makes the filter of stage 0: the supervisor's. Linked into all, called by it alone",
              "loop_malloc": "libuv 1.44 asks through loop_calloc and loop_realloc only; newer ones through all three"}
 MEMORY = r"exit 1 \(fatal error, logged before\)"
 
@@ -132,13 +136,11 @@ def coverage(name, program, reached):
     missed = {s: f for s, (f, _) in program.items() if s not in reached}
     print("%s: %d of %d places of the program reached, %d of its libraries"
           % (name, len(program) - len(missed), len(program), len([s for s in reached if s not in program])))
+    why = lambda function: UNREACHED.get(function) or UNREACHED.get("%s: %s" % (name, function))
     for site, function in missed.items():
-        print("  not reached: %s (%s): %s" % (site, function, UNREACHED.get(function, "?")))
+        print("  not reached: %s (%s): %s" % (site, function, why(function) or "?"))
     bulkhead.record("late-memory-" + name, {"program": program, "reached": reached, "missed": missed})
-    if name == "syncd":  # its programs and partners are silent here: what they make it allocate is not tried
-        print("  %s: %d places need programs and partners that speak, and are not tried" % (name, len(missed)))
-        missed = {}
-    unknown = {s: f for s, f in missed.items() if f not in UNREACHED}
+    unknown = {s: f for s, f in missed.items() if not why(f)}
     assert not unknown, "never reached: %s" % unknown
 
 
@@ -155,9 +157,128 @@ def test_no_memory(calm_pair, name):
     for refuse in (refuse_in_queue, refuse_new_channel):
         rested(server)
         reached.update(refuse(server, name))
-    coverage(name, sites(name), reached)
+    if name != "syncd":  # with partners and programs that speak: test_no_memory_for_the_data
+        coverage(name, sites(name), reached)
     group.wait_pair()
     assert (server.epoch(), len(main.hooks())) == (epoch, hooks) and main.role() == "main"
+
+
+def answers(server):
+    return talk(server, "PING").startswith(b"+PONG")
+
+
+def syncd_at_work(server, *fault, fresh=False):
+    """Its programs do all they can while it has the fault, at once or from the start of the next one. Returns
+    (pid, what the tool saw)."""
+    if fresh:
+        rest(server.group, server)
+    old = settled_child(server, "syncd")
+    with Fault(*(["start", server.pid, "syncd"] if fresh else ["run", old]), *fault) as f:
+        if fresh:
+            os.kill(old, signal.SIGKILL)
+        pid = f.child() if fresh else old
+        wait_for(lambda: f.ended() or is_up(server, "syncd", pid) and answers(server), "syncd ends or comes up")
+        if not f.ended():
+            wait_for(lambda: f.ended() or data_of(server).get("role") in ("main", "standby"), "it knows its role")
+            work_of_data(server)
+        for other in server.group:  # what partners make it do: requests that travel, a snapshot
+            if other is not server and server.role() == "main" and not f.ended():
+                work_of_data(other)
+                begin_anew(other)
+    return pid, f.result
+
+
+def remove_data(server):
+    """The next syncd finds an empty folder."""
+    for name in os.listdir(os.path.join(server.state, "data")):
+        os.unlink(os.path.join(server.state, "data", name))
+
+
+def begin_anew(server):
+    """Its data is gone, and it needs a snapshot of main's."""
+    rest(server.group, server)
+    old = settled_child(server, "syncd")
+    remove_data(server)
+    os.kill(old, signal.SIGKILL)
+    wait_next(server, "syncd", old)
+
+
+def refuse_at_work(server, site):
+    """No memory at that place, in the syncd that runs or, where that has what it needs already, in the next one."""
+    for fresh in (False, True, True, True):  # some come to work only when several things meet
+        since = len(server.log())
+        pid, result = syncd_at_work(server, site, fresh=fresh)
+        if result["failed"]:
+            break
+    assert result["failed"] == [site], "%s is not reached again" % site
+    if result["end"] != "lives":
+        named_end(server, "syncd", pid, result["end"], since)
+    settled_child(server, "syncd")
+    wait_for(lambda: answers(server), "syncd answers")
+    return result["end"]
+
+
+def rest(group, server):
+    """rested() of main, too: it gives its role away meanwhile."""
+    if max(row["restarts"] for n, row in server.processes().items() if n in CHILDREN) < ENDS_MAX:
+        return
+    was_main = server.role() == "main"
+    if was_main:
+        server.tool("switchover", check=True)
+        wait_for(lambda: group.wait_pair()[0] is not server, "the other one is main")
+    rested(server)
+    if was_main:
+        group.wait_pair()[0].tool("switchover", check=True)
+        wait_for(lambda: group.wait_pair()[0] is server, "it is main again")
+    wait_for(lambda: answers(server) and data_of(server).get("role") in ("main", "standby"), "its syncd is there")
+
+
+def refuse_at_first_start(server, program):
+    """No memory at the places that only a syncd without any files comes to."""
+    reached = {}
+    remove_data(server)
+    for site in start_once(server, "syncd")[1]["hits"]:
+        if site not in program or program[site][0] != "log_segment_next":
+            continue  # the others are reached by each start
+        rested(server)
+        remove_data(server)
+        since = len(server.log())
+        pid, result = start_once(server, "syncd", site)
+        assert result["failed"] == [site], result
+        reached[site] = result["end"]
+        if result["end"] != "lives":
+            named_end(server, "syncd", pid, result["end"], since)
+    return reached
+
+
+def test_no_memory_for_the_data(calm_pair):
+    """Programs and partners speak, and malloc fails at every place of syncd's own code that this reaches, on a
+    standby and on main: one connection or link ends, a command is refused, or the process ends with a line that
+    says so; what was acknowledged is there, on both."""
+    group, main, standby = calm_pair
+    program, reached = sites("syncd"), {}
+    begin(group, main)
+    for server in (standby, main):
+        server.expect_log(MEMORY)
+        if server is standby:  # what each start reaches, and the queue, is tried in test_no_memory
+            reached.update(refuse_at_first_start(server, program))
+            pid, seen = start_once(server, "syncd")
+            reached.update({s: "start" for s in seen["hits"] if s in program})
+            reached.update({s: "queue" for s, (function, _) in program.items() if function == "enqueue"})
+        pid, seen = syncd_at_work(server, fresh=True)
+        assert seen["end"] == "lives", seen
+        for site in seen["hits"]:
+            if site in program and site not in reached:
+                rest(group, server)
+                reached[site] = refuse_at_work(server, site)
+                print(server.name, site, *program[site], reached[site])
+        not_busy(server)
+    coverage("syncd", program, reached)
+    wait_for(lambda: data_of(standby).get("stream") == "up", "the standby follows")
+    wait_for(lambda: connect_data(main).ping(), "main answers")
+    assert connect_data(main).set("last", "1")
+    wait_following(group, main)
+    assert connect_data(standby).dbsize() == connect_data(main).dbsize() and main.role() == "main"
 
 
 def parse_once(server, *fault):
@@ -391,25 +512,69 @@ def test_roled_without_descriptors(calm_pair):
     assert server.child("roled") == pid and not server.hooks_as("main")
 
 
+def programs(server, count):
+    """Connections of local programs, which say nothing."""
+    found = []
+    for _ in range(count):
+        s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        s.setblocking(False)
+        try:
+            s.connect(os.path.join(server.run, "data.sock"))
+        except BlockingIOError:  # the queue of the kernel is full, too
+            s.close()
+            continue
+        found.append(s)
+    return found
+
+
 def test_syncd_without_descriptors(calm_pair):
-    """Programs have to wait, and nothing spins meanwhile; then they are served."""
+    """Programs wait, links are not made, nobody spins; then all of it works, in the same process."""
     group, main, server = calm_pair
-    pid, since = settled_child(server, "syncd"), len(server.log())
+    begin(group, main)
+    pid, since, others = settled_child(server, "syncd"), len(server.log()), server.child("netd")
     with NoDescriptors(pid):
-        held = clients(server, 20, "data.sock", socket.SOCK_STREAM)
+        held = programs(server, 50)
         wait_for(lambda: "a local connection cannot be accepted" in server.log()[since:],
                  lambda: "syncd says so\n" + server.log()[since:])
         not_busy(server)
+        os.kill(main.child("netd"), signal.SIGKILL)  # and it has to make links anew
+        wait_for(lambda: settled_child(main, "netd"), "main's netd is back")
+        not_busy(server)
     for s in held:
-        s.setblocking(True)
-        s.settimeout(20 * SCALE)
-        s.sendall(b"PING\r\n")
-        assert s.recv(100) == b"+PONG\r\n"
         s.close()
-    assert server.child("syncd") == pid
+    group.wait_pair()
+    wait_for(lambda: answers(server), "programs are served")
+    assert connect_data(main).set("x", "1")
+    wait_following(group, main)
+    assert connect_data(server).set("x", "2"), "requests travel"
+    assert (settled_child(server, "syncd"), server.child("netd")) == (pid, others)
+    assert not server.hooks_as("main")
 
 
-@pytest.mark.parametrize("name, peer", [("icmpd", "roled"), ("netd", "roled"), ("roled", "keyd")])
+def test_more_programs_than_there_is_room_for(calm_pair):
+    """They leave syncd what its links and its store need, and none of them has it spin."""
+    group, main, server = calm_pair
+    begin(group, main)
+    pid, since = settled_child(server, "syncd"), len(server.log())
+    held = []
+    wait_for(lambda: held.extend(programs(server, 100)) or
+             re.search(r"\d+ local connections: no more are accepted", server.log()[since:]),
+             lambda: "syncd says so of %d\n%s" % (len(held), server.log()[since:]))
+    held += programs(server, 200)
+    not_busy(server)
+    os.kill(main.child("netd"), signal.SIGKILL)
+    wait_for(lambda: settled_child(main, "netd"), "main's netd is back")
+    group.wait_pair()
+    assert connect_data(main).set("x", "1")
+    wait_following(group, main)
+    assert "cannot be accepted" not in server.log()[since:]
+    for s in held:
+        s.close()
+    wait_for(lambda: answers(server), "programs are served")
+    assert connect_data(server).get("x") == b"1" and settled_child(server, "syncd") == pid
+
+
+@pytest.mark.parametrize("name, peer", [("icmpd", "roled"), ("netd", "roled"), ("roled", "keyd"), ("syncd", "roled")])
 def test_no_descriptor_for_a_channel(calm_pair, name, peer):
     """A peer is started again, and the new end of the channel finds no room: it ends and is started again.
     keyd always has room, between the fixed numbers."""
@@ -460,7 +625,8 @@ def test_supervisor_without_descriptors(calm_pair):
 KERNEL = [("netd", "accept4", ENFILE, 40), ("netd", "accept4", ENOBUFS, 40), ("netd", "accept4", ENOMEM, 40),
           ("roled", "accept4", ENFILE, 40), ("roled", "accept4", ENOMEM, 40),
           ("netd", "sendto", ENOBUFS, 400), ("roled", "sendto", ENOBUFS, 400), ("icmpd", "sendto", ENOBUFS, 400),
-          ("keyd", "sendto", ENOBUFS, 400)]
+          ("keyd", "sendto", ENOBUFS, 400), ("syncd", "sendto", ENOBUFS, 400),
+          ("syncd", "accept4", ENFILE, 40), ("syncd", "accept4", ENOMEM, 40)]
 
 
 @pytest.mark.parametrize("name, what, error, limit", KERNEL)
@@ -469,7 +635,7 @@ def test_kernel_has_nothing(calm_pair, name, what, error, limit):
     group, main, server = calm_pair
     pid = settled_child(server, name)
     with Fault("run", pid, "-", error, SYS[what]) as f:
-        held = knock(group, server) + clients(server, 5) if what == "accept4" else []
+        held = knock(group, server) + clients(server, 5) + programs(server, 5) if what == "accept4" else []
         f.until("refused")
         began = now_s()
         bulkhead.pause(1)
