@@ -7,6 +7,7 @@
  *   drill            all attempts; exit 0 when every verdict is the expected one, 77 when it cannot
  * run drill -t | -j    for bulkheadctl drill: the matrix of verdicts as a table, or as JSON; exit 0
  * when everything was denied, else 1
+ *   drill -p NAME    as without, those of one process only
  *
  * Verdicts: K killed by the kernel; T trapped, named in the log, ended; an errno name; "through".
  * Then everything again with each layer taken away, and with each layer alone: a wall that only
@@ -43,6 +44,7 @@ _Static_assert(sizeof(attempts) / sizeof(attempts[0]) <= ATTEMPTS_MAX, "too many
 static struct result results[ATTEMPTS_MAX][ROLES_MAX][RUNS_MAX];
 static unsigned wrong;
 static int bears_stricter; /* the machine is an admin's */
+static const char *only; /* process, NULL: all */
 
 /* A process that makes its attempt. */
 struct flight {
@@ -258,6 +260,12 @@ is_harmless(const struct attempt *a, const struct run *run)
 	return a->make != try_crash || (run->walls & (WALL(L_USER) | WALL(L_LIMITS)));
 }
 
+static int
+is_asked_for(const struct drill_role *role)
+{
+	return only == NULL || strcmp(process_name(role->process), only) == 0;
+}
+
 static void
 judge_all(void)
 {
@@ -268,7 +276,8 @@ judge_all(void)
 		for (size_t i = 0; i < n_attempts; i++) {
 			struct result *r = &results[i][k % drill_n_roles][k / drill_n_roles];
 
-			if (!is_harmless(&attempts[i], &runs[k / drill_n_roles]))
+			if (!is_harmless(&attempts[i], &runs[k / drill_n_roles]) ||
+			    !is_asked_for(&drill_roles[k % drill_n_roles]))
 				continue;
 			r->attempt = &attempts[i];
 			r->role = &drill_roles[k % drill_n_roles];
@@ -308,17 +317,20 @@ complain(void)
 int
 main(int argc, char **argv)
 {
-	int option = argc > 1 ? getopt(argc, argv, "tj") : -1;
+	int option = argc > 1 ? getopt(argc, argv, "tjp:") : -1;
+	unsigned cells;
 
-	bears_stricter = option != -1;
+	bears_stricter = option == 't' || option == 'j';
 #ifdef BH_SANITIZERS
 	fprintf(stderr, "drill: skipped, the filter of a sanitizer build reports and the process goes on\n");
-	return option == -1 ? SKIP : 1;
+	return option == -1 || option == 'p' ? SKIP : 1;
 #endif
+	if (option == 'p')
+		only = optarg;
 	if (n_runs > RUNS_MAX || drill_n_roles > ROLES_MAX || walls_prepare() != 0 ||
 	    !drill_prepare()) {
 		fprintf(stderr, "drill: skipped, needs root and namespaces\n");
-		return option == -1 ? SKIP : 1;
+		return option == -1 || option == 'p' ? SKIP : 1;
 	}
 	if (drill_lacks() != NULL)
 		fprintf(stderr,
@@ -329,12 +341,12 @@ main(int argc, char **argv)
 	judge_all();
 	drill_clean_up();
 	complain();
+	cells = drill_count(n_runs).tried + drill_count(n_runs).shown;
 	if (option == 't')
 		print_table();
 	else if (option == 'j')
 		print_json();
 	else
-		printf("drill: %u cells, %u with an unexpected result\n",
-		    drill_count(n_runs).tried + drill_count(n_runs).shown, wrong);
-	return wrong > 0;
+		printf("drill: %u cells, %u with an unexpected result\n", cells, wrong);
+	return wrong > 0 || cells == 0;
 }

@@ -238,6 +238,32 @@ def test_switchovers(data):
     bulkhead.record("switchover-pause", {"longest_s": [max(w.pauses) for w in writers]})
 
 
+def test_no_writes_while_the_role_goes(data):
+    """From the command on nothing is executed that the next main might not have: programs wait for it."""
+    group, main, standby = data
+    client = connect(main)
+    client.set("first", "1")
+    wait_following(group, main)
+    os.kill(standby.child("syncd"), signal.SIGSTOP)  # it cannot say that it has everything
+    assert client.set("before", "1")
+    asks = threading.Thread(target=main.tool, args=("switchover",), daemon=True)
+    asks.start()
+
+    def waits():
+        try:
+            redis.Redis(unix_socket_path=os.path.join(main.run, "data.sock"), socket_timeout=0.3).set("during", "1")
+            return False
+        except redis.exceptions.TimeoutError:
+            return True
+    wait_for(waits, "writes wait")
+    assert standby.role() == "standby"
+    os.kill(standby.child("syncd"), signal.SIGCONT)
+    asks.join(20)
+    wait_for(lambda: group.wait_pair()[0] is standby, "the role has gone")
+    assert connect(standby).get("before") == b"1"
+    assert connect(main).set("after", "1")
+
+
 def test_catch_up(data):
     group, main, standby = data
     standby.stop()
@@ -328,6 +354,31 @@ def test_syncd_is_killed(data):
     wait_for(lambda: data_of(main).get("role") == "main", "syncd knows")
     wait_following(group, main)
     assert missing(main, writer) == [] and missing(standby, writer) == []
+
+
+def test_outcome_unknown(data):
+    """Main dies with a request of a standby's program in its hands: it is not sent again, and its program told."""
+    group, main, standby = data
+    client, answers = connect(standby), []
+    assert client.incr("n") == 1
+    pid = main.child("syncd")
+    os.kill(pid, signal.SIGSTOP)
+
+    def ask():
+        try:
+            answers.append(client.incr("n"))
+        except redis.exceptions.ResponseError as e:
+            answers.append(str(e))
+    asks = threading.Thread(target=ask, daemon=True)
+    asks.start()
+    # it is sent once the program is known to wait for main
+    other = connect(standby)
+    wait_for(lambda: any(c["cmd"] == "incrby" or c["cmd"] == "incr" for c in other.client_list()), "it is sent")
+    os.kill(pid, signal.SIGKILL)
+    asks.join(20)
+    assert len(answers) == 1 and str(answers[0]).startswith("UNKNOWN"), answers
+    wait_for(lambda: try_set(standby, "after", "1"), "requests travel again")
+    assert connect(standby).get("n") in (b"1", b"2")
 
 
 def test_dmz(make_group):

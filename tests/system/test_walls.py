@@ -115,9 +115,36 @@ def test_admin_group_reads_only(make_group):
                                main.config, *args], text=True, capture_output=True, timeout=LONG_S)
     p = tool("status")
     assert p.returncode == 0 and "alpha" in p.stdout, p
-    for word in ("switchover", "resume", "reload"):
+    for word in ("switchover", "resume", "reload", "init"):
         p = tool(word)
         assert p.returncode != 0 and "only root" in p.stderr, p
+
+
+def test_data_folder_of_another(make_group):
+    """The root of syncd must be its own, and no link to somewhere else: else nothing starts."""
+    server = make_group(["alpha"])["alpha"]
+    data = os.path.join(server.state, "data")
+    elsewhere = os.path.join(server.folder, "elsewhere")
+
+    def refused(words):
+        since = len(server.log())
+        server.start()
+        assert server.wait_exit() != 0
+        assert re.search(words, server.log()[since:]), server.log()[since:]
+    os.mkdir(elsewhere, 0o710)
+    os.chown(elsewhere, USERS["syncd"], 0)
+    os.symlink(elsewhere, data)
+    refused(r"/data: (Not a directory|Too many levels of symbolic links)")
+    os.unlink(data)
+    for uid, gid, mode in ((USERS["netd"], 0, 0o710), (0, 0, 0o710), (USERS["syncd"], USERS["syncd"], 0o710),
+                           (USERS["syncd"], 0, 0o750), (USERS["syncd"], 0, 0o711), (USERS["syncd"], 0, 0o2710)):
+        os.mkdir(data)
+        os.chown(data, uid, gid)
+        os.chmod(data, mode)
+        refused(r"/data: must belong to the user of syncd")
+        os.rmdir(data)
+    server.start()
+    wait_for(lambda: server.role() == "main", "it makes its own")
 
 
 @pytest.mark.skipif(not tracer.SUPPORTED, reason="x86-64 only")

@@ -2,7 +2,7 @@
 /*
  * The local face alone, as main, for tests: opens the store in a folder and answers on a Unix
  * socket until SIGTERM. No sandbox and no other server. It prints "ready" when apps can connect.
- * usage: resp_server FOLDER SOCKET [-f] [-o bytes of output] [-b bytes of an argument] [-c clients]
+ * usage: resp_server FOLDER SOCKET [-f] [-o bytes of output] [-p of notifications] [-b bytes of an argument] [-c clients]
  *        [-u uid that may only read] [-m mapped bytes]
  *   -f   FLUSHALL is permitted
  */
@@ -75,13 +75,16 @@ options(int argc, char **argv, struct face_options *o, struct store_limits *limi
 {
 	int c;
 
-	while ((c = getopt(argc, argv, "fo:b:c:u:m:")) != -1) {
+	while ((c = getopt(argc, argv, "fo:p:b:c:u:m:")) != -1) {
 		switch (c) {
 		case 'f':
 			o->flush_permitted = true;
 			break;
 		case 'o':
 			o->output_max = o->output_push_max = number(optarg);
+			break;
+		case 'p':
+			o->output_push_max = number(optarg);
 			break;
 		case 'b':
 			o->bulk_max = number(optarg);

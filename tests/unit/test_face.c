@@ -420,6 +420,30 @@ test_held(void **state)
 	turns();
 }
 
+/* A request that never ends is given up at the bound, whatever it announces. */
+static void
+test_request_bound(void **state)
+{
+	static char part[40000];
+	struct app a = connect_app(), b = connect_app();
+
+	(void)state;
+	face.options.request_max = 100000;
+	memset(part, 'x', sizeof(part) - 1);
+	say(a, "*2\r\n$3\r\nGET\r\n$90000000\r\n");
+	for (int i = 0; i < 2; i++)
+		say(a, part);
+	assert_int_equal(face.n_clients, 2);
+	for (int i = 0; i < 2; i++)
+		say(a, part);
+	assert_int_equal(face.n_clients, 1);
+	close(a.fd);
+	say(b, "PING\n");
+	hear(b, "+PONG\r\n");
+	close(b.fd);
+	turns();
+}
+
 static void
 test_wait(void **state)
 {
@@ -599,6 +623,7 @@ main(void)
 	    cmocka_unit_test_setup_teardown(test_reader, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_held, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_request_bound, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_wait, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_remote, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_gathers, setup, teardown),

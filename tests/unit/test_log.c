@@ -497,6 +497,25 @@ damaged(void **state)
 	assert_int_equal(log_end(w->l).index, 60);
 }
 
+/* Damage that comes while the log is open: such a record is never handed out. */
+static void
+damaged_while_open(void **state)
+{
+	struct world *w = *state;
+	struct position at;
+	struct slice body;
+
+	for (int i = 0; i < 40; i++)
+		append(w->l, 1);
+	assert_int_equal(log_flush(w->l), 0);
+	damage(w, place_of(w->l, 5) + RECORD_HEADER, 1);
+	w->l->window_len = 0;
+	assert_int_equal(log_read(w->l, 5, &at, &body), -1);
+	assert_int_equal(errno, EILSEQ);
+	assert_record(w->l, 4);
+	assert_record(w->l, 6);
+}
+
 /* The newest write, of some records, by halves: it was not acknowledged. */
 static void
 torn(void **state)
@@ -655,6 +674,7 @@ main(void)
 	    TEST(synced_when_opened),
 	    TEST(reset),
 	    TEST(damaged),
+	    TEST(damaged_while_open),
 	    TEST(torn),
 	    TEST(damaged_behind_state),
 	    TEST(damaged_header),

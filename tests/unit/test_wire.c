@@ -44,6 +44,7 @@ static void
 test_bad_frames(void **state)
 {
 	static const uint8_t empty[] = {0, 0, 0, 0, WIRE_BEAT};
+	static const uint8_t empty_change[] = {0, 0, 0, 0, WIRE_CHANGE};
 	static const uint8_t no_type[] = {1, 0, 0, 0, 0};
 	static const uint8_t unknown[] = {1, 0, 0, 0, WIRE_TYPE_MAX};
 	static const uint8_t too_long[] = {0xff, 0xff, 0xff, 0x7f, WIRE_CHANGE};
@@ -55,6 +56,7 @@ test_bad_frames(void **state)
 
 	(void)state;
 	assert_int_equal(wire_next(empty, 5, 4096, &type, &body, &used), -1);
+	assert_int_equal(wire_next(empty_change, 5, 4096, &type, &body, &used), -1);
 	assert_int_equal(wire_next(no_type, 5, 4096, &type, &body, &used), -1);
 	assert_int_equal(wire_next(unknown, 5, 4096, &type, &body, &used), -1);
 	assert_int_equal(wire_next(too_long, 5, 4096, &type, &body, &used), -1);
@@ -103,9 +105,11 @@ test_exact_lengths(void **state)
 	for (size_t k = 0; k <= n + 1; k++)
 		assert_int_equal(
 		    wire_cursor_decode((struct slice){out, k}, &cursor_back), k == n ? 0 : -1);
-	out[0] = 0xff; /* longer than a cursor can be */
-	out[1] = 0xff;
-	assert_int_equal(wire_cursor_decode((struct slice){out, n}, &cursor_back), -1);
+	n = sizeof(cursor.bytes) + 1; /* longer than a cursor can be, and all there */
+	out[0] = (uint8_t)n;
+	out[1] = (uint8_t)(n >> 8);
+	assert_true(2 + n <= sizeof(out));
+	assert_int_equal(wire_cursor_decode((struct slice){out, 2 + n}, &cursor_back), -1);
 }
 
 static void
@@ -179,6 +183,7 @@ test_request(void **state)
 static void
 test_bad_requests(void **state)
 {
+	static const struct face_command no_words = {NULL, 0};
 	struct face_request r = sample(), back;
 	struct change out;
 	uint64_t client;
@@ -194,6 +199,24 @@ test_bad_requests(void **state)
 	free(memory);
 	r = sample();
 	r.version = 4;
+	out.len = 0;
+	assert_int_equal(wire_put_request(&out, 1, &r), 0);
+	assert_int_equal(wire_request_decode((struct slice){out.data + WIRE_HEADER, out.len - WIRE_HEADER},
+			     &client, &back, &memory),
+	    -1);
+	free(memory);
+	r = sample();
+	r.n_commands = 0; /* a transaction of nothing */
+	r.n_watched = 0;
+	out.len = 0;
+	assert_int_equal(wire_put_request(&out, 1, &r), 0);
+	assert_int_equal(wire_request_decode((struct slice){out.data + WIRE_HEADER, out.len - WIRE_HEADER},
+			     &client, &back, &memory),
+	    -1);
+	free(memory);
+	r = sample();
+	r.n_commands = 1;
+	r.commands = &no_words; /* a command of nothing */
 	out.len = 0;
 	assert_int_equal(wire_put_request(&out, 1, &r), 0);
 	assert_int_equal(wire_request_decode((struct slice){out.data + WIRE_HEADER, out.len - WIRE_HEADER},
