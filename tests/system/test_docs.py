@@ -243,6 +243,12 @@ def test_figures_are_there():
     assert code == 0, text
 
 
+def test_holes_still_apply():
+    """Each planted hole is an edit of the code as it is now, and names tests that there are."""
+    done = subprocess.run([os.path.join(TOP, "tests", "planted", "run"), "-n"], text=True, capture_output=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_figures_are_taken_over(tmp_path):
     """Made-up results end up in the pages; a finding voids what was before it, a part of the holes is no run."""
     top, build = tmp_path / "top", tmp_path / "build"

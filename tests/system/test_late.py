@@ -37,6 +37,7 @@ REFUSED = r"syncd refuses the config: the data in the state directory cannot be 
 # Places of a program that no run of it reaches, and why.
 UNREACHED = {"syncd: privdrop_root": "looks whether the empty root is empty; its root is a folder of its own",
              "syncd: interest_add": "copies that the compiler makes of one call, of which others are tried",
+             "syncd: on_restore": "bulkheadctl snapshot restore, which is not among what is done here",
              "syncd: resp_set": "its buffer must be full to 4 bytes in front of a set; resp_array is the same code",
              "filter_export": "makes the filter of stage 0: the supervisor's. Linked into all, called by it alone",
              "loop_malloc": "libuv 1.44 asks through loop_calloc and loop_realloc only; newer ones through all three"}
@@ -189,7 +190,8 @@ def syncd_at_work(server, *fault, fresh=False):
 
 
 def remove_data(server):
-    """The next syncd finds an empty folder."""
+    """The next syncd finds an empty folder. While it loads a snapshot the one that runs makes new files."""
+    wait_for(lambda: data_of(server).get("stream") == "up", lambda: "it follows: %s" % data_of(server))
     for name in os.listdir(os.path.join(server.state, "data")):
         os.unlink(os.path.join(server.state, "data", name))
 
