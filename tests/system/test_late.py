@@ -186,6 +186,7 @@ def syncd_at_work(server, *fault, fresh=False):
             if other is not server and server.role() == "main" and not f.ended():
                 work_of_data(other)
                 begin_anew(other)
+                wait_for(lambda: f.ended() or data_of(other).get("stream") == "up", "it has the snapshot")
     return pid, f.result
 
 
