@@ -641,6 +641,21 @@ last_contact_ms(const struct machine *m, unsigned i)
 }
 
 /*
+ * This main was just resumed: it has asked nobody for long enough that silence says something. A
+ * matter of what is said only, the step-down time runs on.
+ */
+static int
+main_is_looking(struct step *s)
+{
+	const struct machine *m = s->m;
+	int64_t silence_ms = evidence_silence_ms(&m->config);
+	int64_t ping_ms = evidence_ping_window_ms(&m->config);
+
+	return m->resumed &&
+	       !step_reached(s, m->started_ms + (silence_ms > ping_ms ? silence_ms : ping_ms));
+}
+
+/*
  * 1 when the main stepped down: a partner that may take over and every reference have been silent
  * for the step-down time. Counted in real time, from what was heard last.
  */
@@ -673,7 +688,7 @@ main_steps_down_isolated(struct step *s)
 	if (refs_ms > worst_ms)
 		worst_ms = refs_ms;
 	if (!step_reached(s, worst_ms + step_ms)) {
-		if (m->refs_seen == 0 && !evidence_fresh(s, peer))
+		if (m->refs_seen == 0 && !evidence_fresh(s, peer) && !main_is_looking(s))
 			step_why(s, RULE_MAIN_WAIT_STEP_DOWN, peer, worst_ms + step_ms);
 		return 0;
 	}
@@ -715,7 +730,7 @@ main_name_heir(struct step *s)
 	if ((ready || step_reached(s, m->ready_ms + m->config.restart_grace_ms)) &&
 	    step_alarm(s, RULE_NO_STANDBY, NOBODY, !ready) && !ready)
 		ledger_add(s, LEDGER_EVENT, RULE_NO_STANDBY, NOBODY, 0);
-	return ready ? RULE_MAIN_OK : RULE_MAIN_ALONE;
+	return ready ? RULE_MAIN_OK : main_is_looking(s) ? RULE_MAIN_LOOKING : RULE_MAIN_ALONE;
 }
 
 /* A failing health check: hand over to somebody who is better off, once in a flap window. */

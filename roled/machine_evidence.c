@@ -19,8 +19,8 @@ evidence_silence_ms(const struct machine_config *c)
 }
 
 /* How old an echo reply may be to count as an answer. */
-static int64_t
-icmp_window_ms(const struct machine_config *c)
+int64_t
+evidence_ping_window_ms(const struct machine_config *c)
 {
 	return c->icmp_interval_ms * c->icmp_misses;
 }
@@ -356,7 +356,7 @@ pings(const struct machine *m)
 static enum probe_state
 judge_icmp(struct step *s, const struct machine_partner *p, unsigned n_paths)
 {
-	int64_t window_ms = icmp_window_ms(&s->m->config);
+	int64_t window_ms = evidence_ping_window_ms(&s->m->config);
 	unsigned lost = 0;
 
 	if (!pings(s->m) || n_paths == 0)
@@ -532,7 +532,7 @@ count_references(struct step *s)
 	for (unsigned i = 0; i < m->config.n_references; i++) {
 		int64_t ok_ms = m->reference[i].ok_ms;
 
-		if (ok_ms != 0 && !step_reached(s, ok_ms + icmp_window_ms(&m->config)))
+		if (ok_ms != 0 && !step_reached(s, ok_ms + evidence_ping_window_ms(&m->config)))
 			seen++;
 	}
 	m->refs_seen = (uint8_t)seen;
@@ -564,7 +564,7 @@ evidence_references_since(const struct machine *m, unsigned i)
 {
 	int64_t since_ms = m->partner[i].silent_from_ms + evidence_silence_ms(&m->config) -
 			   m->config.status_interval_ms;
-	int64_t ping_ms = evidence_ping_ms(&m->partner[i]) + icmp_window_ms(&m->config) -
+	int64_t ping_ms = evidence_ping_ms(&m->partner[i]) + evidence_ping_window_ms(&m->config) -
 			  m->config.icmp_interval_ms;
 	unsigned n = 0;
 

@@ -44,6 +44,7 @@ int machine_blank(const struct machine *m);
 
 /* ---- machine_evidence.c */
 int64_t evidence_silence_ms(const struct machine_config *c);
+int64_t evidence_ping_window_ms(const struct machine_config *c);
 void evidence_note_lateness(struct step *s, int64_t late_ms);
 void evidence_take_link(struct step *s, const struct machine_link *l);
 void evidence_take_icmp(struct step *s, const struct machine_icmp *ic);

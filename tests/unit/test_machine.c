@@ -1000,6 +1000,47 @@ test_resume(void **state)
 	assert_becomes(ROLE_STANDBY, RULE_STARTED);
 }
 
+/* After that restart nobody was asked yet: no alarm before an answer could have come, and no later
+ * step-down. */
+static void
+test_resume_looks_first(void **state)
+{
+	uint32_t alone, waits;
+
+	(void)state;
+	make_config(ARB_REFERENCES, 2);
+	t.disk.role = ROLE_MAIN;
+	t.disk.last_main = t.disk.initialised = 1;
+	t.disk.epoch = t.disk.epoch_seen = 6;
+	t.disk.instance = 7;
+	start();
+	assert_waits(RULE_MAIN_LOOKING);
+	pass(299);
+	assert_waits(RULE_MAIN_LOOKING);
+	pass(1);
+	assert_waits(RULE_MAIN_WAIT_STEP_DOWN);
+	pass(299);
+	assert_int_equal(t.m.role, ROLE_MAIN);
+	pass(1);
+	assert_becomes(ROLE_STANDBY, RULE_STEP_DOWN_ISOLATED);
+	start(); /* everybody answers */
+	links_up(PEER);
+	icmp(TARGET_PARTNER, PEER);
+	references_answer(3);
+	hear(PEER, follower_record(PEER));
+	assert_waits(RULE_MAIN_OK);
+	alone = t.m.counter[RULE_MAIN_ALONE];
+	waits = t.m.counter[RULE_MAIN_WAIT_STEP_DOWN];
+	assert_int_equal(alone + waits, 0);
+	start(); /* the references do, the partner does not */
+	references_answer(3);
+	assert_waits(RULE_MAIN_LOOKING);
+	pass(299);
+	references_answer(3);
+	pass(1);
+	assert_waits(RULE_MAIN_ALONE);
+}
+
 /* ---- main */
 
 static void
@@ -1932,6 +1973,7 @@ main(void)
 	    cmocka_unit_test(test_join_election),
 	    cmocka_unit_test(test_join_handover_and_nobody),
 	    cmocka_unit_test(test_resume),
+	    cmocka_unit_test(test_resume_looks_first),
 	    cmocka_unit_test(test_step_down_isolated),
 	    cmocka_unit_test(test_order_of_outputs),
 	    cmocka_unit_test(test_only_candidate),
