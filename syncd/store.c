@@ -86,7 +86,7 @@ count_free(struct store *s, uint64_t last_txn, uint64_t *pages)
 	size_t n, id;
 	int rc;
 
-	*pages = 0;
+	*pages = s->freed = 0;
 	if (s->copies > 0) /* they hold the old pages */
 		return 0;
 	if ((rc = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn)) != 0)
@@ -95,7 +95,7 @@ count_free(struct store *s, uint64_t last_txn, uint64_t *pages)
 		while ((rc = mdb_cursor_get(c, &key, &data, MDB_NEXT)) == 0) {
 			memcpy(&id, key.mv_data, sizeof(id));
 			memcpy(&n, data.mv_data, sizeof(n));
-			*pages += id < last_txn ? n : 0;
+			*(id < last_txn ? pages : &s->freed) += n;
 		}
 		mdb_cursor_close(c);
 	}
@@ -204,6 +204,13 @@ refuse(struct store *s)
 		    (unsigned long long)(s->room * s->page / 1024));
 }
 
+/* Whether a checkpoint makes room that is worth it. */
+static bool
+would_gain(const struct store *s)
+{
+	return store_dirty_pages(s) + (double)s->freed > (double)s->reserve / 8;
+}
+
 /*
  * Before a change of so many bytes: a state that would soon not fit is written while it does.
  * Returns whether there is room.
@@ -211,9 +218,9 @@ refuse(struct store *s)
 bool
 store_make_room(struct store *s, size_t bytes)
 {
-	double pages = (double)(bytes / s->page + OP_PAGES), dirty = store_dirty_pages(s);
+	double pages = (double)(bytes / s->page + OP_PAGES);
 
-	if (dirty > (double)s->reserve / 8 && !has_room(s, pages, s->reserve)) {
+	if (would_gain(s) && !has_room(s, pages, s->reserve)) {
 		/* the second makes the pages usable that the first frees */
 		if (store_checkpoint(s, true) == 0 && !has_room(s, pages, s->reserve))
 			(void)store_checkpoint(s, true);
@@ -243,23 +250,55 @@ store_begin(struct store *s, uint64_t epoch)
 	return 0;
 }
 
-/* Whether there is room for an operation: deletions may take what others may not. */
-static bool
+/*
+ * Inside a change: what of it is in the state already is taken out, so that the state can be
+ * written, and put back. Returns 0, or an error: the change is over.
+ */
+static int
+make_room_in_change(struct store *s)
+{
+	int rc = 0;
+
+	if (!would_gain(s))
+		return 0;
+	s->in_change = false;
+	if (s->applied > 0)
+		store_rebuild(s);
+	for (int i = 0; i < 2 && would_gain(s); i++) { /* the second as in store_make_room() */
+		if (store_checkpoint(s, true) != 0)
+			break;
+	}
+	if (s->applied > 0)
+		rc = state_apply_body(s, &s->sets[s->state.active], s->hash_key,
+		    (struct slice){s->body.data, s->body.len});
+	s->in_change = true;
+	return rc;
+}
+
+/*
+ * Whether there is room for an operation, or can be made: deletions may take what others may not.
+ * Returns 0, or an errno.
+ */
+static int
 may_apply(struct store *s, const struct change_op *op)
 {
-	double pages =
-	    (double)((op->key.len + op->field.len + op->value.len + op->offset) / s->page +
-		     OP_PAGES);
+	size_t bytes = op->key.len + op->field.len + op->value.len + op->offset;
+	double pages = (double)(bytes / s->page + OP_PAGES);
+	int rc;
 	bool grows = op->kind == CHANGE_SET || op->kind == CHANGE_HSET ||
 		     op->kind == CHANGE_SPLICE || op->kind == CHANGE_EXPIRE ||
 		     op->kind == CHANGE_RENAME;
 
-	if (has_room(s, grows ? pages : 0, grows ? s->reserve : s->reserve / 4)) {
-		s->refused = false;
-		return true;
+	for (int tried = 0; tried < 2; tried++) {
+		if (has_room(s, grows ? pages : 0, grows ? s->reserve : s->reserve / 4)) {
+			s->refused = false;
+			return 0;
+		}
+		if (tried == 0 && (rc = make_room_in_change(s)) != 0)
+			return store_errno(rc);
 	}
 	refuse(s);
-	return false;
+	return ENOSPC;
 }
 
 void
@@ -277,8 +316,8 @@ store_apply(struct store *s, const struct change_op *op)
 		errno = EINVAL;
 		return -1;
 	}
-	if (!may_apply(s, op))
-		return give_up(s, ENOSPC);
+	if ((rc = may_apply(s, op)) != 0)
+		return give_up(s, rc);
 	if (s->body.len > LOG_BODY_MAX - 2 * (size_t)CHANGE_KEY_MAX - 64)
 		return give_up(s, E2BIG);
 	if (change_append(&s->body, op) != 0)

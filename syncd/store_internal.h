@@ -86,6 +86,7 @@ struct store {
 	uint64_t log_bytes;	      /* of the log since then */
 	uint64_t room;		  /* pages that LMDB can take before the disk or the map is full */
 	uint64_t reserve;	  /* of them, for deletions and checkpoints */
+	uint64_t freed;		  /* pages that the next checkpoint makes usable */
 	int64_t measured_ms;	  /* CLOCK_BOOTTIME */
 	int64_t retry_ms;	  /* no checkpoint before: the last one failed */
 	bool refused;		  /* something, for want of room */

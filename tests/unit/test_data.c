@@ -763,6 +763,49 @@ map_full(void **state)
 	assert_int_equal(store_count(w->s), 0);
 }
 
+/* A store that was full and is nearly empty refuses nothing, in the middle of a change neither. */
+static void
+map_nearly_empty(void **state)
+{
+	struct world *w = *state;
+	struct store_limits tight = small;
+	static uint8_t bytes[20000];
+	struct change_op op = {.kind = CHANGE_SET, .value = {bytes, sizeof(bytes)}};
+	char name[32];
+
+	store_close(w->s);
+	tight.map_bytes = 16 << 20;
+	w->s = store_open(w->path, &tight);
+	for (int round = 0; round < 3; round++) {
+		op.value.len = 3000;
+		delete_keys(w->s, 20, fill(w->s, 0, &op));
+		op.value.len = sizeof(bytes);
+		for (int i = 0; i < 1000; i++) {
+			assert_int_equal(store_begin(w->s, 1), 0);
+			for (int k = 0; k < 8; k++) {
+				snprintf(name, sizeof(name), "%d", k);
+				op.key = text(name);
+				bytes[0] = (uint8_t)i;
+				if (store_apply(w->s, &op) != 0)
+					fail_msg("refused: %s", strerror(errno));
+			}
+			assert_int_equal(store_end_change(w->s, NULL), 0);
+			if (i % 16 == 0)
+				assert_int_equal(store_flush(w->s), 0);
+		}
+		for (int k = 0; k < 8; k++) {
+			struct value v;
+
+			snprintf(name, sizeof(name), "%d", k);
+			assert_int_equal(store_get(w->s, text(name), 0, &v), 1);
+			assert_int_equal(v.string.len, sizeof(bytes));
+			assert_int_equal(v.string.data[0], (uint8_t)999);
+		}
+		delete_keys(w->s, 0, 20);
+		assert_int_equal(store_count(w->s), 0);
+	}
+}
+
 /* The disk is full, on a small file system of our own. */
 static void
 disk_full(void **state)
@@ -966,6 +1009,7 @@ main(void)
 	    TEST(large_value),
 	    TEST(longest_change),
 	    TEST(map_full),
+	    TEST(map_nearly_empty),
 	    TEST(disk_full),
 	    TEST(copy_and_load),
 	};
