@@ -16,6 +16,7 @@ import glob
 import os
 import re
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -294,7 +295,7 @@ def growth(both, o):
             progress("%s: up to %d keys" % (s.NAME, keys))
             fill(s, at + 1, keys, 100)
         at = keys
-        n = int(max(60000, min(keys, 1000000)) * o.scale)
+        n = int(max(60000, min(keys, 300000)) * o.scale)
         got = alternate(both, o.rounds, "%d keys" % keys, lambda s: redis_benchmark(
             s.path(), "set", n, 50, 16, keys=keys, size=100))
         for s in both:
@@ -328,6 +329,7 @@ def options():
 
 def main():
     o = options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # with what it cleans up
     subprocess.run(["make", "-s", "-C", bulkhead.BUILD, "tests/bench/data"], check=True, stdout=subprocess.DEVNULL)
     process.adopt_orphans()
     folder = o.folder = os.path.abspath(os.path.join(o.folder, "bht-data-bench.%d" % os.getpid()))
