@@ -50,6 +50,19 @@ print_partners(const struct answer *a)
 	table_print(&t, stdout);
 }
 
+/* Nothing where nobody uses them. */
+static void
+print_actions(const struct ctl_data *d)
+{
+	if (d->action_apps == 0 && d->actions_done + d->actions_failed + d->actions_unknown +
+		d->actions_refused == 0)
+		return;
+	printf("actions: %u names served on %u connections, %u wait, %u given to apps; ended: %" PRIu64
+	       " done, %" PRIu64 " failed, %" PRIu64 " of unknown outcome, %" PRIu64 " not executed\n",
+	    d->action_names, d->action_apps, d->actions_waiting, d->actions_given, d->actions_done,
+	    d->actions_failed, d->actions_unknown, d->actions_refused);
+}
+
 static void
 print_data(const struct answer *a)
 {
@@ -70,6 +83,7 @@ print_data(const struct answer *a)
 	    d->keys, d->index, d->epoch, d->durable, d->log_start);
 	printf("local programs: %u connected · mode: %s\n", d->clients,
 	    conf_word(CT_SYNC, d->sync_mode));
+	print_actions(d);
 	if (strcmp(d->role, "main") == 0) {
 		printf("if this server died now, %" PRIu64 " changes would be lost\n\n",
 		    d->lost_if_dead);

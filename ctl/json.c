@@ -288,6 +288,22 @@ json_data_partner(const struct answer *a, const struct ctl_data_partner *p)
 	return j;
 }
 
+static json_t *
+json_actions(const struct ctl_data *d)
+{
+	json_t *j = json_object();
+
+	set_number(j, "names", d->action_names);
+	set_number(j, "apps", d->action_apps);
+	set_number(j, "waiting", d->actions_waiting);
+	set_number(j, "given", d->actions_given);
+	set_number(j, "done", d->actions_done);
+	set_number(j, "failed", d->actions_failed);
+	set_number(j, "unknown", d->actions_unknown);
+	set_number(j, "refused", d->actions_refused);
+	return j;
+}
+
 json_t *
 json_data(const struct answer *a)
 {
@@ -310,6 +326,7 @@ json_data(const struct answer *a)
 	set_number(j, "standbys", d->sync_standbys);
 	set_number(j, "lost_if_dead", d->lost_if_dead);
 	set_number(j, "clients", d->clients);
+	json_object_set_new(j, "actions", json_actions(d));
 	set_age(j, "age_ms", d->age_ms);
 	for (size_t i = 0; i < a->n_data_partners; i++)
 		json_array_append_new(list, json_data_partner(a, &a->data_partner[i]));

@@ -380,6 +380,14 @@ ctl_put_data(struct msg *m, const struct ctl_data *d)
 	msg_put_u16(m, d->sync_standbys);
 	msg_put_u64(m, d->lost_if_dead);
 	msg_put_u32(m, d->clients);
+	msg_put_u32(m, d->action_names);
+	msg_put_u32(m, d->action_apps);
+	msg_put_u32(m, d->actions_waiting);
+	msg_put_u32(m, d->actions_given);
+	msg_put_u64(m, d->actions_done);
+	msg_put_u64(m, d->actions_failed);
+	msg_put_u64(m, d->actions_unknown);
+	msg_put_u64(m, d->actions_refused);
 	msg_put_i64(m, d->age_ms);
 }
 
@@ -402,6 +410,14 @@ ctl_get_data(struct msg *m, struct ctl_data *d)
 	d->sync_standbys = msg_get_u16(m);
 	d->lost_if_dead = msg_get_u64(m);
 	d->clients = msg_get_u32(m);
+	d->action_names = msg_get_u32(m);
+	d->action_apps = msg_get_u32(m);
+	d->actions_waiting = msg_get_u32(m);
+	d->actions_given = msg_get_u32(m);
+	d->actions_done = msg_get_u64(m);
+	d->actions_failed = msg_get_u64(m);
+	d->actions_unknown = msg_get_u64(m);
+	d->actions_refused = msg_get_u64(m);
 	d->age_ms = get_age(m);
 	return msg_end(m);
 }
@@ -431,6 +447,39 @@ ctl_get_data_partner(struct msg *m, struct ctl_data_partner *p)
 	p->lag_bytes = msg_get_u64(m);
 	p->ack_age_ms = get_age(m);
 	p->sent_bytes = msg_get_u64(m);
+	return msg_end(m);
+}
+
+/* Ended actions. */
+void
+ctl_put_action(struct msg *m, const struct ctl_action *a)
+{
+	msg_put_str(m, a->name);
+	msg_put_str(m, a->server);
+	msg_put_u32(m, a->uid);
+	msg_put_u32(m, a->pid);
+	msg_put_u32(m, a->app_uid);
+	msg_put_u32(m, a->app_pid);
+	msg_put_u8(m, a->end);
+	msg_put_u32(m, a->times);
+	msg_put_u32(m, a->took_ms);
+}
+
+int
+ctl_get_action(struct msg *m, struct ctl_action *a)
+{
+	memset(a, 0, sizeof(*a));
+	GET_STR(m, a->name);
+	GET_STR(m, a->server);
+	a->uid = msg_get_u32(m);
+	a->pid = msg_get_u32(m);
+	a->app_uid = msg_get_u32(m);
+	a->app_pid = msg_get_u32(m);
+	a->end = get_below(m, CONTROL_END_MAX);
+	a->times = msg_get_u32(m);
+	a->took_ms = msg_get_u32(m);
+	if (a->name[0] == '\0' || a->times == 0)
+		return -1;
 	return msg_end(m);
 }
 

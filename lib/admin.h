@@ -23,6 +23,7 @@ enum {
 	CTL_TEXT = 512, /* explanation of an event, or of a refusal in CTL_END */
 	CTL_NO_SERVER = 255,
 	CTL_EVIDENCE = CONF_SERVERS,
+	CTL_ACTION_NAME = 65,
 };
 
 /* Times, ages and margins in milliseconds are within it (what a double holds exactly). */
@@ -179,6 +180,10 @@ struct ctl_data {
 	uint16_t sync_standbys;	 /* that must have a change, in mode sync */
 	uint64_t lost_if_dead;	 /* main: changes that no standby has */
 	uint32_t clients;	 /* local programs that are connected */
+	uint32_t action_names;	 /* that apps of this server serve ... */
+	uint32_t action_apps;	 /* ... and their connections */
+	uint32_t actions_waiting, actions_given; /* main: for an app; to one that did not answer yet */
+	uint64_t actions_done, actions_failed, actions_unknown, actions_refused; /* ended here */
 	int64_t age_ms;		 /* since syncd said so */
 };
 /* A partner as main sees it. */
@@ -189,6 +194,17 @@ struct ctl_data_partner {
 	uint64_t lag_changes, lag_bytes;
 	int64_t ack_age_ms; /* since it last acknowledged; -1: never */
 	uint64_t sent_bytes; /* on the present link */
+};
+
+/* Actions of local programs that ended, all of one kind (doc/data.md). */
+struct ctl_action {
+	char name[CTL_ACTION_NAME];    /* "*": of several names and programs */
+	char server[CONF_NAME];	       /* of the program */
+	uint32_t uid, pid;	       /* of the program; pid 0: not known, or of several */
+	uint32_t app_uid, app_pid;     /* that was given it; pid 0: none was */
+	uint8_t end;		       /* enum control_end */
+	uint32_t times;		       /* at least 1 */
+	uint32_t took_ms;	       /* the longest */
 };
 
 /* Counters since the start of netd and of roled. */
@@ -248,6 +264,8 @@ void ctl_put_data(struct msg *m, const struct ctl_data *d);
 int ctl_get_data(struct msg *m, struct ctl_data *d);
 void ctl_put_data_partner(struct msg *m, const struct ctl_data_partner *p);
 int ctl_get_data_partner(struct msg *m, struct ctl_data_partner *p);
+void ctl_put_action(struct msg *m, const struct ctl_action *a);
+int ctl_get_action(struct msg *m, struct ctl_action *a);
 void ctl_put_event(struct msg *m, const struct ctl_event *e);
 int ctl_get_event(struct msg *m, struct ctl_event *e);
 void ctl_put_end(struct msg *m, enum ctl_result result, const char *text);

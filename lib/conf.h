@@ -109,6 +109,7 @@ struct conf_general {
 	int64_t data_backlog; /* bytes of the log: how far behind a partner may be */
 	int64_t data_bulk;    /* longest key or value in a request */
 	uint8_t data_flush;   /* 1: FLUSHALL is allowed */
+	int64_t data_action_ms; /* time-out of an action that names none */
 	uint32_t data_gid;    /* group that may use the data socket */
 	uint8_t data_mode;    /* enum socket_mode: who may connect to it */
 	uint8_t n_data_readers;

@@ -125,6 +125,21 @@ enum net_counter {
 	NET_DIALS_FAILED,
 	NET_COUNTER_MAX
 };
+/* How an action of a local program ended (doc/data.md). */
+enum control_end {
+	CONTROL_DONE,	   /* the app answered */
+	CONTROL_FAILED,	   /* the app said that it failed */
+	CONTROL_LATE,	   /* unknown: an app had it and did not answer in time */
+	CONTROL_APP_GONE,  /* unknown: the app that had it ended */
+	CONTROL_ROLE_GONE, /* unknown: an app had it when this server ceased to be main */
+	/* not executed */
+	CONTROL_NO_APP,	    /* no app served it */
+	CONTROL_NO_TIME,    /* no app had room for it in time */
+	CONTROL_NO_ROOM,    /* too many waited */
+	CONTROL_NOT_MAIN,   /* it waited when this server ceased to be main */
+	CONTROL_NOT_WANTED, /* who asked for it went before an app was given it */
+	CONTROL_END_MAX
+};
 enum ctl_result {
 	CTL_OK,
 	CTL_REFUSED,  /* not now or not so; text says why */

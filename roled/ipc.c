@@ -416,6 +416,70 @@ on_data_partner(struct msg *m)
 	return 0;
 }
 
+/* How an action ended, in words. */
+static const char *
+control_text(uint8_t end)
+{
+	static const char *const text[CONTROL_END_MAX] = {
+	    [CONTROL_DONE] = "done",
+	    [CONTROL_FAILED] = "failed",
+	    [CONTROL_LATE] = "outcome unknown (no answer in time)",
+	    [CONTROL_APP_GONE] = "outcome unknown (the app ended)",
+	    [CONTROL_ROLE_GONE] = "outcome unknown (this server ceased to be main)",
+	    [CONTROL_NO_APP] = "not executed (no app served it)",
+	    [CONTROL_NO_TIME] = "not executed (no app had room in time)",
+	    [CONTROL_NO_ROOM] = "not executed (too many waited)",
+	    [CONTROL_NOT_MAIN] = "not executed (this server ceased to be main)",
+	    [CONTROL_NOT_WANTED] = "not executed (who asked was gone)",
+	};
+
+	return text[end];
+}
+
+/* An entry of roled's own: what local programs did. */
+static void
+note_actions(enum rule rule, const char *note)
+{
+	static struct entry e;
+
+	memset(&e, 0, sizeof(e));
+	e.e.at_ms = now_ms();
+	e.e.epoch = roled.machine.persisted.epoch;
+	e.e.kind = LEDGER_EVENT;
+	e.e.rule = (uint8_t)rule;
+	e.e.peer = NOBODY;
+	e.e.role = roled.machine.role;
+	e.e.condition = roled.machine.condition;
+	snprintf(e.note, sizeof(e.note), "%s", note);
+	outputs_note(&e);
+}
+
+static int
+on_data_action(struct msg *m)
+{
+	struct ctl_action a;
+	char note[CTL_NOTE], who[64] = "", app[64] = "", times[32] = "", most[16] = "";
+
+	if (ctl_get_action(m, &a) != 0)
+		return -1;
+	if (a.times > 1) {
+		snprintf(times, sizeof(times), " %u times", a.times);
+		snprintf(most, sizeof(most), " at most");
+	}
+	if (a.pid != 0)
+		snprintf(who, sizeof(who), " (pid %u)", a.pid);
+	if (a.app_pid != 0)
+		snprintf(app, sizeof(app), " by uid %u (pid %u)", a.app_uid, a.app_pid);
+	if (strcmp(a.name, "*") == 0)
+		snprintf(note, sizeof(note), "Several%s: %s, after %u ms%s.", times,
+		    control_text(a.end), a.took_ms, most);
+	else
+		snprintf(note, sizeof(note), "%s%s, for uid %u%s on %s: %s%s, after %u ms%s.", a.name,
+		    times, a.uid, who, a.server, control_text(a.end), app, a.took_ms, most);
+	note_actions(RULE_ACTION, note);
+	return 0;
+}
+
 static int
 on_data_result(struct msg *m)
 {
@@ -441,6 +505,8 @@ ipc_from_syncd(struct channel *c, struct msg *m)
 		return on_data_partner(m);
 	case MSG_DATA_RESULT:
 		return on_data_result(m);
+	case MSG_DATA_ACTION:
+		return on_data_action(m);
 	case MSG_DATA_POSITION:
 		return on_data_position(m);
 	case MSG_DATA_DRAINED:
@@ -800,6 +866,9 @@ on_peer_down(struct child *ch, struct channel *c)
 		break;
 	case PROC_SYNCD:
 		admin_syncd_down();
+		if (roled.running && !roled.stopping && roled.data_role == DATA_MAIN &&
+		    roled.data.action_names > 0)
+			note_actions(RULE_ACTION_LOST, "");
 		break;
 	default:
 		break;

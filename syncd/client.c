@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "action.h"
 #include "command.h"
 #include "lib/clock.h"
 #include "lib/log.h"
@@ -80,6 +81,8 @@ clear_interests(struct client *c)
 	interest_clear(&c->face->watches, &c->watched);
 	interest_clear(&c->face->channels, &c->channels);
 	interest_clear(&c->face->patterns, &c->patterns);
+	interest_clear(&c->face->served, &c->serves);
+	action_forget(c);
 }
 
 void
@@ -93,9 +96,9 @@ client_end(struct client *c, const char *why)
 	if (why != NULL)
 		log_warn("app connection %llu (uid %u, pid %d) closed: %s",
 		    (unsigned long long)c->id, (unsigned)c->uid, (int)c->pid, why);
-	if (c->state == CLIENT_PROXIED && f->calls->forget != NULL)
+	if ((c->flags & CLIENT_KNOWN) != 0 && f->calls->forget != NULL)
 		f->calls->forget(f->arg, c->id);
-	if (c->state == CLIENT_WAITS || c->state == CLIENT_HELD)
+	if (c->state == CLIENT_WAITS || c->state == CLIENT_HELD || c->state == CLIENT_ACTS)
 		f->n_waiting--;
 	clear_interests(c);
 	*c->link = c->next;
@@ -159,6 +162,24 @@ client_in_turn(struct client *c)
 	c->next_turn = c->face->turn;
 	c->face->turn = c;
 	c->face->n_turn++;
+}
+
+void
+client_proxied(struct client *c)
+{
+	c->state = CLIENT_PROXIED;
+	c->flags |= CLIENT_KNOWN;
+}
+
+void
+client_answered(struct client *c)
+{
+	c->state = CLIENT_RUNS;
+	if ((c->flags & CLIENT_SKIP_NEXT) != 0)
+		c->flags = (c->flags & ~(unsigned)CLIENT_SKIP_NEXT) | CLIENT_SKIP;
+	else
+		c->flags &= ~(unsigned)CLIENT_SKIP;
+	client_in_turn(c);
 }
 
 /* ---- input */
@@ -346,6 +367,11 @@ client_send(struct client *c)
 
 	if ((c->flags & CLIENT_DEAD) != 0)
 		return;
+	if (c->out.failed) { /* of what came without a request of its own */
+		c->face->counts.condemned++;
+		client_end(c, "it does not read its answers, or they are too large");
+		return;
+	}
 	held = is_held(c);
 	if (c->fd < 0) {
 		send_remote(c);
@@ -373,6 +399,8 @@ client_send(struct client *c)
 			client_end(c, NULL);
 			return;
 		}
+		if (c->serves.n > 0)
+			action_room(c->face);
 	} else if (c->sent > COMPACT && c->sent > c->out.len / 2) {
 		memmove(c->out.data, c->out.data + c->sent, c->out.len - c->sent);
 		c->out.len -= c->sent;
@@ -433,7 +461,7 @@ client_describe(const struct client *c, struct resp_out *text)
 		flags[n++] = 'P';
 	if ((c->flags & CLIENT_MULTI) != 0)
 		flags[n++] = 'x';
-	if (c->state == CLIENT_WAITS)
+	if (c->state == CLIENT_WAITS || c->state == CLIENT_ACTS)
 		flags[n++] = 'b';
 	if ((c->flags & CLIENT_WATCH_BROKEN) != 0)
 		flags[n++] = 'd';

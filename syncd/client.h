@@ -21,14 +21,16 @@ enum client_flag {
 	CLIENT_IN_TURN = 1 << 10, /* in face.turn */
 	CLIENT_NO_EVICT = 1 << 11,
 	CLIENT_EOF = 1 << 12,
-	CLIENT_GIVEN = 1 << 13 /* its socket is somebody else's */
+	CLIENT_GIVEN = 1 << 13, /* its socket is somebody else's */
+	CLIENT_KNOWN = 1 << 14 /* the owner may keep something of it: main was asked */
 };
 
 enum client_state {
 	CLIENT_RUNS,
 	CLIENT_PROXIED, /* main was asked */
 	CLIENT_WAITS,	/* WAIT, WAITAOF */
-	CLIENT_HELD	/* its answers wait for standbys (sync mode) */
+	CLIENT_HELD,	/* its answers wait for standbys (sync mode) */
+	CLIENT_ACTS	/* it waits for the end of its action */
 };
 
 /* Queued commands of MULTI: their bytes one behind the other. */
@@ -70,6 +72,9 @@ struct client {
 	struct client_queue queue;
 	struct interest_list watched, channels, patterns;
 	struct position written; /* its newest change */
+	struct interest_list serves; /* names of actions */
+	unsigned n_given;	     /* actions that it has and did not answer */
+	uint64_t given_turn;	     /* when it was given the last one: actions.turn */
 
 	int64_t wait_until_ms; /* 0: for ever */
 	size_t wait_standbys;
@@ -87,6 +92,10 @@ struct client *client_find(struct face *f, uint64_t id);
 void client_in_turn(struct client *c);
 /* One of another server: its answer counts among face.remote_bytes. */
 void client_count(struct client *c);
+/* Its request went to main. */
+void client_proxied(struct client *c);
+/* The answer that it waited for is there, or there is none to be: it goes on. */
+void client_answered(struct client *c);
 /* Executes what is there as far as possible. */
 void client_run(struct client *c);
 /* Sends what is there; waits for room in the socket, or for its state. */

@@ -323,16 +323,15 @@ proxy(struct client *c, const struct command *cmd, const struct slice *argv, siz
 	if (f->calls->proxy == NULL || f->calls->proxy(f->arg, c->id, &r, &refusal) != 0)
 		reject(c, cmd, refusal);
 	else
-		c->state = CLIENT_PROXIED;
+		client_proxied(c);
 out:
 	if (all != &one)
 		free(all);
 	free(watched);
 }
 
-/* Whether its user may not change anything now. One of another server was looked at there. */
-static bool
-reads_only(const struct client *c)
+bool
+command_reads_only(const struct client *c)
 {
 	const struct face *f = c->face;
 
@@ -340,9 +339,8 @@ reads_only(const struct client *c)
 	       f->calls->reads_only(f->arg, c->uid);
 }
 
-/* Where a change of this client is made. When it is to be here, the epoch is set. */
-static enum face_route
-route(struct client *c, const char **refusal)
+enum face_route
+command_route(struct client *c, const char **refusal)
 {
 	struct face *f = c->face;
 	enum face_route r;
@@ -379,24 +377,29 @@ divert(struct client *c, const struct command *cmd, const struct slice *argv, si
 
 	if (cmd->handler == command_exec)
 		changes = queueing && c->queue.writes;
-	if (changes && reads_only(c)) {
+	if (changes && command_reads_only(c)) {
 		reject(c, cmd, "-NOPERM this user may only read");
 		return true;
 	}
 	if (changes || (waits && !queueing))
-		where = route(c, &refusal);
+		where = command_route(c, &refusal);
 	if (where == FACE_REFUSE && changes) {
 		reject(c, cmd, refusal);
 		return true;
 	}
-	if (c->out.version < 3 && client_subscriptions(c) > 0 && (cmd->flags & CMD_LISTEN) == 0) {
+	if (c->out.version < 3 && (client_subscriptions(c) > 0 || c->serves.n > 0) &&
+	    (cmd->flags & CMD_LISTEN) == 0) {
 		char text[NAME_MAX_LEN + 160];
 
 		snprintf(text, sizeof(text),
-		    "Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / "
+		    "Can't execute '%s': only %s(P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / "
 		    "RESET are allowed in this context",
-		    cmd->name);
+		    cmd->name, c->serves.n > 0 ? "ACTION.* / " : "");
 		reject(c, cmd, text);
+		return true;
+	}
+	if (queueing && (cmd->flags & CMD_ALONE) != 0) {
+		reject(c, cmd, "Command not allowed inside a transaction");
 		return true;
 	}
 	if (queueing && (cmd->flags & CMD_NOW) == 0) {
@@ -459,7 +462,7 @@ command_run(struct client *c, const struct slice *argv, size_t argc)
 		finish(c, cmd, start);
 	} else if ((c->flags & (CLIENT_MUTE | CLIENT_SKIP)) != 0)
 		c->out.len = start;
-	if (c->state != CLIENT_PROXIED) {
+	if (c->state != CLIENT_PROXIED && c->state != CLIENT_ACTS) {
 		c->flags &= ~(unsigned)CLIENT_SKIP;
 		if ((c->flags & CLIENT_SKIP_NEXT) != 0)
 			c->flags = (c->flags & ~(unsigned)CLIENT_SKIP_NEXT) | CLIENT_SKIP;
@@ -486,7 +489,7 @@ run_transaction(struct client *c, const struct face_request *r)
 		const struct command *cmd =
 		    one->argc == 0 ? NULL : look_up(c, one->argv, one->argc);
 
-		if (cmd != NULL && (cmd->flags & CMD_NOW) != 0)
+		if (cmd != NULL && (cmd->flags & (CMD_NOW | CMD_ALONE)) != 0)
 			resp_error(&c->out, "Command not allowed inside a transaction");
 		else if (cmd != NULL)
 			command_run_queued(c, cmd, one->argv, one->argc);
@@ -512,7 +515,7 @@ command_run_request(struct client *c, const struct face_request *r)
 		return;
 	}
 	c->face->db.now_ms = wall_ms();
-	if (route(c, &refusal) != FACE_LOCAL) {
+	if (command_route(c, &refusal) != FACE_LOCAL) {
 		resp_error(&c->out, refusal);
 		return;
 	}

@@ -24,7 +24,8 @@ enum command_flag { /* the names of COMMAND INFO, in its order */
 	CMD_SHOWN = (1 << 12) - 1,
 	/* ours */
 	CMD_NOW = 1 << 12,   /* executed at once, also between MULTI and EXEC */
-	CMD_LISTEN = 1 << 13 /* allowed to a client that listens (version 2) */
+	CMD_LISTEN = 1 << 13, /* allowed to a client that listens (version 2) */
+	CMD_ALONE = 1 << 14   /* refused inside of a transaction */
 };
 
 enum command_class { /* of access control lists, those that are not told by the flags */
@@ -80,6 +81,12 @@ void command_touch_all(struct face *f);
 /* Where the answers are that a failed flush takes back. */
 void command_mark(struct face *f, struct client *c, size_t start, size_t end, bool push);
 const char *command_failure(int error);
+/* Whether its user may not change anything now. One of another server was looked at there. */
+bool command_reads_only(const struct client *c);
+/* Where a change or an action of this client is made; the epoch is set when it is here. */
+enum face_route command_route(struct client *c, const char **refusal);
+/* An action of a client, of a program on that server: answered now or at its end. */
+void command_act(struct client *c, const struct face_action *a, const char *server);
 /* WAIT and WAITAOF: answers if it is time to (deadline: its time is up). */
 bool command_wait_done(struct client *c, bool deadline);
 

@@ -161,6 +161,22 @@ info_replication(struct face *f, struct resp_out *o)
 }
 
 static void
+info_actions(struct face *f, struct resp_out *o)
+{
+	struct face_action_counts n;
+
+	face_actions_count(f, &n);
+	line(o, "action_names_served:%zu", n.names);
+	line(o, "action_connections:%zu", n.apps);
+	line(o, "actions_waiting:%zu", n.waiting);
+	line(o, "actions_given:%zu", n.given);
+	line(o, "actions_done:%llu", (unsigned long long)n.done);
+	line(o, "actions_failed:%llu", (unsigned long long)n.failed);
+	line(o, "actions_unknown:%llu", (unsigned long long)n.unknown);
+	line(o, "actions_refused:%llu", (unsigned long long)n.refused);
+}
+
+static void
 info_cpu(struct face *f, struct resp_out *o)
 {
 	struct timespec t;
@@ -189,6 +205,7 @@ static const struct {
     {"persistence", "Persistence", info_persistence},
     {"stats", "Stats", info_stats},
     {"replication", "Replication", info_replication},
+    {"actions", "Actions", info_actions},
     {"cpu", "CPU", info_cpu},
     {"keyspace", "Keyspace", info_keyspace},
 };

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "action.h"
 #include "command.h"
 #include "lib/clock.h"
 #include "lib/log.h"
@@ -61,9 +62,12 @@ face_open(struct face *f, uv_loop_t *loop, int listen_fd, struct store *store,
 	set_default(&f->options.output_push_max, (size_t)32 << 20);
 	if (f->options.clients_max == 0)
 		f->options.clients_max = 900;
+	if (f->options.action_ms == 0)
+		f->options.action_ms = ACTION_MS;
+	action_init(f);
 	command_init();
 	if (interests_init(&f->watches) != 0 || interests_init(&f->channels) != 0 ||
-	    interests_init(&f->patterns) != 0) {
+	    interests_init(&f->patterns) != 0 || interests_init(&f->served) != 0) {
 		log_error("no memory for the local face");
 		return -1;
 	}
@@ -133,6 +137,7 @@ face_free(struct face *f)
 	interests_free(&f->watches);
 	interests_free(&f->channels);
 	interests_free(&f->patterns);
+	interests_free(&f->served);
 	free(f->argv);
 	free(f->events);
 	free(f->marks);
@@ -270,7 +275,7 @@ look_at_waiting(struct face *f)
 
 	for (struct client *c = f->n_waiting > 0 ? f->clients : NULL; c != NULL; c = next) {
 		next = c->next;
-		if (c->state == CLIENT_HELD)
+		if (c->state == CLIENT_HELD || (c->state == CLIENT_ACTS && c->out.len > c->sent))
 			client_in_turn(c);
 		if (c->state != CLIENT_WAITS ||
 		    !command_wait_done(c, c->wait_until_ms != 0 && c->wait_until_ms <= now))
@@ -284,7 +289,7 @@ look_at_waiting(struct face *f)
 static void
 arm_timers(struct face *f)
 {
-	int64_t first = 0, now = now_ms(), next;
+	int64_t first = action_next_ms(f), now = now_ms(), next;
 	struct timespec t;
 
 	for (struct client *c = f->n_waiting > 0 ? f->clients : NULL; c != NULL; c = c->next)
@@ -328,7 +333,7 @@ checkpoint(struct face *f)
 static void
 end_turn(struct face *f)
 {
-	if (f->turn == NULL && !f->changed && f->dead == NULL)
+	if (f->turn == NULL && !f->changed && f->dead == NULL && !f->actions.due)
 		return;
 	do {
 		struct client *c;
@@ -340,6 +345,7 @@ end_turn(struct face *f)
 		f->changed = false;
 		f->n_marks = 0;
 		look_at_waiting(f);
+		action_turn(f);
 		while ((c = f->turn) != NULL) {
 			enum client_state before = c->state;
 
@@ -352,7 +358,7 @@ end_turn(struct face *f)
 			if (f->changed)
 				break; /* nothing of that may leave before it is durable */
 		}
-	} while (f->changed || f->turn != NULL);
+	} while (f->changed || f->turn != NULL || f->actions.due);
 	client_free_dead(f);
 	look_at_room(f);
 	checkpoint(f);
@@ -415,6 +421,7 @@ on_deadline(uv_timer_t *timer)
 {
 	struct face *f = timer->data;
 
+	action_expire(f);
 	look_at_waiting(f);
 	arm_timers(f);
 }
@@ -446,12 +453,7 @@ on_expiry(uv_timer_t *timer)
 static void
 go_on(struct client *c)
 {
-	c->state = CLIENT_RUNS;
-	if ((c->flags & CLIENT_SKIP_NEXT) != 0)
-		c->flags = (c->flags & ~(unsigned)CLIENT_SKIP_NEXT) | CLIENT_SKIP;
-	else
-		c->flags &= ~(unsigned)CLIENT_SKIP;
-	client_in_turn(c);
+	client_answered(c);
 	client_run(c);
 }
 
@@ -482,6 +484,7 @@ face_refuse(struct face *f, uint64_t client, const char *error)
 void
 face_progress(struct face *f)
 {
+	action_room(f);
 	look_at_waiting(f);
 	arm_timers(f);
 	if (!uv_is_active((uv_handle_t *)&f->expiry))
@@ -509,6 +512,20 @@ face_remote_run(struct face *f, uint64_t client, const struct face_request *r)
 	if (c->out.failed)
 		client_end(c, "its answer is too large");
 	return c->out.failed ? -1 : 0;
+}
+
+int
+face_remote_act(struct face *f, uint64_t client, const struct face_action *a, const char *server)
+{
+	struct client *c = client_find(f, client);
+
+	if (c == NULL || (c->flags & CLIENT_REMOTE) == 0 || c->state != CLIENT_RUNS)
+		return -1;
+	client_in_turn(c);
+	c->out.version = a->version == 3 ? 3 : 2;
+	command_act(c, a, server);
+	client_count(c);
+	return 0;
 }
 
 void

@@ -12,6 +12,7 @@
 
 #include "db.h"
 #include "interest.h"
+#include "lib/message.h"
 #include "resp.h"
 #include "store.h"
 
@@ -37,6 +38,35 @@ struct face_request {
 	const struct face_watched *watched; /* changed since: the transaction is not done */
 	size_t n_watched;
 	int version; /* of the protocol, of the answer */
+};
+
+/* An action that a program wants done by an app on main. */
+enum {
+	ACTION_NAME = 64,	 /* bytes of its name: letters, digits and ._:/@- */
+	ACTION_MS = 10000,	 /* default of face_options.action_ms */
+	ACTION_MS_MAX = 3600000, /* time-out: 1 ms to 1 h */
+	ACTION_TEXT = 512	 /* bytes of the text of a failure */
+};
+struct face_action {
+	struct slice name, payload;
+	int64_t left_ms; /* until its time is up */
+	uid_t uid;	 /* of the program */
+	pid_t pid;
+	int version; /* of the protocol, of the answer */
+};
+/* How one ended. */
+struct face_ended {
+	const char *name, *server; /* the server of the program */
+	uid_t uid;
+	pid_t pid;
+	uid_t app_uid; /* that was given it ... */
+	pid_t app_pid; /* ... or 0: none was */
+	enum control_end end;
+	int64_t took_ms;
+};
+struct face_action_counts {
+	size_t names, apps, waiting, given;	 /* now: given to an app, without an answer yet */
+	uint64_t done, failed, unknown, refused; /* ended, since the start */
 };
 
 enum face_route {
@@ -82,6 +112,15 @@ struct face_calls {
 	 * loop on. Else the refusal.
 	 */
 	const char *(*snapshot)(void *arg, int fd, bool restores, bool replace);
+	/* Sends an action of that client to main; as proxy(). */
+	int (*act)(
+	    void *arg, uint64_t client, const struct face_action *a, const char **refusal);
+	/* An action ended that came here as to main. */
+	void (*action_ended)(void *arg, const struct face_ended *e);
+	/* Whether apps of this server may serve actions, now or as main later; else *refusal. */
+	bool (*may_serve)(void *arg, const char **refusal);
+	/* Name of this server, never NULL. */
+	const char *(*server_name)(void *arg);
 };
 
 /* Bounds and permissions; 0 is the default. */
@@ -92,6 +131,7 @@ struct face_options {
 	size_t output_push_max; /* ... a client that listens to notifications (32 MiB) */
 	unsigned clients_max;	/* connections (900: descriptors are left for links and files) */
 	bool flush_permitted;	/* FLUSHALL and FLUSHDB */
+	int64_t action_ms;	/* time-out of an action that names none (ACTION_MS) */
 	const char *path;	/* of the socket, to be shown */
 };
 
@@ -106,6 +146,15 @@ struct face_mark {
 	struct client *client;
 	size_t start, end;
 	bool push; /* a notification, not an answer */
+};
+
+/* Actions that wait or that an app has (action.c), oldest first. */
+struct actions {
+	struct control *first, **last;
+	size_t n_waiting, bytes; /* not given to an app yet, and of their payloads */
+	uint64_t next_id, turn;
+	bool due; /* an app or room for one went or came */
+	uint64_t done, failed, unknown, refused;
 };
 
 struct face_counts {
@@ -137,6 +186,8 @@ struct face {
 	size_t remote_bytes; /* of answers to those, which are not durable yet */
 	uint64_t next_id;
 	struct interests watches, channels, patterns;
+	struct interests served; /* names of actions, and the apps that serve them */
+	struct actions actions;
 
 	const struct command *current; /* and the outermost one, EXEC for those of a transaction */
 	struct slice *argv;
@@ -184,5 +235,12 @@ void face_replaced(struct face *f);
 uint64_t face_remote_new(struct face *f);
 int face_remote_run(struct face *f, uint64_t client, const struct face_request *r);
 void face_remote_free(struct face *f, uint64_t client);
+
+/* As face_remote_run(): the action of a program of that server. */
+int face_remote_act(
+    struct face *f, uint64_t client, const struct face_action *a, const char *server);
+/* This server is main no more: what waits was not executed, of what apps have nobody knows. */
+void face_actions_stop(struct face *f);
+void face_actions_count(const struct face *f, struct face_action_counts *n);
 
 #endif

@@ -226,6 +226,16 @@ tell_partner(const struct ctl_data_partner *p)
 	(void)channel_send(&syncd.roled, &m);
 }
 
+int
+tell_action(const struct ctl_action *a)
+{
+	static struct msg m;
+
+	msg_begin(&m, MSG_DATA_ACTION);
+	ctl_put_action(&m, a);
+	return channel_send(&syncd.roled, &m);
+}
+
 static void
 tell_result(uint64_t cookie, enum ctl_result result, const char *text)
 {
@@ -304,6 +314,10 @@ on_role(struct msg *m)
 	syncd.main = main;
 	syncd.flags = flags;
 	syncd.epoch = epoch;
+	if (role != DATA_MAIN) {
+		face_actions_stop(&syncd.face); /* before the links of those who asked go */
+		audit_now();
+	}
 	follow_role();
 	feed_role();
 	proxy_role();
@@ -325,8 +339,10 @@ on_drain(struct msg *m)
 	/* a server of another config is passed over, and nobody waits for itself */
 	if (c != NULL &&
 	    (server == NO_SERVER ||
-		(server < c->general.n_servers && server != c->general.self)))
+		(server < c->general.n_servers && server != c->general.self))) {
 		feed_drain(cookie, server);
+		audit_now();
+	}
 	return 0;
 }
 
@@ -396,6 +412,7 @@ on_commit(struct child *ch, const struct conf *old)
 	syncd.face.options.request_max = wire_request_max((uint64_t)c->general.data_bulk);
 	store_limit_change(syncd.store, wire_change_max((uint64_t)c->general.data_bulk));
 	syncd.face.options.flush_permitted = c->general.data_flush;
+	syncd.face.options.action_ms = c->general.data_action_ms;
 	feed_role();
 	follow_role();
 	proxy_role();

@@ -39,6 +39,7 @@ main(int argc, char **argv)
 void
 syncd_exit(int code)
 {
+	audit_last();
 	/* what was acknowledged is in the log; a checkpoint makes the next start short */
 	if (syncd.store != NULL)
 		store_close(syncd.store);
@@ -92,6 +93,7 @@ on_turn(uv_prepare_t *prepare)
 	wake_earlier(position_tick(now));
 	wake_earlier(proxy_tick(now));
 	wake_earlier(snapshot_tick(now));
+	wake_earlier(audit_tick(now));
 	if (face_gathers(&syncd.face))
 		return; /* what it says to standbys leaves in one piece */
 	feed_ask();
@@ -185,6 +187,40 @@ face_snapshot(void *arg, int fd, bool restores, bool replace)
 	return snapshot_begin_on(fd, restores, replace);
 }
 
+static int
+face_act(void *arg, uint64_t client, const struct face_action *a, const char **refusal)
+{
+	(void)arg;
+	return proxy_action(client, a, refusal);
+}
+
+static void
+face_action_ended(void *arg, const struct face_ended *e)
+{
+	(void)arg;
+	audit_ended(e);
+}
+
+/* An app serves on every server that can become main, and is asked while it is. */
+static bool
+face_may_serve(void *arg, const char **refusal)
+{
+	(void)arg;
+	if (syncd.role == DATA_DMZ)
+		*refusal = "-READONLY this server is in the DMZ: it never becomes main, and nobody "
+			   "would ask for these actions";
+	return syncd.role != DATA_DMZ;
+}
+
+static const char *
+face_server_name(void *arg)
+{
+	const struct conf *c = child_conf(&syncd.child);
+
+	(void)arg;
+	return c->server[c->general.self].name;
+}
+
 static const struct face_calls face_calls = {
     .route = face_route,
     .proxy = face_proxy,
@@ -197,6 +233,10 @@ static const struct face_calls face_calls = {
     .role = face_role,
     .reads_only = face_reads_only,
     .snapshot = face_snapshot,
+    .act = face_act,
+    .action_ended = face_action_ended,
+    .may_serve = face_may_serve,
+    .server_name = face_server_name,
 };
 
 static void
@@ -218,6 +258,7 @@ syncd_open(const struct conf *c)
 	struct face_options options = {.bulk_max = (size_t)g->data_bulk,
 	    .request_max = wire_request_max((uint64_t)g->data_bulk),
 	    .flush_permitted = g->data_flush,
+	    .action_ms = g->data_action_ms,
 	    .path = "data.sock"};
 
 	if (syncd.store != NULL)

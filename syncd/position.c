@@ -48,6 +48,7 @@ tell_all(int64_t now)
 	const struct conf_general *g = &child_conf(&syncd.child)->general;
 	struct position end = store_end(syncd.store), main_end;
 	struct ctl_data d = {.epoch = end.epoch, .index = end.index};
+	struct face_action_counts n;
 	int64_t heard_ms;
 
 	(void)follow_streams(&main_end, &heard_ms);
@@ -64,7 +65,16 @@ tell_all(int64_t now)
 	d.sync_mode = g->sync_mode;
 	d.sync_standbys = g->sync_standbys;
 	d.lost_if_dead = syncd.role == DATA_MAIN ? feed_alone() : 0;
-	d.clients = syncd.face.n_clients;
+	d.clients = syncd.face.n_clients - syncd.face.n_remote;
+	face_actions_count(&syncd.face, &n);
+	d.action_names = (uint32_t)n.names;
+	d.action_apps = (uint32_t)n.apps;
+	d.actions_waiting = (uint32_t)n.waiting;
+	d.actions_given = (uint32_t)n.given;
+	d.actions_done = n.done;
+	d.actions_failed = n.failed;
+	d.actions_unknown = n.unknown;
+	d.actions_refused = n.refused;
 	tell_state(&d);
 	if (syncd.role == DATA_MAIN)
 		feed_tell(now);

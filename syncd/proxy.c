@@ -15,10 +15,13 @@
 #include "lib/log.h"
 #include "lib/loop.h"
 
+#define WIRE_OF_ACTION (UINT64_C(1) << 63) /* apart from the numbers of clients */
+
 enum {
 	REMOTES_MAX = 1000, /* programs of one server: no syncd lets in so many */
 	OWN = NO_SERVER, /* as the server of a remote client: a program of ours, that we serve as main */
 	WAIT_MS = 10000, /* for a main */
+	GRACE_MS = 1000, /* main itself says that the time of an action is up; it is waited for so long */
 };
 
 static const char unknown_outcome[] =
@@ -29,23 +32,30 @@ static const char too_long[] =
 static const char no_main[] =
     "-MASTERDOWN no main is known, or there is no link to it: the request was not executed";
 
-/* A request of a program of ours. */
+/* A request or an action of a program of ours. */
 struct request {
 	struct request *next;
 	uint64_t client;
-	int64_t until_ms;	/* while it waits */
+	uint64_t wire;		/* how main calls it: the client, or of an action a number of its own */
+	int64_t until_ms;	/* while it waits; an action: its time */
+	uint8_t action;
 	struct data_link *sent; /* NULL: it waits, or is executed here; body has it then */
 	uint8_t own;		/* executed here */
 	struct change body;	/* a frame */
 };
 
-/* A program of another server, on main. */
+static const char too_late[] =
+    "-UNKNOWN time-out: main was asked and did not answer in time, the action may or may not have "
+    "been executed";
+
+/* A program of another server, or one action of it, on main. */
 struct remote {
 	struct remote *next;
-	uint64_t client; /* there */
+	uint64_t client; /* there: request.wire */
 	uint64_t face;	 /* here, a client of the face */
 	struct data_link *link; /* NULL for OWN */
 	uint8_t server;
+	uint8_t once; /* goes with its answer */
 };
 
 static struct request *requests;
@@ -108,6 +118,8 @@ free_request(struct request *q)
 static int
 send_request(struct request *q, struct data_link *l)
 {
+	if (q->action)
+		wire_action_left(&q->body, q->until_ms - now_ms());
 	if (link_put_raw(l, (struct slice){q->body.data, q->body.len}) != 0)
 		return -1;
 	queued_bytes -= q->body.len;
@@ -117,23 +129,26 @@ send_request(struct request *q, struct data_link *l)
 	return 0;
 }
 
-int
-proxy_request(uint64_t client, const struct face_request *r, const char **refusal)
+static struct request *
+new_request(uint64_t client, uint64_t wire, int64_t until_ms)
+{
+	struct request *q = queued_bytes <= QUEUED_MAX ? calloc(1, sizeof(*q)) : NULL;
+
+	if (q == NULL)
+		return NULL;
+	q->client = client;
+	q->wire = wire;
+	q->until_ms = until_ms;
+	change_init(&q->body);
+	return q;
+}
+
+/* Its frame is made: it goes to main, or waits for one. 0, or -1: neither. */
+static int
+begin_request(struct request *q)
 {
 	struct data_link *l = main_link();
-	struct request *q = calloc(1, sizeof(*q));
 
-	*refusal = no_main;
-	if (q == NULL)
-		return -1;
-	q->client = client;
-	q->until_ms = now_ms() + WAIT_MS;
-	change_init(&q->body);
-	if (queued_bytes > QUEUED_MAX || wire_put_request(&q->body, client, r) != 0) {
-		change_free(&q->body);
-		free(q);
-		return -1;
-	}
 	queued_bytes += q->body.len;
 	q->next = requests;
 	requests = q;
@@ -145,28 +160,59 @@ proxy_request(uint64_t client, const struct face_request *r, const char **refusa
 	return 0;
 }
 
+int
+proxy_request(uint64_t client, const struct face_request *r, const char **refusal)
+{
+	struct request *q = new_request(client, client, now_ms() + WAIT_MS);
+
+	*refusal = no_main;
+	if (q == NULL)
+		return -1;
+	if (wire_put_request(&q->body, client, r) != 0) {
+		change_free(&q->body);
+		free(q);
+		return -1;
+	}
+	return begin_request(q);
+}
+
+int
+proxy_action(uint64_t client, const struct face_action *a, const char **refusal)
+{
+	static uint64_t last;
+	uint64_t wire = WIRE_OF_ACTION | ++last;
+	struct request *q = new_request(client, wire, now_ms() + a->left_ms);
+
+	*refusal = no_main;
+	if (q == NULL)
+		return -1;
+	q->action = 1;
+	if (wire_put_action(&q->body, wire, a) != 0) {
+		change_free(&q->body);
+		free(q);
+		return -1;
+	}
+	return begin_request(q);
+}
+
 static struct request *
-find_request(uint64_t client)
+find_request(uint64_t wire)
 {
 	struct request *q = requests;
 
-	while (q != NULL && q->client != client)
+	while (q != NULL && q->wire != wire)
 		q = q->next;
 	return q;
 }
 
-void
-proxy_forget(uint64_t client)
+/* Main is told that nobody waits for it any more. */
+static void
+send_forget(struct data_link *l, uint64_t wire)
 {
-	struct request *q = find_request(client);
-	struct data_link *l = main_link();
 	uint8_t out[8];
 
-	if (q != NULL)
-		free_request(q);
-	if (l != NULL)
-		(void)link_put(l, WIRE_FORGET, (struct slice){out, wire_u64_encode(out, client)},
-		    (struct slice){NULL, 0});
+	(void)link_put(l, WIRE_FORGET, (struct slice){out, wire_u64_encode(out, wire)},
+	    (struct slice){NULL, 0});
 }
 
 /* What waits goes out, oldest last in the list: from the end. */
@@ -251,6 +297,36 @@ get_remote(uint8_t server, uint64_t client, struct data_link *l)
 	return r;
 }
 
+/* The program that asked is gone. */
+static void
+forget_request(struct request *q)
+{
+	struct remote *r = q->own ? find_remote(OWN, q->wire) : NULL;
+	struct data_link *l = q->action ? q->sent : NULL;
+	uint64_t wire = q->wire;
+
+	if (r != NULL)
+		free_remote(r);
+	free_request(q);
+	if (l != NULL)
+		send_forget(l, wire);
+}
+
+void
+proxy_forget(uint64_t client)
+{
+	struct request *q = requests;
+	struct data_link *l;
+
+	while (q != NULL && q->client != client)
+		q = q->next;
+	if (q != NULL)
+		forget_request(q);
+	l = main_link(); /* which may end with what is put into it */
+	if (l != NULL)
+		send_forget(l, client);
+}
+
 static void
 refuse_remote(struct data_link *l, uint64_t client, const char *why)
 {
@@ -311,10 +387,39 @@ take_request(struct data_link *l, struct slice body)
 	return 0;
 }
 
+/* An action of another server's program. 0, or -1: malformed. */
+static int
+take_action(struct data_link *l, struct slice body)
+{
+	const struct conf *c = child_conf(&syncd.child);
+	struct face_action a;
+	struct remote *remote;
+	uint64_t client;
+	int wait;
+
+	if (wire_action_decode(body, &client, &a) != 0)
+		return -1;
+	if (syncd.role != DATA_MAIN) {
+		refuse_remote(l, client, "-MASTERDOWN that server is not main: not executed");
+		return 0;
+	}
+	wait = answers_wait(l);
+	if (wait < 0)
+		return 0;
+	remote = wait == 0 ? get_remote(link_server(l), client, l) : NULL;
+	if (remote != NULL)
+		remote->once = 1;
+	if (remote == NULL ||
+	    face_remote_act(&syncd.face, remote->face, &a, c->server[link_server(l)].name) != 0)
+		refuse_remote(l, client, "-BUSY main has no room for the action: it was not executed");
+	return 0;
+}
+
 void
 proxy_remote_answer(uint64_t face, struct slice answer, const struct position *last)
 {
 	struct remote *r = remotes;
+	struct data_link *l;
 	uint8_t head[8 + WIRE_POSITION];
 
 	while (r != NULL && r->face != face)
@@ -322,20 +427,25 @@ proxy_remote_answer(uint64_t face, struct slice answer, const struct position *l
 	if (r == NULL)
 		return;
 	if (r->server == OWN) {
-		uint64_t client = r->client;
-		struct request *q = find_request(client);
+		struct request *q = find_request(r->client);
 
 		free_remote(r);
-		if (q != NULL)
+		if (q != NULL) {
+			uint64_t client = q->client;
+
 			free_request(q);
-		face_answer(&syncd.face, client, answer);
+			face_answer(&syncd.face, client, answer);
+		}
 		return;
 	}
 	if (answer.len > wire_change_max((uint64_t)child_conf(&syncd.child)->general.data_bulk))
 		answer = slice_of(too_long);
 	wire_u64_encode(head, r->client);
 	wire_position_encode(head + 8, last);
-	(void)link_put(r->link, WIRE_ANSWER, (struct slice){head, sizeof(head)}, answer);
+	l = r->link;
+	if (r->once)
+		free_remote(r);
+	(void)link_put(l, WIRE_ANSWER, (struct slice){head, sizeof(head)}, answer);
 }
 
 /* ---- frames */
@@ -354,6 +464,7 @@ take_answer(struct data_link *l, struct slice body)
 	q = find_request(client);
 	if (q == NULL || q->sent != l)
 		return 0; /* its program has gone */
+	client = q->client;
 	free_request(q);
 	face_answer(&syncd.face, client, text);
 	return 0;
@@ -379,6 +490,7 @@ take_refused(struct data_link *l, struct slice body)
 	q = find_request(client);
 	if (q == NULL || q->sent != l)
 		return 0;
+	client = q->client;
 	free_request(q);
 	face_refuse(&syncd.face, client, line);
 	return 0;
@@ -400,6 +512,8 @@ proxy_frame(struct data_link *l, uint8_t type, struct slice body)
 	}
 	if (type == WIRE_REQUEST)
 		return take_request(l, body);
+	if (type == WIRE_ACTION)
+		return take_action(l, body);
 	if (type != WIRE_FORGET || wire_u64_decode(body, &client) != 0)
 		return -1;
 	r = find_remote(link_server(l), client);
@@ -473,31 +587,64 @@ proxy_down(struct data_link *l)
 
 /* ---- roles */
 
+/* 0 or -1: there is no memory. */
+static int
+serve_request(struct request *q, struct slice body)
+{
+	struct face_request r;
+	struct remote *remote;
+	uint64_t wire;
+	void *memory;
+	int result = -1;
+
+	if (wire_request_decode(body, &wire, &r, &memory) == 0) {
+		remote = get_remote(OWN, q->wire, NULL);
+		result = remote != NULL ? face_remote_run(&syncd.face, remote->face, &r) : -1;
+		if (result != 0 && remote != NULL)
+			free_remote(remote);
+	}
+	free(memory);
+	return result;
+}
+
+static int
+serve_action(struct request *q, struct slice body)
+{
+	const struct conf *c = child_conf(&syncd.child);
+	struct remote *remote = get_remote(OWN, q->wire, NULL);
+	struct face_action a;
+	uint64_t wire;
+
+	wire_action_left(&q->body, q->until_ms - now_ms());
+	if (remote == NULL || wire_action_decode(body, &wire, &a) != 0 ||
+	    face_remote_act(&syncd.face, remote->face, &a, c->server[c->general.self].name) != 0) {
+		if (remote != NULL)
+			free_remote(remote);
+		return -1;
+	}
+	return 0;
+}
+
 /* We are main now: what waited for one is executed here. */
 static void
 serve_own(void)
 {
-	struct request *next;
+	struct request *q = requests;
 
-	for (struct request *q = requests; q != NULL; q = next) {
+	while (q != NULL) {
 		struct slice body = {q->body.data + WIRE_HEADER, q->body.len - WIRE_HEADER};
-		struct face_request r;
-		struct remote *remote;
-		uint64_t client;
-		void *memory;
+		uint64_t client = q->client;
 
-		next = q->next;
-		if (q->sent != NULL || q->own)
+		if (q->sent != NULL || q->own) {
+			q = q->next;
 			continue;
-		if (wire_request_decode(body, &client, &r, &memory) != 0) {
-			free(memory);
-			continue; /* no memory: it goes on waiting */
 		}
 		q->own = 1;
-		remote = get_remote(OWN, client, NULL);
-		if (remote == NULL || face_remote_run(&syncd.face, remote->face, &r) != 0)
-			face_refuse(&syncd.face, client, no_main);
-		free(memory);
+		if ((q->action ? serve_action(q, body) : serve_request(q, body)) == 0)
+			continue;
+		free_request(q);
+		face_refuse(&syncd.face, client, no_main);
+		q = requests; /* the program may have asked for more */
 	}
 }
 
@@ -530,21 +677,23 @@ proxy_moved(const uint8_t moved[CONF_SERVERS])
 int64_t
 proxy_tick(int64_t now)
 {
-	struct request *next;
+	struct request *q = requests;
 	int64_t due = beat_tick(now);
 
-	for (struct request *q = requests; q != NULL; q = next) {
+	while (q != NULL) {
+		int64_t until_ms = q->until_ms + (q->sent != NULL ? GRACE_MS : 0);
+		const char *error = q->sent != NULL ? too_late : no_main;
 		uint64_t client = q->client;
 
-		next = q->next;
-		if (q->sent != NULL || q->own)
+		if (q->own || (q->sent != NULL && !q->action) || now < until_ms) {
+			if (!q->own && (q->sent == NULL || q->action) && until_ms < due)
+				due = until_ms;
+			q = q->next;
 			continue;
-		if (now >= q->until_ms) {
-			free_request(q);
-			face_refuse(&syncd.face, client, no_main);
-		} else if (q->until_ms < due) {
-			due = q->until_ms;
 		}
+		forget_request(q);
+		face_refuse(&syncd.face, client, error);
+		q = requests; /* the program may have asked for more */
 	}
 	return due;
 }

@@ -9,9 +9,10 @@
  *	feed.c	 as main: to each partner the changes, or a snapshot
  *	follow.c as standby: takes them
  *	proxy.c	 requests of our programs to main, and of others' programs to us
+ *	audit.c	 what becomes of actions, to roled
  *	position.c what roled is told of our data, and when
  *	snapshot.c copies of the data for an admin, and back
- *	face.c, client.c, command*.c  local programs, in the Redis protocol
+ *	face.c, client.c, command*.c  local programs, in the Redis protocol; action.c what apps do for them
  *	store*.c, log*.c, change.c    the data
  */
 #ifndef BH_SYNCD_SYNCD_H
@@ -57,6 +58,7 @@ void tell_position(uint8_t flags, const struct position *p, uint64_t behind_item
 void tell_drained(uint64_t cookie);
 void tell_state(const struct ctl_data *d);
 void tell_partner(const struct ctl_data_partner *p);
+int tell_action(const struct ctl_action *a); /* -1: roled is not there */
 extern const struct data_links_ops ipc_links_ops;
 
 /* main.c: do what is due, and be called again then. */
@@ -108,10 +110,16 @@ int64_t position_staleness(int64_t now); /* ms since we had everything of main; 
 const char *snapshot_begin_on(int fd, bool restores, bool replace);
 int snapshot_restoring(void); /* no write may be answered now */
 int64_t snapshot_tick(int64_t now);
+/* audit.c: ended actions, for the ledger */
+void audit_ended(const struct face_ended *e);
+int64_t audit_tick(int64_t now);
+void audit_now(void);  /* the role may go: what is not told yet */
+void audit_last(void); /* the process ends */
 
 /* proxy.c */
 enum face_route proxy_route(uint64_t *epoch, const char **refusal);
 int proxy_request(uint64_t client, const struct face_request *r, const char **refusal);
+int proxy_action(uint64_t client, const struct face_action *a, const char **refusal);
 void proxy_forget(uint64_t client);
 void proxy_role(void);
 void proxy_up(struct data_link *l);

@@ -121,7 +121,7 @@ wire_next(const uint8_t *in, size_t n, size_t max, uint8_t *type, struct slice *
 	if (len < 1 || in[4] == 0 || in[4] >= WIRE_TYPE_MAX)
 		return -1;
 	if (in[4] != WIRE_ITEMS && in[4] != WIRE_CHANGE && in[4] != WIRE_REQUEST &&
-	    in[4] != WIRE_ANSWER)
+	    in[4] != WIRE_ANSWER && in[4] != WIRE_ACTION)
 		max = WIRE_CONTROL_MAX;
 	*used = len + 4;
 	if (len - 1 > max)
@@ -501,4 +501,64 @@ wire_request_decode(struct slice body, uint64_t *client, struct face_request *ou
 			*arguments++ = get_slice(&r);
 	}
 	return read_end(&r);
+}
+
+/* ---- actions */
+
+enum { ACTION_LEFT_AT = 8 + 1 + 4 + 4, ACTION_HEAD = ACTION_LEFT_AT + 4 + 1 };
+
+bool
+wire_name_ok(struct slice name)
+{
+	if (name.len == 0 || name.len > ACTION_NAME)
+		return false;
+	for (size_t i = 0; i < name.len; i++) {
+		uint8_t c = name.data[i];
+
+		if (!(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') && !(c >= '0' && c <= '9') &&
+		    (c == '\0' || strchr("._:/@-", c) == NULL))
+			return false;
+	}
+	return true;
+}
+
+int
+wire_put_action(struct change *out, uint64_t client, const struct face_action *a)
+{
+	uint8_t head[ACTION_HEAD + ACTION_NAME], *p = head;
+
+	if (a->name.len > ACTION_NAME)
+		return -1;
+	p = put_number(p, client, 8);
+	*p++ = (uint8_t)a->version;
+	p = put_number(p, (uint32_t)a->uid, 4);
+	p = put_number(p, (uint32_t)a->pid, 4);
+	p = put_number(p, (uint64_t)a->left_ms, 4);
+	*p++ = (uint8_t)a->name.len;
+	p = put_bytes(p, a->name.data, a->name.len);
+	return wire_put(out, WIRE_ACTION, (struct slice){head, (size_t)(p - head)}, a->payload);
+}
+
+void
+wire_action_left(struct change *frame, int64_t left_ms)
+{
+	put_number(frame->data + WIRE_HEADER + ACTION_LEFT_AT, left_ms < 1 ? 1 : (uint64_t)left_ms, 4);
+}
+
+int
+wire_action_decode(struct slice body, uint64_t *client, struct face_action *a)
+{
+	struct reader r = read_body(body);
+
+	*client = get_number(&r, 8);
+	a->version = (int)get_number(&r, 1);
+	a->uid = (uid_t)get_number(&r, 4);
+	a->pid = (pid_t)get_number(&r, 4);
+	a->left_ms = (int64_t)get_number(&r, 4);
+	a->name.len = (size_t)get_number(&r, 1);
+	a->name.data = get_bytes(&r, a->name.len);
+	if (!r.ok || (a->version != 2 && a->version != 3) || a->left_ms < 1 ||
+	    a->left_ms > ACTION_MS_MAX || !wire_name_ok(a->name))
+		return -1;
+	return take_rest(&r, &a->payload);
 }

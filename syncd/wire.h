@@ -33,6 +33,7 @@ enum wire_type {
 	WIRE_FORGET,	   /* u64 client: it is gone */
 	WIRE_ANSWER,	   /* main: u64 client, position of its newest change, answer in RESP */
 	WIRE_REFUSED,	   /* main: u64 client, text: not executed */
+	WIRE_ACTION,	   /* u64 client, of this action alone, action (wire_put_action) */
 	WIRE_TYPE_MAX
 };
 enum wire_have {
@@ -44,7 +45,7 @@ enum wire_have {
 enum {
 	WIRE_HEADER = 5,
 	WIRE_POSITION = 24,
-	WIRE_CONTROL_MAX = 1024, /* of every frame but ITEMS, CHANGE, REQUEST, ANSWER */
+	WIRE_CONTROL_MAX = 1024, /* of every frame but ITEMS, CHANGE, REQUEST, ANSWER, ACTION */
 	WIRE_ARGS_MAX = 1 << 20,
 	WIRE_COMMANDS_MAX = 1 << 16,
 	WIRE_REQUEST_MIN = 64 << 20, /* a request may have so many bytes, however short its values are */
@@ -130,5 +131,15 @@ int wire_refused_decode(struct slice body, uint64_t *client, struct slice *text)
 int wire_put_request(struct change *out, uint64_t client, const struct face_request *r);
 int wire_request_decode(
     struct slice body, uint64_t *client, struct face_request *r, void **memory);
+
+/*
+ * An action: u64 client, u8 protocol version, u32 uid, u32 pid of the program, u32 ms that are left
+ * (1 to ACTION_MS_MAX), u8 length, name, payload. Decoding: 0 or -1; slices point into the body.
+ */
+int wire_put_action(struct change *out, uint64_t client, const struct face_action *a);
+int wire_action_decode(struct slice body, uint64_t *client, struct face_action *a);
+/* The frame of an action that has waited: ms that are left now. */
+void wire_action_left(struct change *frame, int64_t left_ms);
+bool wire_name_ok(struct slice name);
 
 #endif

@@ -146,7 +146,7 @@ add_impossible(enum process receiver, enum process sender, enum channel_state st
 	    MSG_PROCESS_STATE, MSG_RELOAD_STATE, MSG_RUN_HOOK, MSG_STOPPED, MSG_CTL_SELF,
 	    MSG_CTL_SERVER, MSG_CTL_LINK, MSG_CTL_PROCESS, MSG_CTL_EVENT, MSG_CTL_END,
 	    MSG_CTL_DATA_STATE, MSG_CTL_DATA_PARTNER, MSG_LINK_CONNECTED, MSG_DATA_ROLE,
-	    MSG_DATA_POSITION, MSG_DATA_DRAIN, MSG_DATA_STATE, MSG_DATA_PARTNER};
+	    MSG_DATA_POSITION, MSG_DATA_DRAIN, MSG_DATA_STATE, MSG_DATA_PARTNER, MSG_DATA_ACTION};
 
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
 		const struct message_row *row = message_row(types[i]);

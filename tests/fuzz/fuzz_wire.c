@@ -40,6 +40,22 @@ try_request(struct slice body)
 	free(memory);
 }
 
+static void
+try_action(struct slice body)
+{
+	struct change again;
+	struct face_action a;
+	uint64_t client;
+
+	if (wire_action_decode(body, &client, &a) != 0)
+		return;
+	change_init(&again);
+	if (!wire_name_ok(a.name) || wire_put_action(&again, client, &a) != 0)
+		abort();
+	same(body, again.data + WIRE_HEADER, again.len - WIRE_HEADER);
+	change_free(&again);
+}
+
 /* Operations of a change are looked at to the end by whoever applies them. */
 static void
 try_operations(struct slice body)
@@ -107,6 +123,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		try_sync(type, body);
 		if (type == WIRE_REQUEST)
 			try_request(body);
+		if (type == WIRE_ACTION)
+			try_action(body);
 		if (type == WIRE_ANSWER && wire_answer_decode(body, &client, &p, &rest) == 0 &&
 		    rest.len > body.len)
 			abort();
@@ -136,6 +154,12 @@ fuzz_seed(uint8_t *out, size_t size)
 	struct wire_have_body have = {.flags = HAVE_NOTHING, .end = {4, 8, 1}};
 	struct wire_snapshot snapshot = {.at = {4, 9, 1}, .keys = 3};
 	struct store_cursor cursor = {.bytes = {1, 2, 3}, .len = 3};
+	struct face_action action = {.name = arguments[1],
+	    .payload = arguments[2],
+	    .left_ms = 5000,
+	    .uid = 1000,
+	    .pid = 99,
+	    .version = 2};
 	struct position p = {4, 9, 1};
 	uint8_t body[WIRE_CONTROL_MAX];
 	struct change frames, ops;
@@ -156,6 +180,7 @@ fuzz_seed(uint8_t *out, size_t size)
 	(void)wire_put(&frames, WIRE_BEAT, (struct slice){body, wire_position_encode(body, &p)}, none);
 	(void)wire_put(&frames, WIRE_PROBE, (struct slice){body, wire_u64_encode(body, 7)}, none);
 	(void)wire_put_request(&frames, 12, &r);
+	(void)wire_put_action(&frames, 13, &action);
 	(void)wire_put(&frames, WIRE_FORGET, (struct slice){body, wire_u64_encode(body, 12)}, none);
 	n = frames.len < size ? frames.len : size;
 	memcpy(out, frames.data, n);

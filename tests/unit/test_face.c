@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * The local face and its owner: where writes go (here, to main, nowhere), answers that are held for
- * standbys, clients of other servers, and changes that a failed flush takes back. The store is
- * real; only its flush can be told to fail.
+ * standbys, clients of other servers, changes that a failed flush takes back, and actions. The store
+ * is real; only its flush can be told to fail.
  */
 #include "config.h"
 
@@ -46,6 +46,9 @@ static unsigned flushes;
 /* So many requests of another app come while one is executed. */
 static int meanwhile_fd;
 static unsigned meanwhile;
+static unsigned n_ended[CONTROL_END_MAX];
+static struct face_ended last_ended;
+static char last_name[ACTION_NAME + 1], last_server[16];
 
 /* As a full disk: what was changed since the last flush is undone. */
 int
@@ -140,7 +143,51 @@ remote_answer(void *arg, uint64_t client, struct slice answer, const struct posi
 	snprintf(answered, sizeof(answered), "%.*s", (int)answer.len, (const char *)answer.data);
 }
 
+static int
+act(void *arg, uint64_t client, const struct face_action *a, const char **refusal)
+{
+	(void)arg;
+	if (asked_client != 0) {
+		*refusal = "-MASTERDOWN busy";
+		return -1;
+	}
+	asked_client = client;
+	snprintf(asked, sizeof(asked), "A%d: %.*s %.*s %d %u", a->version, (int)a->name.len,
+	    (const char *)a->name.data, (int)a->payload.len, (const char *)a->payload.data,
+	    (int)a->left_ms, (unsigned)a->uid);
+	return 0;
+}
+
+static void
+action_ended(void *arg, const struct face_ended *e)
+{
+	(void)arg;
+	n_ended[e->end]++;
+	last_ended = *e;
+	snprintf(last_name, sizeof(last_name), "%s", e->name);
+	snprintf(last_server, sizeof(last_server), "%s", e->server);
+}
+
+static bool
+may_serve(void *arg, const char **refusal)
+{
+	(void)arg;
+	*refusal = "-READONLY in the DMZ";
+	return where != FACE_REFUSE;
+}
+
+static const char *
+server_name(void *arg)
+{
+	(void)arg;
+	return "alpha";
+}
+
 static const struct face_calls calls = {.route = route,
+    .act = act,
+    .action_ended = action_ended,
+    .may_serve = may_serve,
+    .server_name = server_name,
     .proxy = proxy,
     .forget = forget,
     .count_synced = count_synced,
@@ -172,6 +219,7 @@ setup(void **state)
 	flush_fails = false;
 	reader = (uid_t)-2;
 	meanwhile = 0;
+	memset(n_ended, 0, sizeof(n_ended));
 	memset(asked, 0, sizeof(asked));
 	memset(answered, 0, sizeof(answered));
 	strcpy(folder, "/tmp/bh-test-face-XXXXXX");
@@ -613,6 +661,399 @@ test_changed_by_main(void **state)
 	turns();
 }
 
+/* ---- actions */
+
+enum { GIVEN_MAX = 16 };
+
+/* Waits until the app is sent something, and compares it. */
+static void
+hear_in_time(struct app a, const char *text)
+{
+	char got[1024];
+	ssize_t n = -1;
+
+	for (int i = 0; i < 10000 && n < 0; i++) {
+		turns();
+		n = read(a.fd, got, sizeof(got) - 1);
+		if (n < 0)
+			usleep(1000);
+	}
+	got[n < 0 ? 0 : n] = '\0';
+	assert_string_equal(got, text);
+}
+
+static struct app
+connect_server(const char *name)
+{
+	struct app a = connect_app();
+	char line[128];
+
+	snprintf(line, sizeof(line), "ACTION.SERVE %s\n", name);
+	say(a, line);
+	hear(a, "+OK\r\n");
+	return a;
+}
+
+/* Number of the action in a push. */
+static int
+take_push(struct app a, const char *name, const char *payload)
+{
+	char got[1024], expected[1024];
+	ssize_t n = read(a.fd, got, sizeof(got) - 1);
+	char *id;
+
+	assert_true(n > 0);
+	got[n] = '\0';
+	id = strstr(got, name);
+	assert_non_null(id);
+	id = strchr(strchr(id, '$'), '\n') + 1;
+	snprintf(expected, sizeof(expected),
+	    "*7\r\n$6\r\naction\r\n$%zu\r\n%s\r\n$%zu\r\n%d\r\n$%zu\r\n%s\r\n$5\r\nalpha\r\n$4\r\n1000\r\n"
+	    "$1\r\n7\r\n",
+	    strlen(name), name, strcspn(id, "\r"), atoi(id), strlen(payload), payload);
+	assert_string_equal(got, expected);
+	return atoi(id);
+}
+
+static void
+say_id(struct app a, const char *word, int id, const char *rest)
+{
+	char line[128];
+
+	snprintf(line, sizeof(line), "%s %d %s\n", word, id, rest);
+	say(a, line);
+}
+
+static void
+test_action(void **state)
+{
+	struct app caller = connect_app(), app, other;
+	int id;
+
+	(void)state;
+	say(caller, "ACTION valve open\nPING\n");
+	hear(caller, "-NOAPP no app on main serves this action: it was not executed\r\n+PONG\r\n");
+	assert_int_equal(n_ended[CONTROL_NO_APP], 1);
+	app = connect_server("valve");
+	other = connect_server("pump");
+	say(caller, "ACTION valve open\nPING\n");
+	hear(caller, ""); /* what is behind it waits */
+	hear(other, "");
+	id = take_push(app, "valve", "open");
+	say_id(other, "ACTION.REPLY", id, "mine");
+	hear(other, "-NOACTION this connection was given no action of that number\r\n");
+	say(app, "ACTION.REPLY x y\nACTION.REPLY 99 y\n");
+	hear(app, "-ERR the number of an action is not an integer\r\n"
+		  "-NOACTION this connection was given no action of that number\r\n");
+	hear(caller, "");
+	say_id(app, "ACTION.REPLY", id, "opened");
+	hear(app, "+OK\r\n");
+	hear(caller, "$6\r\nopened\r\n+PONG\r\n");
+	assert_int_equal(n_ended[CONTROL_DONE], 1);
+	assert_string_equal(last_name, "valve");
+	assert_string_equal(last_server, "alpha");
+	assert_int_equal(last_ended.uid, 1000);
+	assert_int_equal(last_ended.app_pid, 1);
+	say_id(app, "ACTION.REPLY", id, "again");
+	hear(app, "-NOACTION this connection was given no action of that number\r\n");
+	/* the app says that it failed: its words, on one line */
+	say(caller, "CLIENT REPLY SKIP\nACTION valve shut\nACTION valve shut\n");
+	say_id(app, "ACTION.REPLY", take_push(app, "valve", "shut"), "x"); /* skipped */
+	hear(caller, "");
+	assert_int_equal(read(app.fd, (char[6]){0}, 5), 5);
+	id = take_push(app, "valve", "shut");
+	say_id(app, "ACTION.FAIL", id, "\"it is\\nstuck\"");
+	hear(caller, "-FAILED it is stuck\r\n");
+	assert_int_equal(n_ended[CONTROL_FAILED], 1);
+	hear(app, "+OK\r\n");
+	say(app, "ACTION.UNSERVE\n");
+	say(caller, "ACTION valve open\n");
+	hear(caller, "-NOAPP no app on main serves this action: it was not executed\r\n");
+	close(app.fd);
+	close(other.fd);
+	close(caller.fd);
+	turns();
+	assert_int_equal(face.served.n_topics, 0);
+}
+
+static void
+test_action_words(void **state)
+{
+	struct app a = connect_app(), app = connect_server("valve"), only;
+	char line[128];
+
+	(void)state;
+	say(a, "ACTION valve\nACTION va*lve x\nACTION valve x TIMEOUT\nACTION valve x LIMIT 5\n");
+	hear(a, "-ERR wrong number of arguments for 'action' command\r\n"
+		"-ERR the name of an action is 1 to 64 letters, digits and . _ : / @ -\r\n"
+		"-ERR syntax error\r\n-ERR syntax error\r\n");
+	say(a, "ACTION valve x TIMEOUT 0\nACTION valve x TIMEOUT 3600001\nACTION valve x TIMEOUT y\n");
+	hear(a, "-ERR the time-out of an action is 1 to 3600000 milliseconds\r\n"
+		"-ERR the time-out of an action is 1 to 3600000 milliseconds\r\n"
+		"-ERR value is not an integer or out of range\r\n");
+	snprintf(line, sizeof(line), "ACTION.SERVE %065d\n", 1);
+	say(a, line);
+	hear(a, "-ERR the name of an action is 1 to 64 letters, digits and . _ : / @ -\r\n");
+	say(a, "MULTI\nACTION valve x\nEXEC\n");
+	hear(a, "+OK\r\n-ERR Command not allowed inside a transaction\r\n"
+		"-EXECABORT Transaction discarded because of previous errors.\r\n");
+	/* version 2: a push could be taken for the answer of anything else */
+	say(app, "GET a\nPING\n");
+	hear(app, "-ERR Can't execute 'get': only ACTION.* / (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / "
+		  "QUIT / RESET are allowed in this context\r\n+PONG\r\n");
+	say(app, "RESET\nGET a\n");
+	hear(app, "+RESET\r\n$-1\r\n");
+	reader = 1000;
+	only = connect_app();
+	say(only, "ACTION valve x\nACTION.SERVE valve\n");
+	hear(only, "-NOPERM this user may only read\r\n-NOPERM this user may only read\r\n");
+	/* an app that may only read from now on is given nothing */
+	reader = (uid_t)-2;
+	say(app, "ACTION.SERVE valve\n");
+	hear(app, "+OK\r\n");
+	reader = 1000;
+	app.c->uid = 1000;
+	only.c->uid = 1001;
+	say(only, "ACTION valve x TIMEOUT 1\n");
+	hear_in_time(only, "-TIMEOUT no app had room for the action in time: it was not executed\r\n");
+	hear(app, "");
+	reader = (uid_t)-2;
+	where = FACE_REFUSE;
+	say(a, "ACTION valve x\nACTION.SERVE valve\n");
+	hear(a, "-READONLY of a test\r\n-READONLY in the DMZ\r\n");
+	assert_int_equal(n_ended[CONTROL_NO_APP], 0);
+	close(a.fd);
+	close(app.fd);
+	close(only.fd);
+	turns();
+}
+
+/* One goes to exactly one, in turn; an app that has enough gets no more, and what waits comes next. */
+static void
+test_action_shared(void **state)
+{
+	struct app one = connect_server("valve"), two = connect_server("valve"), caller[40];
+	unsigned given[2];
+	char got[8192];
+	int id;
+
+	(void)state;
+	for (size_t i = 0; i < 40; i++) {
+		caller[i] = connect_app();
+		say(caller[i], "ACTION valve x\n");
+		given[0] = one.c->n_given;
+		given[1] = two.c->n_given;
+		assert_in_range(given[0] - given[1] + 1, 0, 2); /* never more than one apart */
+		assert_int_equal(given[0] + given[1], i < 2 * GIVEN_MAX ? i + 1 : 2 * GIVEN_MAX);
+	}
+	assert_int_equal(face.actions.n_waiting, 40 - 2 * GIVEN_MAX);
+	assert_int_equal(face.actions.bytes, 40 - 2 * GIVEN_MAX);
+	assert_true(read(two.fd, got, sizeof(got)) > 0);
+	id = atoi(strstr(strstr(got, "valve"), "$1") + 4); /* its first; every other one is its own */
+	say_id(two, "ACTION.REPLY", id, "y");
+	hear(caller[id - 1], "$1\r\ny\r\n");
+	assert_int_equal(two.c->n_given, GIVEN_MAX);
+	assert_int_equal(face.actions.n_waiting, 40 - 2 * GIVEN_MAX - 1);
+	/* it goes: what it had is unknown, what waits is not */
+	close(two.fd);
+	turns();
+	assert_int_equal(n_ended[CONTROL_APP_GONE], GIVEN_MAX);
+	hear(caller[id + 1],
+	    "-UNKNOWN the app that had the action is gone: it may or may not have been executed\r\n");
+	assert_int_equal(face.actions.n_waiting, 40 - 2 * GIVEN_MAX - 1);
+	close(one.fd);
+	turns();
+	assert_int_equal(n_ended[CONTROL_APP_GONE], 2 * GIVEN_MAX);
+	assert_int_equal(n_ended[CONTROL_NO_APP], 40 - 2 * GIVEN_MAX - 1);
+	hear(caller[39], "-NOAPP no app on main serves this action: it was not executed\r\n");
+	for (size_t i = 0; i < 40; i++)
+		close(caller[i].fd);
+	turns();
+	assert_int_equal(face.n_clients, 0);
+	assert_int_equal(face.n_waiting, 0);
+	assert_null(face.actions.first);
+}
+
+/* Its time is over: given or not. The app keeps the place, and its late answer goes nowhere. */
+static void
+test_action_times_out(void **state)
+{
+	struct app app = connect_server("valve"), caller = connect_app(), busy = connect_app();
+	int id;
+
+	(void)state;
+	say(caller, "ACTION valve x TIMEOUT 1\n");
+	hear_in_time(caller, "-UNKNOWN time-out: an app has the action and did not answer in time, it may "
+			     "or may not have been executed\r\n");
+	id = take_push(app, "valve", "x");
+	assert_int_equal(app.c->n_given, 1);
+	assert_int_equal(n_ended[CONTROL_LATE], 1);
+	say(busy, "HELLO 3\nACTION.SERVE self\n");
+	assert_true(read(busy.fd, (char[1024]){0}, 1024) > 0);
+	/* who waits for its own action cannot do it: it is not given */
+	say(busy, "ACTION self x TIMEOUT 1\n");
+	hear_in_time(busy, "-TIMEOUT no app had room for the action in time: it was not executed\r\n");
+	assert_int_equal(n_ended[CONTROL_NO_TIME], 1);
+	say_id(app, "ACTION.REPLY", id, "y");
+	hear(app, "-NOACTION the time of this action was over before: who asked for it was told that its "
+		  "outcome is unknown\r\n");
+	assert_int_equal(app.c->n_given, 0);
+	hear(caller, "");
+	assert_null(face.actions.first);
+	close(app.fd);
+	close(caller.fd);
+	close(busy.fd);
+	turns();
+}
+
+/* Who asked goes; the role goes. */
+static void
+test_action_ends_between(void **state)
+{
+	struct app app = connect_server("valve"), caller[GIVEN_MAX + 2];
+	int id = 0;
+
+	(void)state;
+	for (size_t i = 0; i < GIVEN_MAX + 2; i++) {
+		caller[i] = connect_app();
+		say(caller[i], i == 0 ? "ACTION valve x\n" : "ACTION valve y\n");
+		if (i == 0)
+			id = take_push(app, "valve", "x");
+	}
+	assert_int_equal(face.actions.n_waiting, 2);
+	close(caller[0].fd); /* the app has it */
+	close(caller[GIVEN_MAX].fd);
+	turns();
+	assert_int_equal(n_ended[CONTROL_NOT_WANTED], 1);
+	assert_int_equal(face.actions.n_waiting, 1);
+	where = FACE_PROXY; /* the role is on its way: nothing is given */
+	assert_true(read(app.fd, (char[8192]){0}, 8192) > 0);
+	say_id(app, "ACTION.REPLY", id, "z");
+	hear(app, "+OK\r\n");
+	assert_int_equal(n_ended[CONTROL_DONE], 1);
+	assert_int_equal(face.actions.n_waiting, 1);
+	face_actions_stop(&face);
+	turns();
+	hear(caller[1], "-UNKNOWN this server is no longer main, and an app had the action: it may or may "
+			"not have been executed\r\n");
+	hear(caller[GIVEN_MAX + 1],
+	    "-MASTERDOWN this server is no longer main: the action was not executed\r\n");
+	assert_int_equal(n_ended[CONTROL_ROLE_GONE], GIVEN_MAX - 1);
+	assert_int_equal(n_ended[CONTROL_NOT_MAIN], 1);
+	assert_int_equal(app.c->n_given, GIVEN_MAX - 1);
+	say_id(app, "ACTION.REPLY", id + 1, "z");
+	assert_int_equal(app.c->n_given, GIVEN_MAX - 2);
+	/* it serves on: the role comes back */
+	where = FACE_LOCAL;
+	say(caller[1], "ACTION valve x\n");
+	assert_int_equal(app.c->n_given, GIVEN_MAX - 1);
+	close(app.fd);
+	turns();
+	assert_int_equal(n_ended[CONTROL_APP_GONE], 1);
+	assert_null(face.actions.first);
+	for (size_t i = 1; i < GIVEN_MAX + 2; i++)
+		if (i != GIVEN_MAX)
+			close(caller[i].fd);
+	turns();
+	assert_int_equal(face.n_clients, 0);
+}
+
+/* More than may wait. */
+static void
+test_action_flood(void **state)
+{
+	struct app app = connect_server("valve"), caller[300];
+	unsigned busy = 0;
+
+	(void)state;
+	for (size_t i = 0; i < 300; i++) {
+		caller[i] = connect_app();
+		say(caller[i], "ACTION valve x\n");
+	}
+	assert_int_equal(app.c->n_given, GIVEN_MAX);
+	assert_int_equal(face.actions.n_waiting, 256);
+	for (size_t i = 0; i < 300; i++) {
+		char got[128];
+		ssize_t n = read(caller[i].fd, got, sizeof(got));
+
+		busy += n > 5 && memcmp(got, "-BUSY", 5) == 0;
+	}
+	assert_int_equal(busy, 300 - 256 - GIVEN_MAX);
+	assert_int_equal(n_ended[CONTROL_NO_ROOM], busy);
+	for (size_t i = 0; i < 300; i++)
+		close(caller[i].fd);
+	turns();
+	assert_int_equal(face.actions.n_waiting, 0);
+	assert_int_equal(face.actions.bytes, 0);
+	assert_int_equal(n_ended[CONTROL_NOT_WANTED], 256);
+	close(app.fd);
+	turns();
+	assert_null(face.actions.first);
+}
+
+/* From and for other servers; and what must not come as a request. */
+static void
+test_action_remote(void **state)
+{
+	struct slice serve[] = {{(const uint8_t *)"ACTION.SERVE", 12}, {(const uint8_t *)"pump", 4}};
+	struct slice ask[] = {{(const uint8_t *)"ACTION", 6}, {(const uint8_t *)"valve", 5},
+	    {(const uint8_t *)"x", 1}};
+	struct face_command commands[] = {{serve, 2}, {ask, 3}};
+	struct face_request request = {.commands = commands, .n_commands = 1, .version = 2};
+	struct face_action action = {.name = ask[1],
+	    .payload = ask[2],
+	    .left_ms = 60000,
+	    .uid = 77,
+	    .pid = 12,
+	    .version = 3};
+	struct app app = connect_app(), a = connect_app();
+	uint64_t id = face_remote_new(&face);
+
+	(void)state;
+	say(app, "HELLO 3\nACTION.SERVE valve\n");
+	assert_true(read(app.fd, (char[1024]){0}, 1024) > 0);
+	assert_int_equal(face_remote_run(&face, id, &request), 0);
+	turns();
+	assert_string_equal(answered, "-ERR an action is no request\r\n");
+	commands[0] = commands[1];
+	assert_int_equal(face_remote_run(&face, id, &request), 0);
+	turns();
+	assert_string_equal(answered, "-ERR an action is no request\r\n");
+	request.transaction = true;
+	assert_int_equal(face_remote_run(&face, id, &request), 0);
+	turns();
+	assert_string_equal(
+	    answered, "*1\r\n-ERR Command not allowed inside a transaction\r\n");
+	memset(answered, 0, sizeof(answered));
+	assert_int_equal(face_remote_act(&face, id, &action, "beta"), 0);
+	turns();
+	assert_int_equal(face_remote_act(&face, id, &action, "beta"), -1); /* one at a time */
+	hear(app, ">7\r\n$6\r\naction\r\n$5\r\nvalve\r\n$1\r\n1\r\n$1\r\nx\r\n$4\r\nbeta\r\n$2\r\n77\r\n"
+		  "$1\r\n7\r\n");
+	assert_string_equal(answered, "");
+	say(app, "ACTION.REPLY 1 y\n");
+	assert_string_equal(answered, "$1\r\ny\r\n");
+	assert_string_equal(last_server, "beta");
+	assert_int_equal(last_ended.uid, 77);
+	assert_int_equal(last_ended.pid, 12);
+	where = FACE_PROXY; /* main is elsewhere: neither served here, nor sent on */
+	assert_int_equal(face_remote_act(&face, id, &action, "beta"), 0);
+	turns();
+	assert_string_equal(answered, "-READONLY of a test\r\n");
+	say(a, "ACTION valve open TIMEOUT 500\nPING\n");
+	assert_string_equal(asked, "A2: valve open 500 1000");
+	hear(a, "");
+	face_answer(&face, asked_client, (struct slice){(const uint8_t *)"$2\r\nok\r\n", 8});
+	turns();
+	hear(a, "$2\r\nok\r\n+PONG\r\n");
+	close(a.fd); /* main may keep something of whoever asked it */
+	turns();
+	assert_int_equal(forgotten, asked_client);
+	face_remote_free(&face, id);
+	close(app.fd);
+	turns();
+}
+
 int
 main(void)
 {
@@ -629,6 +1070,13 @@ main(void)
 	    cmocka_unit_test_setup_teardown(test_gathers, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_taken_back, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_changed_by_main, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_action, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_action_words, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_action_shared, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_action_times_out, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_action_ends_between, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_action_flood, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_action_remote, setup, teardown),
 	};
 
 	if (sodium_init() < 0)

@@ -232,6 +232,82 @@ test_bad_requests(void **state)
 	change_free(&out);
 }
 
+/* An action there and back, cut anywhere, and what no standby sends. */
+static void
+test_action(void **state)
+{
+	struct face_action a = {.name = {(const uint8_t *)"valve", 5},
+	    .payload = {(const uint8_t *)"open\0", 5},
+	    .left_ms = 5000,
+	    .uid = 1000,
+	    .pid = 4000000,
+	    .version = 3},
+			   back;
+	struct change out;
+	struct slice body;
+	uint64_t client;
+	uint8_t type;
+	size_t used;
+
+	(void)state;
+	change_init(&out);
+	assert_int_equal(wire_put_action(&out, 77, &a), 0);
+	wire_action_left(&out, 12);
+	assert_int_equal(wire_next(out.data, out.len, 4096, &type, &body, &used), 1);
+	assert_int_equal(type, WIRE_ACTION);
+	assert_int_equal(wire_action_decode(body, &client, &back), 0);
+	assert_int_equal(client, 77);
+	assert_int_equal(back.uid, 1000);
+	assert_int_equal(back.pid, 4000000);
+	assert_int_equal(back.left_ms, 12);
+	assert_int_equal(back.version, 3);
+	assert_memory_equal(back.name.data, "valve", 5);
+	assert_int_equal(back.payload.len, 5);
+	for (size_t n = 0; n < body.len - 5; n++)
+		assert_int_equal(
+		    wire_action_decode((struct slice){body.data, n}, &client, &back), -1);
+	wire_action_left(&out, -5); /* over while it waited */
+	assert_int_equal(wire_action_decode(body, &client, &back), 0);
+	assert_int_equal(back.left_ms, 1);
+	wire_action_left(&out, ACTION_MS_MAX + 1);
+	assert_int_equal(wire_action_decode(body, &client, &back), -1);
+	a.name = (struct slice){(const uint8_t *)"va lve", 6};
+	out.len = 0;
+	assert_int_equal(wire_put_action(&out, 1, &a), 0);
+	assert_int_equal(wire_action_decode(
+			     (struct slice){out.data + WIRE_HEADER, out.len - WIRE_HEADER}, &client, &back),
+	    -1);
+	a.name = (struct slice){(const uint8_t *)"valve", 5};
+	a.version = 4;
+	out.len = 0;
+	assert_int_equal(wire_put_action(&out, 1, &a), 0);
+	assert_int_equal(wire_action_decode(
+			     (struct slice){out.data + WIRE_HEADER, out.len - WIRE_HEADER}, &client, &back),
+	    -1);
+	change_free(&out);
+}
+
+static void
+test_action_names(void **state)
+{
+	char text[ACTION_NAME + 2];
+
+	(void)state;
+	assert_true(wire_name_ok((struct slice){(const uint8_t *)"azAZ09._:/@-", 12}));
+	assert_false(wire_name_ok((struct slice){(const uint8_t *)"", 0}));
+	memset(text, 'x', sizeof(text));
+	assert_true(wire_name_ok((struct slice){(const uint8_t *)text, ACTION_NAME}));
+	assert_false(wire_name_ok((struct slice){(const uint8_t *)text, ACTION_NAME + 1}));
+	for (unsigned c = 0; c < 256; c++) {
+		uint8_t one = (uint8_t)c;
+		bool good = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
+			    (c >= 'A' && c <= 'Z') || c == '.' || c == '_' || c == ':' || c == '/' ||
+			    c == '@' || c == '-';
+
+		assert_int_equal(wire_name_ok((struct slice){&one, 1}), good);
+	}
+}
+
 int
 main(void)
 {
@@ -243,6 +319,8 @@ main(void)
 	    cmocka_unit_test(test_ack),
 	    cmocka_unit_test(test_request),
 	    cmocka_unit_test(test_bad_requests),
+	    cmocka_unit_test(test_action),
+	    cmocka_unit_test(test_action_names),
 	};
 
 	return cmocka_run_group_tests_name("wire", tests, NULL, NULL);
