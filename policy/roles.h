@@ -58,7 +58,7 @@ int process_distance(enum process p);
  * How long a file may get by its hand (RLIMIT_FSIZE), UINT64_MAX: no limit. roled has two of fixed
  * size, of which this is the longer one, syncd its folder, the others none.
  */
-enum { LEDGER_BYTES = 4 << 20 };
+enum { LEDGER_BYTES = 8 << 20 };
 uint64_t process_file_bytes(enum process p);
 
 /* A line of roles.def. */

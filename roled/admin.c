@@ -506,7 +506,6 @@ start_events(struct admin_client *k, struct msg *m)
 	uint64_t first = msg_get_u64(m);
 	uint32_t n = msg_get_u32(m);
 	uint8_t follow = msg_get_u8(m), decisions = msg_get_u8(m);
-	const struct ledger *l = &roled.ledger;
 
 	if (msg_end(m) != 0 || follow > 1 || decisions > 1)
 		return -1;
@@ -518,12 +517,8 @@ start_events(struct admin_client *k, struct msg *m)
 	if (first == 0 && n > 0) {
 		k->listing = LISTING_SEARCH; /* backwards, n records from the end */
 		k->found = 0;
-		k->next = l->newest + 1;
+		k->next = roled.ledger.newest + 1;
 	}
-	if (k->next < ledger_oldest(l))
-		k->next = ledger_oldest(l);
-	if (k->next == 0)
-		k->next = 1;
 	return 0;
 }
 
@@ -544,15 +539,16 @@ static void
 search_step(struct admin_client *k)
 {
 	static struct ctl_event event;
-	uint64_t oldest = ledger_oldest(&roled.ledger);
 
 	for (int i = 0; i < SCAN_STEP; i++) {
-		if (k->next <= oldest || k->next <= 1 || k->found >= k->left) {
+		uint64_t before = ledger_before(&roled.ledger, k->next);
+
+		if (before == 0 || k->found >= k->left) {
 			k->listing = LISTING_SEND;
 			k->left = k->follow ? UINT64_MAX : k->found;
 			return;
 		}
-		k->next--;
+		k->next = before;
 		if (wanted_event(k, k->next, &event))
 			k->found++;
 	}
@@ -565,14 +561,18 @@ send_step(struct admin_client *k)
 	static struct msg m;
 
 	for (int i = 0; i < SCAN_STEP && k->used && !k->closing; i++) {
-		if (k->next > roled.ledger.newest || k->left == 0) {
+		uint64_t next = ledger_after(&roled.ledger, k->next > 0 ? k->next - 1 : 0);
+
+		if (next == 0 || k->left == 0) {
+			k->next = roled.ledger.newest + 1;
 			if (k->follow && k->left > 0)
 				return;
 			k->listing = LISTING_NONE;
 			client_end(k, CTL_OK, "");
 			return;
 		}
-		if (!wanted_event(k, k->next++, &event))
+		k->next = next + 1;
+		if (!wanted_event(k, next, &event))
 			continue;
 		msg_begin(&m, MSG_CTL_EVENT);
 		ctl_put_event(&m, &event);

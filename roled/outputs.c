@@ -73,6 +73,7 @@ append(struct entry *e)
 {
 	static struct ledger_record record;
 	const struct machine_config *mc = &roled.machine.config;
+	enum ledger_ring ring = e->e.rule == RULE_ACTION ? LEDGER_ACTIONS : LEDGER_DECISIONS;
 
 	for (size_t i = 0; i < MACHINE_SERVERS; i++)
 		e->id[i] = i < mc->n_servers ? mc->server[i].id : 0;
@@ -80,7 +81,7 @@ append(struct entry *e)
 	record.at_ms = now_ms();
 	record.wall_ms = wall_ms();
 	record.len = entry_encode(record.content, e);
-	if (record.len == 0 || ledger_append(&roled.ledger, &record) != 0) {
+	if (record.len == 0 || ledger_append(&roled.ledger, ring, &record) != 0) {
 		if (roled.ledger.failed == 1)
 			log_error("the ledger cannot be written: %s; decisions go on without it",
 			    strerror(errno));

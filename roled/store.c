@@ -153,49 +153,69 @@ store_mirror(struct store *s)
 	(void)write_at(s->fd, s->slot, STORE_SLOT, (uint64_t)s->next * STORE_SLOT);
 }
 
-/* Where a sequence is in the ring. */
+/* Where a place of a ring is in the file. */
 static uint64_t
-ledger_offset(const struct ledger *l, uint64_t sequence)
+ledger_offset(unsigned ring, uint32_t place)
 {
-	return (sequence - 1) % l->records * LEDGER_RECORD;
+	return ((uint64_t)ring * LEDGER_RECORDS + place) * LEDGER_RECORD;
+}
+
+/* What is in a ring. 0, or -1: it cannot be read. */
+static int
+read_ring(struct ledger *l, unsigned ring)
+{
+	static uint8_t block[64 * LEDGER_RECORD]; /* 64 KiB: not on the stack */
+	uint64_t newest = 0;
+
+	for (uint32_t place = 0; place < LEDGER_RECORDS; place++) {
+		const uint8_t *record = block + place % 64 * LEDGER_RECORD;
+		uint64_t sequence;
+
+		if (place % 64 == 0 &&
+		    read_at(l->fd, block, sizeof(block), ledger_offset(ring, place)) != 0)
+			return -1;
+		sequence = get_le(record, 8);
+		if (sequence == 0 || !block_is_valid(record, LEDGER_RECORD))
+			continue;
+		l->ring[ring].sequence[place] = sequence;
+		if (sequence > newest) {
+			newest = sequence;
+			l->ring[ring].next = (place + 1) % LEDGER_RECORDS;
+		}
+	}
+	if (newest > l->newest)
+		l->newest = newest;
+	return 0;
 }
 
 enum store_result
 ledger_open(struct ledger *l, int fd)
 {
-	static uint8_t block[64 * LEDGER_RECORD]; /* 64 KiB: not on the stack */
-	const uint64_t size = (uint64_t)LEDGER_RECORDS * LEDGER_RECORD;
+	static const uint8_t empty[LEDGER_RECORD];
+	const uint64_t size = ledger_offset(LEDGER_RINGS, 0);
 	off_t end = lseek(fd, 0, SEEK_END);
 
 	memset(l, 0, sizeof(*l));
 	l->fd = fd;
-	l->records = LEDGER_RECORDS;
 	if (end < 0)
 		return STORE_IO;
 	for (uint64_t at = (uint64_t)end / LEDGER_RECORD * LEDGER_RECORD; at < size;
 	     at += LEDGER_RECORD) {
-		memset(block, 0, LEDGER_RECORD);
-		if (write_at(fd, block, LEDGER_RECORD, at) != 0)
+		if (write_at(fd, empty, LEDGER_RECORD, at) != 0)
 			return STORE_IO;
 	}
-	for (uint64_t at = 0; at < size; at += sizeof(block)) {
-		if (read_at(fd, block, sizeof(block), at) != 0)
+	for (unsigned ring = 0; ring < LEDGER_RINGS; ring++) {
+		if (read_ring(l, ring) != 0)
 			return STORE_IO;
-		for (size_t i = 0; i < sizeof(block); i += LEDGER_RECORD) {
-			uint64_t sequence = get_le(block + i, 8);
-
-			if (sequence > l->newest && ledger_offset(l, sequence) == at + i &&
-			    block_is_valid(block + i, LEDGER_RECORD))
-				l->newest = sequence;
-		}
 	}
 	return STORE_OK;
 }
 
 int
-ledger_append(struct ledger *l, struct ledger_record *r)
+ledger_append(struct ledger *l, enum ledger_ring ring, struct ledger_record *r)
 {
 	uint8_t block[LEDGER_RECORD] = {0};
+	uint32_t place = l->ring[ring].next;
 
 	if (r->len > LEDGER_CONTENT)
 		return -1;
@@ -208,10 +228,13 @@ ledger_append(struct ledger *l, struct ledger_record *r)
 	memcpy(block + LEDGER_HEADER, r->content, r->len);
 	seal_block(block, LEDGER_RECORD);
 	l->newest++; /* a failed write leaves a gap, never a second record of this number */
-	if (write_at(l->fd, block, LEDGER_RECORD, ledger_offset(l, r->sequence)) != 0) {
+	l->ring[ring].next = (place + 1) % LEDGER_RECORDS;
+	l->ring[ring].sequence[place] = 0;
+	if (write_at(l->fd, block, LEDGER_RECORD, ledger_offset(ring, place)) != 0) {
 		l->failed++;
 		return -1;
 	}
+	l->ring[ring].sequence[place] = r->sequence;
 	return 0;
 }
 
@@ -219,9 +242,13 @@ int
 ledger_read(const struct ledger *l, uint64_t sequence, struct ledger_record *r)
 {
 	uint8_t block[LEDGER_RECORD];
+	uint32_t at = 0;
 
-	if (sequence == 0 || sequence > l->newest || sequence < ledger_oldest(l) ||
-	    read_at(l->fd, block, sizeof(block), ledger_offset(l, sequence)) != 0)
+	while (at < LEDGER_RINGS * LEDGER_RECORDS &&
+	       l->ring[at / LEDGER_RECORDS].sequence[at % LEDGER_RECORDS] != sequence)
+		at++;
+	if (sequence == 0 || at == LEDGER_RINGS * LEDGER_RECORDS ||
+	    read_at(l->fd, block, sizeof(block), ledger_offset(0, at)) != 0)
 		return -1;
 	if (get_le(block, 8) != sequence || !block_is_valid(block, sizeof(block)) ||
 	    get_le(block + 32, 2) > LEDGER_CONTENT)
@@ -236,9 +263,33 @@ ledger_read(const struct ledger *l, uint64_t sequence, struct ledger_record *r)
 }
 
 uint64_t
-ledger_oldest(const struct ledger *l)
+ledger_before(const struct ledger *l, uint64_t sequence)
 {
-	if (l->newest == 0)
-		return 0;
-	return l->newest > l->records ? l->newest - l->records + 1 : 1;
+	uint64_t found = 0;
+
+	for (unsigned ring = 0; ring < LEDGER_RINGS; ring++) {
+		for (uint32_t place = 0; place < LEDGER_RECORDS; place++) {
+			uint64_t n = l->ring[ring].sequence[place];
+
+			if (n < sequence && n > found)
+				found = n;
+		}
+	}
+	return found;
+}
+
+uint64_t
+ledger_after(const struct ledger *l, uint64_t sequence)
+{
+	uint64_t found = 0;
+
+	for (unsigned ring = 0; ring < LEDGER_RINGS; ring++) {
+		for (uint32_t place = 0; place < LEDGER_RECORDS; place++) {
+			uint64_t n = l->ring[ring].sequence[place];
+
+			if (n > sequence && (found == 0 || n < found))
+				found = n;
+		}
+	}
+	return found;
 }

@@ -9,8 +9,9 @@
  *	18     content, zero up to 496
  *	496 16 BLAKE2b-128 of bytes 0..495
  *
- * Ledger (FD_LEDGER): a preallocated ring of records of 1024 bytes; record n is at (n - 1) modulo
- * their number.
+ * Ledger (FD_LEDGER): two preallocated rings of records of 1024 bytes, one behind the other: what
+ * happened and was decided, and actions of local programs, so that these never push out those. Both
+ * count with one sequence.
  *	0   8  sequence, from 1; 0: never written
  *	8   8  boot id of the roled that wrote it
  *	16  8  boottime, ms
@@ -32,7 +33,7 @@ enum {
 	STORE_CONTENT = STORE_SLOT - STORE_HEADER - STORE_CHECK, /* 478 */
 
 	LEDGER_RECORD = 1024,
-	LEDGER_RECORDS = 4096,
+	LEDGER_RECORDS = 4096, /* of each ring */
 	LEDGER_HEADER = 34,
 	LEDGER_CONTENT = LEDGER_RECORD - LEDGER_HEADER - STORE_CHECK, /* 974 */
 };
@@ -67,11 +68,16 @@ int store_write(struct store *s, const uint8_t *content, size_t len, int durable
  */
 void store_mirror(struct store *s);
 
+enum ledger_ring { LEDGER_DECISIONS, LEDGER_ACTIONS, LEDGER_RINGS };
+
 struct ledger {
 	int fd;
-	uint32_t records; /* of the ring */
-	uint64_t newest;  /* sequence of the last record; 0: none */
-	uint64_t failed;  /* writes that failed since the start */
+	uint64_t newest; /* sequence of the last record; 0: none */
+	uint64_t failed; /* writes that failed since the start */
+	struct {
+		uint64_t sequence[LEDGER_RECORDS]; /* of the record at each place; 0: none */
+		uint32_t next;			   /* place of the next one: the oldest */
+	} ring[LEDGER_RINGS];
 };
 
 struct ledger_record {
@@ -85,12 +91,13 @@ struct ledger_record {
 enum store_result ledger_open(struct ledger *l, int fd);
 
 /* Append: sequence is set. Not waited for: the page cache survives the end of any process. */
-int ledger_append(struct ledger *l, struct ledger_record *r);
+int ledger_append(struct ledger *l, enum ledger_ring ring, struct ledger_record *r);
 
 /* Read the record of a sequence: 0, or -1 when it is overwritten, damaged or not there. */
 int ledger_read(const struct ledger *l, uint64_t sequence, struct ledger_record *r);
 
-/* Oldest sequence that can still be there; 0 when there is none. */
-uint64_t ledger_oldest(const struct ledger *l);
+/* The next lower, or higher, sequence that is there; 0 when there is none. */
+uint64_t ledger_before(const struct ledger *l, uint64_t sequence);
+uint64_t ledger_after(const struct ledger *l, uint64_t sequence);
 
 #endif

@@ -177,7 +177,7 @@ def check_sockets(name, pid):
 
 def check_limits(name, pid, row):
     have, bad = limits(pid), []
-    file_bytes = {"roled": 4 << 20, "syncd": None}.get(name, 0)  # policy/roles.c
+    file_bytes = {"roled": 8 << 20, "syncd": None}.get(name, 0)  # policy/roles.c
     want = {"Max core file size": 0, "Max open files": row["nofile"], "Max locked memory": row["memlock"],
             "Max address space": row["as"] or None, "Max processes": 0, "Max file size": file_bytes}
     for limit, value in want.items():

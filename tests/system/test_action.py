@@ -352,6 +352,26 @@ def test_at_most_once(data):
             assert str(result).startswith("UNKNOWN") or payload not in counts, (payload, result)
 
 
+def test_main_is_not_heard(data):
+    """The cable is out: the one who asked is answered in time all the same, what comes of it later is no answer to
+    anything else, and the link goes on."""
+    group, main, standby = data
+    app = App(main, "echo")
+    client = connect(standby, single_connection_client=True)
+    assert client.execute_command("ACTION", "echo", "a") == b"A"
+    ups = len(re.findall("the request link to %s is up" % main.name, standby.log()))
+    group.network.cable(standby.name, False)
+    with pytest.raises(Error, match="UNKNOWN"):
+        client.execute_command("ACTION", "echo", "b", "TIMEOUT", 300)
+    group.network.cable(standby.name, True)
+    group.wait_pair()
+    wait_for(lambda: "up" in (data_of(standby).get("stream"),), lambda: data_of(standby))
+    for text in ("c", "d"):
+        assert client.execute_command("ACTION", "echo", text, "TIMEOUT", 30000) == text.upper().encode()
+    assert [p for p in app.payloads() if p != b"b"] == [b"a", b"c", b"d"] and len(app.seen) <= 4
+    print("links", ups, len(re.findall("the request link to %s is up" % main.name, standby.log())))
+
+
 def test_flood(data):
     """More than there is room for: refused at once, answered all, and in the ledger as a few entries that count."""
     group, main, standby = data

@@ -209,7 +209,7 @@ both_damaged_is_told(void **state)
 }
 
 static void
-append(struct ledger *l, uint64_t n)
+append_to(struct ledger *l, enum ledger_ring ring, uint64_t n)
 {
 	static struct ledger_record r;
 
@@ -219,8 +219,14 @@ append(struct ledger *l, uint64_t n)
 	r.wall_ms = -1;
 	r.len = 8;
 	memcpy(r.content, &n, sizeof(n));
-	assert_int_equal(ledger_append(l, &r), 0);
+	assert_int_equal(ledger_append(l, ring, &r), 0);
 	assert_int_equal(r.sequence, n);
+}
+
+static void
+append(struct ledger *l, uint64_t n)
+{
+	append_to(l, LEDGER_DECISIONS, n);
 }
 
 static void
@@ -242,14 +248,15 @@ static void
 ledger_is_a_ring(void **state)
 {
 	static struct ledger_record r;
-	struct ledger l;
+	static struct ledger l;
 	int fd = temp_file();
 
 	(void)state;
 	assert_int_equal(ledger_open(&l, fd), STORE_OK);
-	assert_int_equal(lseek(fd, 0, SEEK_END), (off_t)LEDGER_RECORDS * LEDGER_RECORD);
-	assert_int_equal(ledger_oldest(&l), 0);
+	assert_int_equal(lseek(fd, 0, SEEK_END), (off_t)2 * LEDGER_RECORDS * LEDGER_RECORD);
+	assert_int_equal(ledger_after(&l, 0), 0);
 	assert_int_equal(ledger_read(&l, 1, &r), -1);
+	assert_int_equal(ledger_read(&l, 0, &r), -1);
 	for (uint64_t n = 1; n <= 10; n++)
 		append(&l, n);
 	assert_int_equal(ledger_open(&l, fd), STORE_OK); /* a restart */
@@ -260,12 +267,74 @@ ledger_is_a_ring(void **state)
 		append(&l, n);
 	assert_int_equal(ledger_open(&l, fd), STORE_OK);
 	assert_int_equal(l.newest, LEDGER_RECORDS + 5);
-	assert_int_equal(ledger_oldest(&l), 6);
+	assert_int_equal(ledger_after(&l, 0), 6);
+	assert_int_equal(ledger_before(&l, 6), 0);
 	assert_int_equal(ledger_read(&l, 5, &r), -1);
 	assert_record(&l, 6);
 	assert_record(&l, LEDGER_RECORDS + 5);
 	assert_int_equal(ledger_read(&l, LEDGER_RECORDS + 6, &r), -1);
-	assert_int_equal(lseek(fd, 0, SEEK_END), (off_t)LEDGER_RECORDS * LEDGER_RECORD);
+	assert_int_equal(lseek(fd, 0, SEEK_END), (off_t)2 * LEDGER_RECORDS * LEDGER_RECORD);
+	close(fd);
+}
+
+/* Any number of actions leaves the decisions where they are, in one order with them. */
+static void
+ledger_actions_are_apart(void **state)
+{
+	static struct ledger l;
+	const uint64_t last = 3 * LEDGER_RECORDS;
+	int fd = temp_file();
+
+	(void)state;
+	assert_int_equal(ledger_open(&l, fd), STORE_OK);
+	append(&l, 1);
+	append_to(&l, LEDGER_ACTIONS, 2);
+	append(&l, 3);
+	assert_int_equal(ledger_after(&l, 1), 2);
+	for (uint64_t n = 4; n <= last; n++)
+		append_to(&l, LEDGER_ACTIONS, n);
+	append(&l, last + 1);
+	for (int again = 0; again < 2; again++) {
+		assert_record(&l, 1);
+		assert_record(&l, 3);
+		assert_record(&l, last);
+		assert_record(&l, last + 1);
+		assert_int_equal(l.newest, last + 1);
+		assert_int_equal(ledger_after(&l, 0), 1);
+		assert_int_equal(ledger_after(&l, 1), 3);
+		assert_int_equal(ledger_after(&l, 3), last - LEDGER_RECORDS + 1);
+		assert_int_equal(ledger_before(&l, last - LEDGER_RECORDS + 1), 3);
+		assert_int_equal(ledger_before(&l, last + 2), last + 1);
+		assert_int_equal(ledger_after(&l, last + 1), 0);
+		assert_int_equal(ledger_open(&l, fd), STORE_OK);
+	}
+	/* both go on behind their newest */
+	append_to(&l, LEDGER_ACTIONS, last + 2);
+	append(&l, last + 3);
+	assert_record(&l, 1);
+	assert_record(&l, last + 1);
+	assert_int_equal(ledger_after(&l, 3), last - LEDGER_RECORDS + 2);
+	close(fd);
+}
+
+/* One of before, with decisions only. */
+static void
+ledger_grows(void **state)
+{
+	static struct ledger l;
+	int fd = temp_file();
+
+	(void)state;
+	assert_int_equal(ledger_open(&l, fd), STORE_OK);
+	for (uint64_t n = 1; n <= LEDGER_RECORDS + 2; n++)
+		append(&l, n);
+	assert_int_equal(ftruncate(fd, (off_t)LEDGER_RECORDS * LEDGER_RECORD), 0);
+	assert_int_equal(ledger_open(&l, fd), STORE_OK);
+	append_to(&l, LEDGER_ACTIONS, LEDGER_RECORDS + 3);
+	append(&l, LEDGER_RECORDS + 4);
+	assert_int_equal(ledger_after(&l, 0), 4);
+	assert_record(&l, 4);
+	assert_record(&l, LEDGER_RECORDS + 3);
 	close(fd);
 }
 
@@ -273,7 +342,7 @@ static void
 ledger_damage_is_one_record(void **state)
 {
 	static struct ledger_record r;
-	struct ledger l;
+	static struct ledger l;
 	int fd = temp_file();
 
 	(void)state;
@@ -289,7 +358,7 @@ ledger_damage_is_one_record(void **state)
 	append(&l, 5);
 	assert_record(&l, 5);
 	r.len = LEDGER_CONTENT + 1;
-	assert_int_equal(ledger_append(&l, &r), -1);
+	assert_int_equal(ledger_append(&l, LEDGER_DECISIONS, &r), -1);
 	close(fd);
 }
 
@@ -304,6 +373,8 @@ main(void)
 	    cmocka_unit_test(restart_then_write),
 	    cmocka_unit_test(both_damaged_is_told),
 	    cmocka_unit_test(ledger_is_a_ring),
+	    cmocka_unit_test(ledger_actions_are_apart),
+	    cmocka_unit_test(ledger_grows),
 	    cmocka_unit_test(ledger_damage_is_one_record),
 	};
 
