@@ -262,26 +262,43 @@ print_references(const struct answer *a)
 	table_print(&t, stdout);
 }
 
+typedef const char *counter_name(unsigned counter);
+
+/* Counters first to last of a process, which counts from its own start; nothing when all are 0. */
+static void
+print_refused_by(const struct answer *a, enum process process, const uint64_t *count,
+    unsigned first, unsigned last, counter_name *name)
+{
+	char age[UNITS_TEXT];
+	int n = 0;
+
+	for (unsigned i = first; i <= last; i++) {
+		if (count[i] == 0)
+			continue;
+		if (n++ == 0) {
+			printf("\nrefused since %s started", process_name(process));
+			for (size_t k = 0; k < a->n_processes; k++)
+				if (a->process[k].process == process &&
+				    a->process[k].state == PROCESS_UP)
+					printf(", %s ago", age_text(a->process[k].age_ms, age));
+		}
+		printf("%s%s %" PRIu64, n == 1 ? ": " : ", ", name(i), count[i]);
+	}
+	if (n > 0)
+		putchar('\n');
+}
+
 /* Connections that were refused, by reason; nothing when there were none. */
 static void
 print_refused(const struct answer *a)
 {
-	const char *gap = "\nrefused since the start: ";
+	const struct ctl_counters *c = &a->counters;
 
-	for (unsigned i = NET_SLOTS_FULL; i <= NET_OWNER_REFUSED && a->has_counters; i++) {
-		if (a->counters.net[i] == 0)
-			continue;
-		printf("%s%s %" PRIu64, gap, net_counter_name(i), a->counters.net[i]);
-		gap = ", ";
-	}
-	for (unsigned i = LINK_C_HELLO_TIMEOUT; i <= LINK_C_KEY_REFUSED && a->has_counters; i++) {
-		if (a->counters.link[i] == 0)
-			continue;
-		printf("%s%s %" PRIu64, gap, link_counter_name(i), a->counters.link[i]);
-		gap = ", ";
-	}
-	if (gap[0] == ',')
-		putchar('\n');
+	if (!a->has_counters)
+		return;
+	print_refused_by(a, PROC_NETD, c->net, NET_SLOTS_FULL, NET_OWNER_REFUSED, net_counter_name);
+	print_refused_by(
+	    a, PROC_ROLED, c->link, LINK_C_HELLO_TIMEOUT, LINK_C_KEY_REFUSED, link_counter_name);
 }
 
 int

@@ -85,6 +85,15 @@ def test_every_command_is_in_the_manual():
         assert command.split()[0] in p.stdout + p.stderr, command
 
 
+def test_every_counter_is_in_the_manual():
+    words = manual_text("bulkheadctl.8").partition("WORDS")[2].replace("\u2010", "-")
+    for source in (("ctl", "words.c"), ("lib", "admin.c")):
+        names = re.findall(r'^\s*\[(?:NET|LINK_C)_\w+\] = "([\w-]+)"', read(*source), re.M)
+        assert len(names) >= 10
+        missing = [n for n in names if not re.search(r"(^|[^\w-])%s($|[^\w-])" % n, words)]
+        assert not missing, source
+
+
 def test_options_of_the_programs_are_in_the_manuals():
     for program, manual in ((DAEMON, "bulkhead.8"), (CTL, "bulkheadctl.8")):
         p = subprocess.run([program, "--help"], text=True, capture_output=True, timeout=LONG_S)

@@ -5,6 +5,8 @@ They speak with tests/system/bhl.py, the second implementation of doc/protocol.m
 files of the standby, which is the only way to get further than the tag and the static key.
 """
 import os
+import re
+import signal
 import socket
 import struct
 import time
@@ -309,3 +311,27 @@ def test_ten_thousand_connections(pair):
         net.in_namespace(group.network.switch, flood)
     wait_for(lambda: counters(main)["rate-limited"] > 0, lambda: counters(main))
     assert resident("netd") - before < 4096
+
+
+def test_refusals_are_counted_since_the_start_of_netd(pair):
+    """What status says of them names that start, and is right after a restart too."""
+    group, main, standby = pair
+
+    def refuse():
+        """One more, and what status says then."""
+        with connect(group, main) as sock:
+            sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            ended(sock)
+        return counted()
+
+    def counted():
+        return re.search(r"^refused since netd started, (\S+) ago: (?:.*, )?bad-hello (\d+)", main.tool("status").stdout, re.M)
+
+    wait_for(lambda: int((refuse() or [0] * 3)[2]) >= 2, lambda: main.tool("status").stdout)
+    main.expect_log("netd.* ended")
+    netd = main.child("netd")
+    os.kill(netd, signal.SIGKILL)
+    wait_for(lambda: main.child("netd") not in (None, netd), "netd is back")
+    group.wait_pair()
+    assert not counted()
+    wait_for(refuse, lambda: main.tool("status").stdout)
