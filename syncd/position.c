@@ -65,7 +65,7 @@ tell_all(int64_t now)
 	d.sync_mode = g->sync_mode;
 	d.sync_standbys = g->sync_standbys;
 	d.lost_if_dead = syncd.role == DATA_MAIN ? feed_alone() : 0;
-	d.clients = syncd.face.n_clients - syncd.face.n_remote;
+	d.clients = syncd.face.n_clients;
 	face_actions_count(&syncd.face, &n);
 	d.action_names = (uint32_t)n.names;
 	d.action_apps = (uint32_t)n.apps;
