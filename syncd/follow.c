@@ -248,6 +248,7 @@ take_complete(struct slice body)
 		link_end(follow.link, "the snapshot cannot be put into place");
 		return 0;
 	}
+	face_replaced(&syncd.face);
 	log_info("the snapshot is in place, at %llu/%llu",
 	    (unsigned long long)follow.loading.epoch, (unsigned long long)follow.loading.index);
 	follow.nothing = 0;

@@ -115,8 +115,10 @@ def test_restored_on_main(data):
         for key in before:
             p.delete(key)
         p.set("new", "1").set("big", "other").execute()
-    watcher = connect(main).pipeline()
-    watcher.watch("nothing")
+    wait_following(group, main)
+    watchers = [connect(s).pipeline() for s in (main, standby)]
+    for w in watchers:
+        w.watch("nothing")
     replaced = contents(main)
     epoch, newest = data_of(main)["epoch"], data_of(main)["index"]
 
@@ -128,14 +130,15 @@ def test_restored_on_main(data):
     assert contents(main) == before
     assert client.pexpiretime("hash") == later if hasattr(client, "pexpiretime") else client.pttl("hash") > 0
     assert snapshots.load(old)[1] == replaced
-    watcher.multi()
-    watcher.set("x", "1")
-    with pytest.raises(redis.exceptions.WatchError):
-        watcher.execute()
     wait_for(lambda: data_of(main)["index"] > newest, "a newer change than any")
     assert data_of(main)["epoch"] == epoch
     wait_following(group, main)
     assert contents(standby) == before
+    for w in watchers:
+        w.multi()
+        w.get("big")
+        with pytest.raises(redis.exceptions.WatchError):
+            w.execute()
     assert client.set("after", "1") and client.wait(1, 10000) == 1
     wait_following(group, main)
     assert connect(standby).get("after") == b"1"
