@@ -91,6 +91,9 @@ print_data(const struct answer *a)
 		return;
 	}
 	printf("stream of main: %s, its newest change is %" PRIu64 "\n", d->stream, d->main_index);
+	if (strcmp(d->stream, "diverged") == 0)
+		printf("changes of this server cannot be saved, and it does not follow: see the log, and "
+		       "bulkheadctl bundle list\n");
 	printf("had everything of main: %s%s\n", age_text(d->in_sync_age_ms, text),
 	    d->in_sync_age_ms >= 0 ? " ago" : "");
 }

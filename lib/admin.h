@@ -167,7 +167,7 @@ struct ctl_reference {
 /* The replicated data of this server. */
 struct ctl_data {
 	char role[CTL_WORD]; /* "main", "standby", "dmz", "none" */
-	char stream[CTL_WORD]; /* standby: "up", "handshake", "snapshot", "down" */
+	char stream[CTL_WORD]; /* standby: "up", "handshake", "snapshot", "diverged", "down" */
 	uint8_t blank;	     /* 1: no data of any group */
 	uint8_t id[16];	     /* of the group's data */
 	uint64_t epoch, index; /* newest change ... */

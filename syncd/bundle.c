@@ -6,6 +6,7 @@
 
 #include "bundle.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -155,41 +156,157 @@ write_records(struct store *s, struct writer *w, uint64_t from)
 	return n;
 }
 
-int64_t
-bundle_save(struct store *s, const struct position *from)
-{
-	static struct writer w;
-	struct position end = store_end(s), start = log_start(store_log(s));
-	uint64_t first = from->index > start.index ? from->index : start.index;
-	char name[80], text[160];
-	int64_t n;
-	int dir;
+/* ---- which are there */
 
-	if (end.index <= first)
+enum { NAME_SIZE = 96 };
+static const char part[] = "bundle.part"; /* until it is whole and on the disk */
+
+struct present {
+	unsigned n;
+	uint64_t bytes;
+};
+
+static int
+add_present(int dir, const char *name, struct present *p)
+{
+	static const char head[] = "bundle-", tail[] = ".redis";
+	size_t n = strlen(name);
+	int fd;
+	off_t size;
+
+	if (strncmp(name, head, sizeof(head) - 1) != 0 || n < sizeof(head) + sizeof(tail) ||
+	    strcmp(name + n - (sizeof(tail) - 1), tail) != 0)
 		return 0;
-	snprintf(name, sizeof(name), "bundle-%" PRIu64 "-%" PRIu64 ".redis", end.epoch, end.index);
-	w.error = 0;
-	w.n = 0;
-	w.fd = open(name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (w.fd < 0) {
-		log_error("%s: cannot save a divergence bundle: %s", name, strerror(errno));
+	fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return errno == ENOENT ? 0 : -1; /* an admin removed it just now */
+	size = lseek(fd, 0, SEEK_END);
+	close(fd);
+	if (size < 0)
+		return -1;
+	p->n++;
+	p->bytes += (uint64_t)size;
+	return 0;
+}
+
+static int
+find_present(struct present *p)
+{
+	int fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0, error;
+	DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+	struct dirent *e;
+
+	memset(p, 0, sizeof(*p));
+	if (d == NULL) {
+		if (fd >= 0)
+			close(fd);
 		return -1;
 	}
+	while (r == 0 && p->n < BUNDLES_KEPT && (e = readdir(d)) != NULL)
+		r = add_present(fd, e->d_name, p);
+	error = errno;
+	closedir(d);
+	errno = error;
+	return r;
+}
+
+/* Room for one more? 0, or -1 with errno and a logged reason. */
+static int
+find_room(uint64_t bytes)
+{
+	struct present p;
+
+	if (find_present(&p) != 0) {
+		log_error("cannot save a divergence bundle: %s", strerror(errno));
+		return -1;
+	}
+	if (p.n < BUNDLES_KEPT && p.bytes < bytes)
+		return 0;
+	log_error(
+	    "%u divergence bundles of %" PRIu64 " MiB are here, and no more are saved: what this "
+	    "server has and main has not stays, and it does not follow until some are gone; see "
+	    "bulkheadctl bundle list, bundle apply and bundle discard",
+	    p.n, p.bytes >> 20);
+	errno = EDQUOT;
+	return -1;
+}
+
+/* The first name that is free: bundle-EPOCH-INDEX.redis, then bundle-EPOCH-INDEX-2.redis, ... */
+static int
+free_name(const struct position *end, char name[NAME_SIZE])
+{
+	snprintf(name, NAME_SIZE, "bundle-%" PRIu64 "-%" PRIu64 ".redis", end->epoch, end->index);
+	for (unsigned i = 2; i <= BUNDLES_KEPT + 1; i++) {
+		if (faccessat(AT_FDCWD, name, F_OK, 0) != 0)
+			return errno == ENOENT ? 0 : -1;
+		snprintf(name, NAME_SIZE, "bundle-%" PRIu64 "-%" PRIu64 "-%u.redis", end->epoch,
+		    end->index, i);
+	}
+	errno = EEXIST;
+	return -1;
+}
+
+static void
+begin_part(struct writer *w, const struct position *from)
+{
+	char text[160];
+
+	w->error = 0;
+	w->n = 0;
+	w->fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (w->fd < 0)
+		w->error = errno;
 	snprintf(text, sizeof(text),
 	    "# divergence bundle: changes made here behind %" PRIu64 "/%" PRIu64
 	    " that main does not have\n",
 	    from->epoch, from->index);
-	put_text(&w, text);
-	n = write_records(s, &w, first);
-	flush_writer(&w);
-	if (w.error == 0 && fdatasync(w.fd) != 0)
-		w.error = errno;
-	close(w.fd);
+	put_text(w, text);
+}
+
+/* It is whole: to the disk, and then it gets its name. */
+static void
+end_part(struct writer *w, const char *name)
+{
+	int dir;
+
+	flush_writer(w);
+	if (w->error == 0 && fdatasync(w->fd) != 0)
+		w->error = errno;
+	if (w->fd >= 0)
+		close(w->fd);
+	if (w->error == 0 && renameat(AT_FDCWD, part, AT_FDCWD, name) != 0)
+		w->error = errno;
+	if (w->error != 0) {
+		(void)unlinkat(AT_FDCWD, part, 0); /* its bytes may be what the disk lacks */
+		return;
+	}
 	dir = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (w.error == 0 && (dir < 0 || fsync(dir) != 0))
-		w.error = errno;
+	if (dir < 0 || fsync(dir) != 0)
+		w->error = errno;
 	if (dir >= 0)
 		close(dir);
+}
+
+int64_t
+bundle_save(struct store *s, const struct position *from, uint64_t bytes)
+{
+	static struct writer w;
+	struct position end = store_end(s), start = log_start(store_log(s));
+	uint64_t first = from->index > start.index ? from->index : start.index;
+	char name[NAME_SIZE];
+	int64_t n;
+
+	if (end.index <= first)
+		return 0;
+	if (find_room(bytes) != 0)
+		return -1;
+	if (free_name(&end, name) != 0) {
+		log_error("%s: cannot save a divergence bundle: %s", name, strerror(errno));
+		return -1;
+	}
+	begin_part(&w, from);
+	n = write_records(s, &w, first);
+	end_part(&w, name);
 	if (w.error != 0) {
 		log_error("%s: cannot save a divergence bundle: %s", name, strerror(w.error));
 		errno = w.error;

@@ -9,10 +9,14 @@
 
 #include "store.h"
 
+enum { BUNDLES_KEPT = 64 };
+
 /*
- * Saves the changes behind `from` up to the end of the log, on disk when it returns. Returns how many,
- * 0 when there were none (no file is made), or -1 with errno and a logged reason.
+ * Saves the changes behind `from` up to the end of the log, on disk when it returns; no bundle that is
+ * there is written over. Returns how many changes, 0 when there were none (no file is made), or -1 with
+ * errno and a logged reason: EDQUOT when BUNDLES_KEPT or `bytes` of bundles are there already, so that a
+ * main that lies cannot fill the disk.
  */
-int64_t bundle_save(struct store *s, const struct position *from);
+int64_t bundle_save(struct store *s, const struct position *from, uint64_t bytes);
 
 #endif

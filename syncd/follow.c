@@ -16,7 +16,10 @@
 #include "lib/log.h"
 #include "lib/loop.h"
 
-enum { ACK_EVERY_MS = 10 };
+enum {
+	ACK_EVERY_MS = 10,
+	BUNDLE_BACKLOGS = 4, /* bytes of bundles, in those of the log; a byte may be written as \xHH */
+};
 
 enum follow_state {
 	FOLLOW_NONE,	/* no link of main, or it has said nothing yet */
@@ -36,6 +39,7 @@ static struct {
 	uint8_t owes;  /* there is something to acknowledge */
 	int64_t acked_ms;
 	uint8_t nothing; /* what we have cannot be followed on */
+	uint8_t diverged; /* what main has not cannot be saved: it is not followed */
 	struct position loading;
 	uint8_t id[STORE_ID]; /* of main's data */
 } follow;
@@ -168,11 +172,14 @@ take_probe(struct slice body)
 static int
 take_diverged(struct slice body)
 {
+	uint64_t backlog = (uint64_t)child_conf(&syncd.child)->general.data_backlog;
 	struct position common;
 
-	if (wire_position_decode(body, &common) != 0 || follow.state != FOLLOW_OFFERED)
+	if (wire_position_decode(body, &common) != 0 || follow.state != FOLLOW_OFFERED ||
+	    follow.nothing) /* all was saved already, and main knows */
 		return -1;
-	if (bundle_save(syncd.store, &common) < 0) {
+	follow.diverged = bundle_save(syncd.store, &common, BUNDLE_BACKLOGS * backlog) < 0;
+	if (follow.diverged) {
 		link_end(follow.link, "our own changes cannot be saved");
 		return 0;
 	}
@@ -190,6 +197,7 @@ take_stream(struct slice body)
 	if (wire_position_decode(body, &p) != 0 || follow.state != FOLLOW_OFFERED ||
 	    p.index != end.index || p.hash != end.hash)
 		return -1;
+	follow.diverged = 0;
 	follow.state = FOLLOW_STREAMING;
 	follow.dirty = follow.asked = 1;
 	return 0;
@@ -251,7 +259,7 @@ take_complete(struct slice body)
 	face_replaced(&syncd.face);
 	log_info("the snapshot is in place, at %llu/%llu",
 	    (unsigned long long)follow.loading.epoch, (unsigned long long)follow.loading.index);
-	follow.nothing = 0;
+	follow.nothing = follow.diverged = 0;
 	follow.state = FOLLOW_STREAMING;
 	follow.dirty = follow.asked = 1;
 	return 0;
@@ -382,7 +390,7 @@ follow_state(void)
 {
 	static const char *const words[] = {"down", "no data", "handshake", "snapshot", "up"};
 
-	return words[follow.state];
+	return follow.diverged ? "diverged" : words[follow.state];
 }
 
 /* What a replica says in INFO replication, in the words of Redis. */

@@ -339,6 +339,43 @@ def test_old_main_with_changes_of_its_own(data):
     assert main.tool("bundle", "list", check=True).stdout == "no divergence bundles\n"
 
 
+def test_bundles_have_a_bound(data):
+    """A server that may save no more bundles keeps what it has, does not follow, and says what is to be done."""
+    group, main, standby = data
+    folder = os.path.join(main.state, "data")
+    owner = os.stat(folder).st_uid
+    os.kill(standby.child("syncd"), signal.SIGSTOP)
+    connect(main).set("own", "1")
+    stopped, offset = standby.child("syncd"), connect(main).info("replication")["master_repl_offset"]
+    wait_for(lambda: data_of(main)["index"] == offset, "its end is known")
+    end = data_of(main)
+    main.kill(mute=True)
+    first, big = "bundle-%d-%d.redis" % (end["epoch"], end["index"]), "bundle-1-100001.redis"
+    for name in [first, big] + ["bundle-1-%d.redis" % n for n in range(100002, 100064)]:
+        with open(os.path.join(folder, name), "w") as f:
+            f.write("# kept\n")
+        os.chown(os.path.join(folder, name), owner, 0)
+    os.truncate(os.path.join(folder, big), 4 * (256 << 20))
+    group.wait_role(standby, "main")
+    process.send([stopped], signal.SIGKILL)
+    wait_for(lambda: try_set(standby, "after", "2"), "writes at the new main")
+    main.start()
+    wait_for(lambda: data_of(main).get("stream") == "diverged", lambda: "it says so: %s" % main.log()[-3000:])
+    assert "64 divergence bundles" in main.log() and "bulkheadctl bundle list" in main.tool("data").stdout
+    assert len(glob.glob(os.path.join(folder, "bundle-*"))) == 64 and connect(main).get("own") == b"1"
+    main.tool("bundle", "discard", "bundle-1-100002.redis", "--confirm", check=True)
+    wait_for(lambda: "63 divergence bundles of 1024 MiB" in main.log(), "there are too many bytes, too")
+    assert data_of(main)["stream"] == "diverged" and connect(main).get("own") == b"1"
+    main.tool("bundle", "discard", big, "--confirm", check=True)
+    group.wait_pair()
+    wait_following(group, standby)
+    assert connect(main).get("own") is None and connect(main).get("after") == b"2"
+    with open(os.path.join(folder, first)) as f:
+        assert f.read() == "# kept\n"
+    with open(os.path.join(folder, first.replace(".redis", "-2.redis"))) as f:
+        assert 'SET "own" "1"\n' in f.read()
+
+
 def test_syncd_is_killed(data):
     """Its restart changes no role, and loses nothing."""
     group, main, standby = data
