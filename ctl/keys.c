@@ -11,6 +11,7 @@
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -114,6 +115,16 @@ cmd_key(const struct options *o, int argc, char **argv)
 	return r;
 }
 
+/* One keygen at a time: two at once would mix their pairs, or overwrite what the other has just made. */
+static void
+lock_state(const struct options *o, int dir)
+{
+	if (flock(dir, LOCK_EX | LOCK_NB) == 0)
+		return;
+	die(CTL_EXIT_FAILED, "%s: %s", o->state_dir,
+	    errno == EWOULDBLOCK ? "another bulkheadctl keygen is at work here" : strerror(errno));
+}
+
 /* A new key into NAME.new, on the disk; an old one of that name is from an attempt that failed. */
 static void
 write_secret(const struct options *o, int dir, const char *name)
@@ -168,6 +179,7 @@ cmd_keygen(const struct options *o, int argc, char **argv)
 		die(CTL_EXIT_FAILED, "%s: %s%s", o->state_dir, strerror(errno),
 		    errno == EACCES ? "; only root has access to the keys" : "");
 	dir = open_state(o);
+	lock_state(o, dir);
 	if (!force)
 		refuse_to_overwrite(o, dir);
 	for (size_t i = 0; i < KEYS; i++)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: ISC
 """The configuration as an admin meets it without a running daemon: `bulkhead -n` on files of all sorts,
 and bulkheadctl on files that are not complete."""
+import fcntl
 import json
 import os
 import pwd
@@ -190,6 +191,28 @@ def test_ctl_with_a_broken_default_file(pair, tmp_path):
     # where the daemon is stands before what is wrong
     p = tool("run = %s\nserver {{{\n" % run, "status")
     assert p.returncode == 0 and not p.stderr, p
+
+
+def test_keygen_is_alone(tmp_path):
+    """Two at once neither mix their keys nor overwrite each other's: one is refused."""
+    state = tmp_path / "state"
+    state.mkdir(0o700)
+    command = [CTL, "--state", str(state), "keygen"]
+    with open("/dev/null") as null:
+        lock = os.open(state, os.O_RDONLY)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for arguments in ([], ["--force"]):
+            p = subprocess.run(command + arguments, text=True, capture_output=True, timeout=LONG_S)
+            assert p.returncode == 1 and "another bulkheadctl keygen is at work here" in p.stderr, p
+        assert os.listdir(state) == []
+        os.close(lock)
+        running = [subprocess.Popen(command, text=True, stdin=null, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                   for _ in range(8)]
+        answers = [(p.communicate(timeout=LONG_S), p.returncode) for p in running]
+    made = [out for (out, _), code in answers if code == 0]
+    assert len(made) == 1, answers
+    key = subprocess.run(command[:-1] + ["key"], text=True, capture_output=True, timeout=LONG_S, check=True)
+    assert key.stdout == made[0] and sorted(os.listdir(state)) == ["data.key", "status.key"]
 
 
 def test_keygen_is_atomic(group, tmp_path):
