@@ -287,6 +287,12 @@ config_reaped(pid_t pid, int status)
 	return 1;
 }
 
+unsigned
+config_errors_logged(void)
+{
+	return errors_logged;
+}
+
 /* ---- at start-up and for -n */
 
 static struct conf *now_conf;

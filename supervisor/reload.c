@@ -85,6 +85,10 @@ end(enum reload_result result, enum process process, const char *text)
 	next = transaction_end(&transaction, committed);
 	if (committed || result == RELOAD_UNCHANGED)
 		log_info("reload: %s", last.text);
+	else if (result == RELOAD_BAD_CONFIG && config_errors_logged() > 0)
+		log_error("reload refused, the old config stays in force: %u error%s in the file, "
+			  "see above",
+		    config_errors_logged(), config_errors_logged() > 1 ? "s" : "");
 	else
 		log_error("reload refused, the old config stays in force: %s", last.text);
 	reload_report_last(proc_of(PROC_ROLED));

@@ -107,6 +107,8 @@ typedef void config_done(const struct conf *c, const char *error);
 void config_parse(uv_loop_t *loop, config_done *done);
 /* The same on a loop of its own: start-up and -n. Returns 0 with *c, or -1 (logged). */
 int config_parse_now(struct conf *c);
+/* Errors in the file that the last run named, each with its line in the log. */
+unsigned config_errors_logged(void);
 /* A process was reaped: was it the parser? 1 or 0. */
 int config_reaped(pid_t pid, int status);
 /* Do two configs say the same? Compared as they are sent. */

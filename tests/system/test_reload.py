@@ -69,6 +69,9 @@ def test_broken_configs(pair):
         wait_for(lambda: "refused" in str(main.own().get("reload_result")) or
                  main.own().get("reload_result") in ("bad-config", "restart-needed"),
                  lambda: "%s: status shows the refusal: %s" % (name, main.own()))
+        wait_for(lambda: "reload refused" in main.log()[mark:], "the end is logged")
+        wait_for(lambda: main.log()[mark:].count(main.own().get("reload_text") or "?") == 1,
+                 lambda: "%s: it is said once: %s" % (name, main.log()[mark:]))
         # the same is found without a running daemon
         check = main_check(main)
         assert check.returncode != 0 and re.search(names, check.stderr + check.stdout), (name, check)
