@@ -28,17 +28,22 @@ static void
 print_partners(const struct answer *a)
 {
 	static const char *const headings[] = {
-	    "SERVER", "STATE", "HAS", "ON DISK", "LAG", "LAG BYTES", "ACKNOWLEDGED"};
+	    "SERVER", "STATE", "HAS", "ON DISK", "LAG", "LAG BYTES", "ACKNOWLEDGED", "SENT", "COMPRESSED", "LIMIT",
+	    "OLDEST MISSING", "LOG LASTS"};
 	struct table t;
 	char text[UNITS_TEXT];
 
-	table_init(&t, 7, headings, 1 << 2 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6);
+	table_init(&t, 12, headings, 0xffc);
 	for (size_t i = 0; i < a->n_data_partners; i++) {
 		const struct ctl_data_partner *p = &a->data_partner[i];
 
 		table_row(&t);
 		table_set(&t, 0, "%s", partner_name(a, p->server));
 		table_set(&t, 1, "%s", p->state);
+		if (p->behind_ms >= 0)
+			table_set(&t, 10, "%s", age_text(p->behind_ms, text));
+		if (p->forecast_ms >= 0)
+			table_set(&t, 11, "%s", p->forecast_ms > 0 ? age_text(p->forecast_ms, text) : "snapshot");
 		if (strcmp(p->state, "down") == 0)
 			continue;
 		table_set(&t, 2, "%" PRIu64, p->applied);
@@ -46,6 +51,11 @@ print_partners(const struct answer *a)
 		table_set(&t, 4, "%" PRIu64, p->lag_changes);
 		table_set(&t, 5, "%" PRIu64, p->lag_bytes);
 		table_set(&t, 6, "%s ago", age_text(p->ack_age_ms, text));
+		table_set(&t, 7, "%" PRIu64, p->wire_bytes);
+		if (p->packed && p->wire_bytes > 0)
+			table_set(&t, 8, "%.1f:1", (double)p->sent_bytes / (double)p->wire_bytes);
+		if (p->limit_bytes > 0)
+			table_set(&t, 9, "%s/s", units_format_size((int64_t)p->limit_bytes, text));
 	}
 	table_print(&t, stdout);
 }

@@ -285,6 +285,14 @@ json_data_partner(const struct answer *a, const struct ctl_data_partner *p)
 	set_number(j, "lag_bytes", p->lag_bytes);
 	set_age(j, "ack_age_ms", p->ack_age_ms);
 	set_number(j, "sent_bytes", p->sent_bytes);
+	set_number(j, "wire_bytes", p->wire_bytes);
+	set_flag(j, "compressed", p->packed);
+	set_number(j, "limit_bytes", p->limit_bytes);
+	set_age(j, "oldest_missing_ms", p->behind_ms);
+	set_number(j, "fill_bytes", p->fill_bytes);
+	set_number(j, "room_bytes", p->room_bytes);
+	set_age(j, "log_lasts_ms", p->forecast_ms);
+	set_flag(j, "log_short", p->reaches_short);
 	return j;
 }
 

@@ -433,6 +433,14 @@ ctl_put_data_partner(struct msg *m, const struct ctl_data_partner *p)
 	msg_put_u64(m, p->lag_bytes);
 	msg_put_i64(m, p->ack_age_ms);
 	msg_put_u64(m, p->sent_bytes);
+	msg_put_u64(m, p->wire_bytes);
+	msg_put_u8(m, p->packed);
+	msg_put_u64(m, p->limit_bytes);
+	msg_put_i64(m, p->behind_ms);
+	msg_put_u64(m, p->fill_bytes);
+	msg_put_u64(m, p->room_bytes);
+	msg_put_i64(m, p->forecast_ms);
+	msg_put_u8(m, p->reaches_short);
 }
 
 int
@@ -447,6 +455,14 @@ ctl_get_data_partner(struct msg *m, struct ctl_data_partner *p)
 	p->lag_bytes = msg_get_u64(m);
 	p->ack_age_ms = get_age(m);
 	p->sent_bytes = msg_get_u64(m);
+	p->wire_bytes = msg_get_u64(m);
+	p->packed = get_flag(m);
+	p->limit_bytes = msg_get_u64(m);
+	p->behind_ms = get_age(m);
+	p->fill_bytes = msg_get_u64(m);
+	p->room_bytes = msg_get_u64(m);
+	p->forecast_ms = get_age(m);
+	p->reaches_short = get_flag(m);
 	return msg_end(m);
 }
 

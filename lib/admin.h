@@ -194,6 +194,14 @@ struct ctl_data_partner {
 	uint64_t lag_changes, lag_bytes;
 	int64_t ack_age_ms; /* since it last acknowledged; -1: never */
 	uint64_t sent_bytes; /* on the present link */
+	uint64_t wire_bytes; /* that they took, compressed if packed is 1 */
+	uint8_t packed;
+	uint64_t limit_bytes; /* per second, 0: none */
+	int64_t behind_ms;    /* since the oldest change that it lacks was made, at most; -1: none, or not known */
+	uint64_t fill_bytes;  /* of changes per second, lately */
+	uint64_t room_bytes;  /* that may come until the log does not reach back to what it has */
+	int64_t forecast_ms;  /* until that happens; 0: it needs a snapshot, -1: not in sight */
+	uint8_t reaches_short;
 };
 
 /* Actions of local programs that ended, all of one kind (doc/data.md). */

@@ -26,6 +26,7 @@ enum {
 	CONF_COMMAND = 512,
 	CONF_WORDS = 63, /* of a command: the program and its arguments */
 	CONF_ERROR_TEXT = 512,
+	DATA_LIMIT_MIN = 4096, /* bytes per second, of a limit */
 };
 
 enum server_kind { KIND_STANDARD, KIND_PERMANENT, KIND_DMZ, KIND_MAX };
@@ -53,6 +54,8 @@ struct conf_server {
 	int32_t priority;
 	uint8_t key_status[32]; /* public X25519 keys of its identity */
 	uint8_t key_data[32];
+	uint8_t data_compress; /* of what main sends it */
+	int64_t data_limit;    /* bytes per second of that, 0: none */
 };
 
 struct conf_reference {
@@ -107,6 +110,7 @@ struct conf_general {
 	/* replicated data */
 	int64_t data_size;    /* bytes that the state may take (address space) */
 	int64_t data_backlog; /* bytes of the log: how far behind a partner may be */
+	int64_t data_backlog_age_ms; /* a change leaves the log after so long; CONF_NEVER */
 	int64_t data_bulk;    /* longest key or value in a request */
 	uint8_t data_flush;   /* 1: FLUSHALL is allowed */
 	int64_t data_action_ms; /* time-out of an action that names none */

@@ -400,19 +400,44 @@ on_data_state(struct msg *m)
 		return -1;
 	roled.data = d;
 	roled.data.age_ms = now_ms();
+	if (strcmp(d.role, "main") != 0) /* only main knows of its partners */
+		memset(roled.data_short, 0, sizeof(roled.data_short));
 	for (size_t i = 0; i < CONF_SERVERS; i++)
 		roled.data_partner[i].state[0] = '\0';
 	return 0;
 }
 
+/* A partner that the log does not reach back to any more, or soon: once into the ledger. */
+static void
+note_backlog(const struct ctl_data_partner *p)
+{
+	static struct entry e;
+
+	if (p->reaches_short == roled.data_short[p->server])
+		return;
+	roled.data_short[p->server] = p->reaches_short;
+	memset(&e, 0, sizeof(e));
+	e.e.at_ms = now_ms();
+	e.e.epoch = roled.machine.persisted.epoch;
+	e.e.kind = LEDGER_EVENT;
+	e.e.rule = p->reaches_short ? RULE_BACKLOG_SHORT : RULE_BACKLOG_ENOUGH;
+	e.e.peer = p->server;
+	e.e.role = roled.machine.role;
+	e.e.condition = roled.machine.condition;
+	outputs_note(&e);
+}
+
 static int
 on_data_partner(struct msg *m)
 {
+	const struct conf *c = child_conf(&roled.child);
 	struct ctl_data_partner p;
 
 	if (ctl_get_data_partner(m, &p) != 0)
 		return -1;
 	roled.data_partner[p.server] = p;
+	if (roled.running && p.server < c->general.n_servers)
+		note_backlog(&p);
 	return 0;
 }
 

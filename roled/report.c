@@ -89,6 +89,12 @@ report_level(struct ctl_self *s)
 		raise_level(s, level_of(rule), text);
 	}
 	for (uint8_t i = 0; i < m->config.n_servers; i++) {
+		if (!roled.data_short[i])
+			continue;
+		explain_rule(text, sizeof(text), RULE_BACKLOG_SHORT, name_of(i));
+		raise_level(s, level_of(RULE_BACKLOG_SHORT), text);
+	}
+	for (uint8_t i = 0; i < m->config.n_servers; i++) {
 		unsigned verdict = shown_verdict(m, i);
 
 		if (i == m->config.self || verdict == VERDICT_HEALTHY)

@@ -246,21 +246,41 @@ free_name(const struct position *end, char name[NAME_SIZE])
 	return -1;
 }
 
+/* The first lines: what this is, and what is missing. */
 static void
-begin_part(struct writer *w, const struct position *from)
+put_heading(struct writer *w, const struct position *from, const struct position *start, bool doubtful)
 {
-	char text[160];
+	char text[240];
 
+	if (from->index > 0)
+		snprintf(text, sizeof(text),
+		    "# divergence bundle: changes made here behind %" PRIu64 "/%" PRIu64
+		    " that main does not have\n",
+		    from->epoch, from->index);
+	else
+		snprintf(text, sizeof(text),
+		    "# divergence bundle: all changes in the log here; the log of main does not go "
+		    "back to where its changes part from these\n");
+	put_text(w, text);
+	if (doubtful)
+		put_text(w, "# in doubt: main may have some or all of them\n");
+	if (start->index <= from->index)
+		return;
+	snprintf(text, sizeof(text),
+	    "# incomplete: the log here begins behind %" PRIu64 "/%" PRIu64
+	    ", changes before that are not in this file\n",
+	    start->epoch, start->index);
+	put_text(w, text);
+}
+
+static void
+begin_part(struct writer *w)
+{
 	w->error = 0;
 	w->n = 0;
 	w->fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (w->fd < 0)
 		w->error = errno;
-	snprintf(text, sizeof(text),
-	    "# divergence bundle: changes made here behind %" PRIu64 "/%" PRIu64
-	    " that main does not have\n",
-	    from->epoch, from->index);
-	put_text(w, text);
 }
 
 /* It is whole: to the disk, and then it gets its name. */
@@ -288,7 +308,7 @@ end_part(struct writer *w, const char *name)
 }
 
 int64_t
-bundle_save(struct store *s, const struct position *from, uint64_t bytes)
+bundle_save(struct store *s, const struct position *from, bool doubtful, uint64_t bytes)
 {
 	static struct writer w;
 	struct position end = store_end(s), start = log_start(store_log(s));
@@ -304,7 +324,8 @@ bundle_save(struct store *s, const struct position *from, uint64_t bytes)
 		log_error("%s: cannot save a divergence bundle: %s", name, strerror(errno));
 		return -1;
 	}
-	begin_part(&w, from);
+	begin_part(&w);
+	put_heading(&w, from, &start, doubtful);
 	n = write_records(s, &w, first);
 	end_part(&w, name);
 	if (w.error != 0) {
@@ -312,8 +333,12 @@ bundle_save(struct store *s, const struct position *from, uint64_t bytes)
 		errno = w.error;
 		return -1;
 	}
-	log_warn("%s: %" PRId64 " changes that main does not have are saved; look at them with "
+	log_warn("%s: %" PRId64 " changes that main %s are saved; look at them with "
 		 "bulkheadctl bundle show",
-	    name, n);
+	    name, n, doubtful ? "may not have" : "does not have");
+	if (start.index > from->index)
+		log_warn("%s: changes before %" PRIu64 "/%" PRIu64
+			 " are not in the log of this server any more and could not be saved",
+		    name, start.epoch, start.index);
 	return n;
 }

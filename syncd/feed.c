@@ -32,7 +32,11 @@ struct feed {
 	uint64_t next;		  /* index of the change to be sent next */
 	uint64_t applied, durable; /* acknowledged */
 	uint64_t asked;		  /* an acknowledgement of all up to here is under way */
-	uint64_t low, high;	  /* probing: the same at low, not at high + 1 */
+	uint64_t held;		  /* as far as we know it has that, also while it is away */
+	uint8_t known;		  /* held is */
+	uint8_t unpacks;	  /* what is compressed, it said */
+	uint64_t low, high;	  /* probing: the same at low if that was seen, not at high + 1 */
+	uint8_t low_seen;
 	int64_t acked_ms, beat_ms;
 	struct store_copy *copy;
 	struct store_cursor cursor;
@@ -69,6 +73,23 @@ drop_copy(struct feed *f)
 	f->copy = NULL;
 }
 
+/* Compress for it, or not, as the config says. 0, or -1: its link had to end. */
+static int
+fit_packing(struct feed *f)
+{
+	int wanted = child_conf(&syncd.child)->server[f - feeds].data_compress;
+
+	if (f->link == NULL)
+		return 0;
+	if (!wanted && f->link->packer != NULL) { /* a stream that has begun cannot stop */
+		link_end(f->link, "it is not to be compressed any more");
+		return -1;
+	}
+	if (wanted && f->unpacks && link_pack(f->link) != 0)
+		log_warn("no memory to compress for %s: it is sent as it is", partner_name(f));
+	return f->link != NULL ? 0 : -1;
+}
+
 /* ---- which links we want */
 
 void
@@ -86,6 +107,8 @@ feed_role(void)
 			     i < c->general.n_servers && i != c->general.self;
 
 		data_links_want(&syncd.links, i, LINK_SYNC, wanted);
+		if (wanted)
+			(void)fit_packing(&feeds[i]);
 		if (!wanted) {
 			drop_copy(&feeds[i]);
 			memset(&feeds[i], 0, sizeof(feeds[i]));
@@ -135,6 +158,7 @@ feed_up(struct data_link *l)
 	struct feed *f = feed_of(l);
 
 	f->link = l;
+	f->unpacks = 0;
 	f->applied = f->durable = 0;
 	f->acked_ms = f->beat_ms = now_ms();
 	offer(f);
@@ -169,7 +193,8 @@ stream_from(struct feed *f, const struct position *p)
 
 	f->state = FEED_STREAMING;
 	f->next = p->index + 1;
-	f->applied = f->durable = f->asked = p->index;
+	f->applied = f->durable = f->asked = f->held = p->index;
+	f->known = 1;
 	if (link_put(f->link, WIRE_STREAM, (struct slice){out, wire_position_encode(out, p)},
 		(struct slice){NULL, 0}) == 0)
 		feed_pump(f);
@@ -206,6 +231,8 @@ take_from(struct feed *f, struct slice body)
 	if (f->state != FEED_ASKED || wire_cursor_decode(body, &f->cursor) != 0)
 		return -1;
 	at = store_copy_position(f->copy);
+	f->held = at.index; /* when it is through */
+	f->known = 1;
 	log_info("%s gets a snapshot of %llu keys at %llu/%llu%s", partner_name(f),
 	    (unsigned long long)store_count(syncd.store), (unsigned long long)at.epoch,
 	    (unsigned long long)at.index, f->cursor.len > 0 ? ", from where it was cut off" : "");
@@ -216,11 +243,18 @@ take_from(struct feed *f, struct slice body)
 
 /* ---- where two logs part: bisection over what is in ours */
 
+/* The index that is asked for next: first whether our log goes back to what both have at all. */
+static uint64_t
+probed(const struct feed *f)
+{
+	return f->low_seen ? f->low + (f->high - f->low + 1) / 2 : f->low;
+}
+
 static void
 probe(struct feed *f)
 {
 	uint8_t out[8];
-	uint64_t middle = f->low + (f->high - f->low + 1) / 2;
+	uint64_t middle = probed(f);
 
 	f->state = FEED_PROBING;
 	(void)link_put(f->link, WIRE_PROBE, (struct slice){out, wire_u64_encode(out, middle)},
@@ -233,8 +267,8 @@ diverged(struct feed *f)
 	struct position p = {0};
 	uint8_t out[WIRE_POSITION];
 
-	if (log_at(store_log(syncd.store), f->low, &p) != 1)
-		memset(&p, 0, sizeof(p));
+	if (!f->low_seen || log_at(store_log(syncd.store), f->low, &p) != 1)
+		memset(&p, 0, sizeof(p)); /* they parted before our log begins */
 	log_warn("%s has changes that are not ours, behind %llu/%llu: it saves them as a "
 		 "divergence bundle and follows",
 	    partner_name(f), (unsigned long long)p.epoch, (unsigned long long)p.index);
@@ -246,18 +280,20 @@ diverged(struct feed *f)
 static int
 take_found(struct feed *f, struct slice body)
 {
-	uint64_t middle = f->low + (f->high - f->low + 1) / 2;
+	uint64_t middle = probed(f);
 	struct position theirs, ours;
 	uint8_t found;
 
 	if (wire_found_decode(body, &found, &theirs) != 0 || f->state != FEED_PROBING)
 		return -1;
 	if (found && theirs.index == middle &&
-	    log_at(store_log(syncd.store), middle, &ours) == 1 && ours.hash == theirs.hash)
+	    log_at(store_log(syncd.store), middle, &ours) == 1 && ours.hash == theirs.hash) {
 		f->low = middle;
-	else
+		f->low_seen = 1;
+	} else if (f->low_seen) {
 		f->high = middle - 1;
-	if (f->low >= f->high)
+	}
+	if (!f->low_seen || f->low >= f->high)
 		diverged(f);
 	else
 		probe(f);
@@ -275,6 +311,9 @@ take_have(struct feed *f, struct slice body)
 
 	if (wire_have_decode(body, &have) != 0 || f->state != FEED_OFFERED)
 		return -1;
+	f->unpacks = (have.flags & HAVE_UNPACKS) != 0;
+	if (fit_packing(f) != 0)
+		return 0;
 	if ((have.flags & (HAVE_BLANK | HAVE_NOTHING)) != 0) {
 		offer_snapshot(f);
 		return 0;
@@ -297,7 +336,8 @@ take_have(struct feed *f, struct slice body)
 	}
 	f->low = start.index;
 	f->high = have.end.index < end.index ? have.end.index : end.index;
-	if (f->low >= f->high)
+	f->low_seen = start.index == 0; /* before the first change all are the same */
+	if (f->low_seen && f->low >= f->high)
 		diverged(f);
 	else
 		probe(f);
@@ -460,7 +500,7 @@ take_ack(struct feed *f, struct slice body)
 	if (applied > store_end(syncd.store).index)
 		return -1;
 	f->applied = applied;
-	f->durable = durable;
+	f->durable = f->held = durable;
 	f->acked_ms = now_ms();
 	check_drained();
 	face_progress(&syncd.face);
@@ -596,6 +636,18 @@ feed_alone(void)
 	return end > best ? end - best : 0;
 }
 
+uint64_t
+feed_needed(void)
+{
+	uint64_t least = UINT64_MAX;
+
+	for (size_t i = 0; i < CONF_SERVERS; i++) {
+		if (feeds[i].link != NULL && feeds[i].known && feeds[i].held < least)
+			least = feeds[i].held;
+	}
+	return least;
+}
+
 void
 feed_tell(int64_t now)
 {
@@ -604,7 +656,8 @@ feed_tell(int64_t now)
 
 	for (uint8_t i = 0; i < c->general.n_servers; i++) {
 		const struct feed *f = &feeds[i];
-		struct ctl_data_partner p = {.server = i, .ack_age_ms = -1};
+		struct ctl_data_partner p = {
+		    .server = i, .ack_age_ms = -1, .behind_ms = -1, .forecast_ms = -1};
 
 		if (i == c->general.self)
 			continue;
@@ -615,8 +668,14 @@ feed_tell(int64_t now)
 		p.lag_bytes = log_bytes_behind(store_log(syncd.store), f->applied);
 		if (f->acked_ms > 0)
 			p.ack_age_ms = now - f->acked_ms;
-		if (f->link != NULL)
+		p.limit_bytes = (uint64_t)c->server[i].data_limit;
+		if (f->known)
+			reach_describe(&p, f->held, f->link != NULL, now);
+		if (f->link != NULL) {
 			p.sent_bytes = f->link->bytes_out;
+			p.wire_bytes = f->link->wire_out;
+			p.packed = f->link->packer != NULL;
+		}
 		tell_partner(&p);
 	}
 }

@@ -33,6 +33,7 @@ static struct {
 	enum follow_state state;
 	struct data_link *link;
 	struct position main_end; /* as main said last */
+	struct position main_start; /* of its log, when it offered */
 	int64_t heard_ms;
 	uint8_t dirty; /* something was applied and is not on disk, or main asked */
 	uint8_t asked; /* main waits for an acknowledgement */
@@ -101,7 +102,7 @@ follow_streams(struct position *main_end, int64_t *heard_ms)
 static void
 send_have(void)
 {
-	struct wire_have_body h = {.end = store_end(syncd.store)};
+	struct wire_have_body h = {.flags = HAVE_UNPACKS, .end = store_end(syncd.store)};
 	uint8_t out[WIRE_CONTROL_MAX];
 
 	memcpy(h.id, store_id(syncd.store), STORE_ID);
@@ -141,6 +142,7 @@ take_offer(struct data_link *l, struct slice body)
 	}
 	memcpy(follow.id, o.id, STORE_ID);
 	follow.main_end = o.end;
+	follow.main_start = o.start;
 	if (!is_zero(ours) && memcmp(ours, o.id, STORE_ID) != 0) {
 		log_error("the data of this server is of another group than that of main: it is "
 			  "not followed; if ours may go, stop this server and move the folder data "
@@ -178,7 +180,7 @@ take_diverged(struct slice body)
 	if (wire_position_decode(body, &common) != 0 || follow.state != FOLLOW_OFFERED ||
 	    follow.nothing) /* all was saved already, and main knows */
 		return -1;
-	follow.diverged = bundle_save(syncd.store, &common, BUNDLE_BACKLOGS * backlog) < 0;
+	follow.diverged = bundle_save(syncd.store, &common, common.index == 0, BUNDLE_BACKLOGS * backlog) < 0;
 	if (follow.diverged) {
 		link_end(follow.link, "our own changes cannot be saved");
 		return 0;
@@ -205,6 +207,28 @@ take_stream(struct slice body)
 
 /* ---- a snapshot */
 
+/*
+ * The log of main does not go back to what we have: are our changes in its history? Those of one
+ * epoch were all made by one main, one behind the other, so they are when its log begins with a later
+ * change of our newest epoch. Else nobody can tell, and they are saved before the snapshot takes their
+ * place. 0, or -1: they cannot be.
+ */
+static int
+save_doubtful(void)
+{
+	struct position end = store_end(syncd.store), all = {0};
+
+	if (follow.state != FOLLOW_OFFERED || follow.nothing || end.index == 0 ||
+	    end.epoch == follow.main_start.epoch)
+		return 0;
+	follow.diverged = bundle_save(syncd.store, &all, true,
+			      BUNDLE_BACKLOGS * (uint64_t)child_conf(&syncd.child)->general.data_backlog) < 0;
+	if (follow.diverged)
+		return -1;
+	follow.nothing = 1;
+	return 0;
+}
+
 static int
 take_snapshot(struct slice body)
 {
@@ -217,6 +241,10 @@ take_snapshot(struct slice body)
 		return -1;
 	if (store_load_resume(syncd.store, &s.at, &cursor) != 1) {
 		cursor.len = 0;
+		if (save_doubtful() != 0) {
+			link_end(follow.link, "our own changes cannot be saved");
+			return 0;
+		}
 		if (store_load_begin(syncd.store, &s.at, s.id) != 0) {
 			link_end(follow.link, "a snapshot cannot be stored here");
 			return 0;

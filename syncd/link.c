@@ -7,6 +7,7 @@
 #include "link.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -25,6 +26,8 @@ enum {
 	STABLE_MS = 5000, /* a link that was up for so long is dialled again at once */
 	LOG_INTERVAL_MS = 10000,
 	OUT_KEEP = 1 << 20, /* an empty queue keeps no more memory */
+	LIMIT_PARTS = 8,    /* a limited link says something so many times in a second */
+	LIMIT_QUEUE = 64 << 10, /* what waits on one, if that is more than a second of it */
 	PARTS_MAX = 2,	    /* longest frames whose beginnings may be kept at a time, of all partners */
 };
 
@@ -92,7 +95,11 @@ new_link(struct data_links *all)
 		l->used = 1;
 		l->up = l->dirty = 0;
 		l->out_pos = l->part_len = l->part_need = 0;
-		l->bytes_in = l->bytes_out = 0;
+		l->bytes_in = l->bytes_out = l->wire_out = 0;
+		l->plain_left = l->packed_len = 0;
+		l->tokens = 0;
+		l->tokens_ms = now_ms();
+		l->resume_ms = 0;
 		l->refused = 0;
 		l->feed = NULL;
 		change_init(&l->out);
@@ -117,7 +124,12 @@ free_link(struct data_link *l)
 	session_free(&l->session);
 	free(l->memory);
 	free(l->part);
-	l->memory = l->part = NULL;
+	free(l->packed);
+	packer_free(l->packer);
+	unpacker_free(l->unpacker);
+	l->packer = NULL;
+	l->unpacker = NULL;
+	l->memory = l->part = l->packed = NULL;
 	l->part_len = l->part_size = 0;
 	change_free(&l->out);
 	change_init(&l->out);
@@ -200,10 +212,24 @@ link_queued(const struct data_link *l)
 	return l->out.len - l->out_pos;
 }
 
+/* Bytes per second that the partner may be sent; 0: any number. */
+static int64_t
+limit_of(const struct data_link *l)
+{
+	if (l->session.kind != LINK_SYNC || l->session.inbound)
+		return 0;
+	return l->links->conf->server[link_server(l)].data_limit;
+}
+
 int
 link_full(const struct data_link *l)
 {
-	return link_queued(l) >= LINK_QUEUE_MAX;
+	int64_t limit = limit_of(l);
+	size_t max = limit == 0 || limit > LINK_QUEUE_MAX ? LINK_QUEUE_MAX
+		     : limit < LIMIT_QUEUE		  ? LIMIT_QUEUE
+							  : (size_t)limit;
+
+	return link_queued(l) >= max;
 }
 
 int
@@ -228,23 +254,109 @@ link_put(struct data_link *l, uint8_t type, struct slice head, struct slice body
 	return 0;
 }
 
-/* As many records as there is room for. */
+int
+link_pack(struct data_link *l)
+{
+	static const uint8_t body[] = {PACK_ZSTD, PACK_WINDOW_LOG};
+
+	if (l->packer != NULL)
+		return 0;
+	l->packer = packer_new();
+	l->packed = malloc(PLAIN);
+	if (l->packer == NULL || l->packed == NULL) {
+		packer_free(l->packer);
+		free(l->packed);
+		l->packer = NULL;
+		l->packed = NULL;
+		return -1;
+	}
+	l->packed_len = 0;
+	if (link_put(l, WIRE_PACKED, (struct slice){body, sizeof(body)}, (struct slice){NULL, 0}) == 0)
+		l->plain_left = link_queued(l);
+	return 0;
+}
+
+/* Bytes that the next record may have; 0: none before resume_ms. */
+static size_t
+allowance(struct data_link *l)
+{
+	int64_t limit = limit_of(l), now = now_ms(), record = limit / LIMIT_PARTS;
+
+	if (limit == 0)
+		return PLAIN;
+	if (record > PLAIN)
+		record = PLAIN;
+	/* what was not used up is worth a quarter of a second, or a record */
+	l->tokens += (now - l->tokens_ms < 1000 ? now - l->tokens_ms : 1000) * limit;
+	l->tokens_ms = now;
+	if (l->tokens > limit * 250 && l->tokens > record * 1000)
+		l->tokens = limit * 250 > record * 1000 ? limit * 250 : record * 1000;
+	if (l->tokens > 0)
+		return (size_t)record;
+	l->resume_ms = now + (record * 500 - l->tokens) / limit + 1;
+	return 0;
+}
+
+/* The next record of at most max bytes: 0 when there is none. */
+static size_t
+next_record(struct data_link *l, size_t max, const uint8_t **bytes)
+{
+	size_t n = link_queued(l), used = 0;
+
+	if (l->packer == NULL || l->plain_left > 0) {
+		*bytes = l->out.data + l->out_pos;
+		if (l->plain_left > 0 && n > l->plain_left)
+			n = l->plain_left;
+		return n < max ? n : max;
+	}
+	if (l->packed_len == 0 && (n > 0 || pack_waits(l->packer))) {
+		long len = pack(l->packer, l->out.data + l->out_pos, n, &used, l->packed, max);
+
+		l->out_pos += used;
+		l->bytes_out += used;
+		if (len < 0) {
+			end_link(l, "its data cannot be compressed");
+			return 0;
+		}
+		l->packed_len = (size_t)len;
+	}
+	*bytes = l->packed;
+	return l->packed_len;
+}
+
+/* That record went out. */
+static void
+record_left(struct data_link *l, const uint8_t *bytes, size_t n)
+{
+	l->wire_out += n;
+	if (limit_of(l) > 0)
+		l->tokens -= (int64_t)(n + RECORD_OVERHEAD) * 1000;
+	if (bytes == l->packed) {
+		l->packed_len = 0;
+		return;
+	}
+	l->out_pos += n;
+	l->bytes_out += n;
+	l->plain_left -= l->plain_left > 0 ? n : 0;
+}
+
+/* As many records as there is room for, and the limit of the partner allows. */
 static void
 pump(struct data_link *l)
 {
 	int was_full = link_full(l);
+	const uint8_t *bytes;
+	size_t n, max;
 
 	l->dirty = 0;
-	while (l->up && link_queued(l) > 0) {
-		size_t n = link_queued(l);
-
-		if (n > PLAIN)
-			n = PLAIN;
-		if (session_send(&l->session, l->out.data + l->out_pos, n) != 0)
+	l->resume_ms = 0;
+	while (l->up && (max = allowance(l)) > 0 && (n = next_record(l, max, &bytes)) > 0) {
+		if (session_send(&l->session, bytes, n) != 0)
 			break;
-		l->out_pos += n;
-		l->bytes_out += n;
+		record_left(l, bytes, n);
 	}
+	if (!l->used)
+		return;
 	if (l->out_pos == l->out.len) {
 		l->out_pos = l->out.len = 0;
 		if (l->out.size > OUT_KEEP) {
@@ -260,13 +372,24 @@ pump(struct data_link *l)
 		l->links->ops->room(l);
 }
 
-void
+int64_t
 data_links_pump(struct data_links *all)
 {
+	int64_t next = INT64_MAX;
+
 	for (size_t i = 0; i < LINKS_MAX; i++) {
-		if (all->link[i].used && all->link[i].dirty)
-			pump(&all->link[i]);
+		struct data_link *l = &all->link[i];
+
+		if (!l->used)
+			continue;
+		if (l->dirty || (l->resume_ms != 0 && now_ms() >= l->resume_ms))
+			pump(l);
+		if (l->used && l->dirty) /* there was room, and the owner filled it */
+			next = 0;
+		else if (l->used && l->resume_ms != 0 && l->resume_ms < next)
+			next = l->resume_ms;
 	}
+	return next;
 }
 
 static void
@@ -283,15 +406,45 @@ frame_max(const struct data_link *l)
 	return wire_frame_max((uint64_t)l->links->conf->general.data_bulk);
 }
 
-/* A frame that cannot be: why. */
+/* The partner is not what it should be: its link ends, with a line of its own in the log. */
+static void
+fault(struct data_link *l, const char *what)
+{
+	const struct session *s = &l->session;
+	uint64_t held;
+
+	if (log_limited(&l->links->slot[s->server][kind_index(s->kind)].fault, now_ms(),
+		LOG_INTERVAL_MS, &held))
+		log_warn("the %s link %s %s: %s", kind_name(s->kind), s->inbound ? "from" : "to",
+		    server_name(l->links, s->server), what);
+	end_link(l, what);
+}
+
+/* A frame that cannot be: size, or of no type (0). */
 static void
 refuse_frame(struct data_link *l, size_t size)
 {
-	if (size > WIRE_CONTROL_MAX + WIRE_HEADER)
-		log_warn("%s sent a message of %zu bytes; data.bulk here allows %zu",
-		    server_name(l->links, link_server(l)), size, frame_max(l));
-	end_link(l, size > WIRE_CONTROL_MAX + WIRE_HEADER ? "a message of the partner is too long"
-							  : "the partner broke the protocol");
+	char text[128];
+
+	snprintf(text, sizeof(text), "a message of %zu bytes came; data.bulk here allows %zu", size,
+	    frame_max(l));
+	fault(l, size > WIRE_CONTROL_MAX + WIRE_HEADER ? text : "the partner broke the protocol");
+}
+
+/* Main compresses from the next record on; left: bytes behind this frame. 0 or -1. */
+static int
+take_packed(struct data_link *l, struct slice body, size_t left)
+{
+	uint8_t how, window_log;
+
+	if (wire_packed_decode(body, &how, &window_log) != 0 || how != PACK_ZSTD ||
+	    window_log > PACK_WINDOW_LOG || left != 0 || l->unpacker != NULL ||
+	    l->session.kind != LINK_SYNC || !l->session.inbound)
+		return -1;
+	l->unpacker = unpacker_new();
+	if (l->unpacker == NULL)
+		end_link(l, "no memory to decompress what it sends");
+	return 0;
 }
 
 /* All whole frames of n bytes. Returns how many bytes they were, or -1: the link is gone. */
@@ -314,14 +467,15 @@ take_frames(struct data_link *l, const uint8_t *in, size_t n, size_t *used_all)
 			refuse_frame(l, used);
 			return -1;
 		}
-		if (l->links->ops->frame(l, type, body) != 0) {
+		*used_all += used;
+		if ((type == WIRE_PACKED ? take_packed(l, body, n - *used_all)
+					 : l->links->ops->frame(l, type, body)) != 0) {
 			if (l->used)
-				end_link(l, "the partner broke the protocol");
+				fault(l, "the partner broke the protocol");
 			return -1;
 		}
 		if (!l->used || !l->up)
 			return -1;
-		*used_all += used;
 	}
 }
 
@@ -376,14 +530,13 @@ keep_part(struct data_link *l, const uint8_t *in, size_t n)
 	return 0;
 }
 
+/* A piece of the stream of frames. */
 static void
-session_record(struct session *s, const uint8_t *plain, size_t len)
+take_stream(struct data_link *l, const uint8_t *plain, size_t len)
 {
-	struct data_link *l = s->user;
 	size_t used;
 
 	l->bytes_in += len;
-	l->heard_ms = now_ms();
 	if (l->part_len == 0) {
 		if (take_frames(l, plain, len, &used) == 0 && used < len)
 			(void)keep_part(l, plain + used, len - used);
@@ -398,6 +551,28 @@ session_record(struct session *s, const uint8_t *plain, size_t len)
 		l->part = NULL;
 		l->part_size = 0;
 	}
+}
+
+static void
+session_record(struct session *s, const uint8_t *plain, size_t len)
+{
+	struct data_link *l = s->user;
+	struct slice piece;
+	int r;
+
+	l->heard_ms = now_ms();
+	if (l->unpacker == NULL) {
+		take_stream(l, plain, len);
+		return;
+	}
+	unpack_begin(l->unpacker, plain, len);
+	while ((r = unpack(l->unpacker, &piece)) == 1) {
+		take_stream(l, piece.data, piece.len);
+		if (!l->used || !l->up)
+			return;
+	}
+	if (r < 0)
+		fault(l, "what the partner sent cannot be decompressed");
 }
 
 /* ---- the life of a session */

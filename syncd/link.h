@@ -15,6 +15,7 @@
 #include "lib/log.h"
 #include "lib/replay.h"
 #include "lib/session.h"
+#include "pack.h"
 #include "wire.h"
 
 enum {
@@ -44,8 +45,18 @@ struct data_link {
 	uint8_t dirty; /* something was put into out since the last pump */
 	struct feed *feed;     /* sync, outbound */
 	int64_t heard_ms;	      /* a record came */
-	uint64_t bytes_in, bytes_out; /* plaintext */
 	uint32_t refused; /* requests in a row, for want of room for answers */
+	uint64_t bytes_in, bytes_out; /* of frames */
+	uint64_t wire_out;	      /* of the records that they left in */
+	/* compression: of what goes out behind plain_left bytes, and of what comes in */
+	struct packer *packer;
+	struct unpacker *unpacker;
+	size_t plain_left;
+	uint8_t *packed; /* a record that did not leave yet */
+	size_t packed_len;
+	/* sync, outbound: the limit of the partner */
+	int64_t tokens; /* thousandths of bytes that may leave; below 0: owed */
+	int64_t tokens_ms, resume_ms;
 };
 
 struct data_links_ops {
@@ -80,7 +91,7 @@ struct data_links {
 		int64_t next_dial_ms;
 		struct data_link *up[LINK_ENDS], *trying;
 		struct replay replay;
-		struct log_limit line;
+		struct log_limit line, fault;
 	} slot[CONF_SERVERS][LINK_KINDS];
 	struct data_link link[LINKS_MAX];
 	uint64_t refused; /* inbound */
@@ -104,8 +115,11 @@ void data_links_dismiss(struct data_links *l, uint8_t server, enum link_kind kin
 
 /* Do what is due. Returns when to be called again at the latest. */
 int64_t data_links_tick(struct data_links *l, int64_t now);
-/* Everything put since the last time goes into the streams, as far as there is room. */
-void data_links_pump(struct data_links *l);
+/*
+ * Everything put since the last time goes into the streams, as far as there is room and the limits of
+ * the partners allow. Returns when to be called again at the latest.
+ */
+int64_t data_links_pump(struct data_links *l);
 
 void data_links_net_down(struct data_links *l);
 void data_links_net_up(struct data_links *l);
@@ -127,6 +141,11 @@ int link_put_raw(struct data_link *l, struct slice frames);
 /* So much waits that the owner should put no more before room() is called. */
 int link_full(const struct data_link *l);
 size_t link_queued(const struct data_link *l);
+/*
+ * What is put from now on is compressed; the other end is told, and has said that it can. 0, or -1
+ * without memory: then it is not.
+ */
+int link_pack(struct data_link *l);
 /* End it; down() is called. why: for the log, NULL quiet. */
 void link_end(struct data_link *l, const char *why);
 static inline uint8_t

@@ -585,6 +585,30 @@ log_bytes_behind(struct log *l, uint64_t index)
 	return l->end_at - m.at;
 }
 
+uint64_t
+log_place(const struct log *l)
+{
+	return l->end_at;
+}
+
+uint64_t
+log_room(struct log *l, uint64_t index)
+{
+	struct mark m = {l->end, l->end_at};
+	uint64_t until;
+
+	if (index < log_start(l).index || (index < l->end.index && find(l, index + 1, &m) != 0))
+		return 0;
+	until = (m.at / l->data_size + l->max_slots) * l->data_size;
+	return until > l->end_at ? until - l->end_at : 0;
+}
+
+int
+log_expire(struct log *l, uint64_t index)
+{
+	return l->error != 0 || l->torn_to != 0 ? 0 : log_segment_expire(l, index);
+}
+
 /* Takes the part of the stream behind a place off the disk, in steps that a crash may cut. */
 static int
 wipe_behind(struct log *l, uint64_t at)

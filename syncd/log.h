@@ -105,6 +105,13 @@ int log_read(struct log *l, uint64_t index, struct position *at, struct slice *b
 /* The position at that index: 1, or 0 when it is not in the log (start and end are). */
 int log_at(struct log *l, uint64_t index, struct position *at);
 
+/* Bytes that have been appended in all: a place that only grows, until log_reset(). */
+uint64_t log_place(const struct log *l);
+/* Bytes that can still be appended before the record behind index has to go; 0 when it has gone. */
+uint64_t log_room(struct log *l, uint64_t index);
+/* Gives up the segments that have only records up to index, where log_keep() allows. 0 or -1. */
+int log_expire(struct log *l, uint64_t index);
+
 /* Bytes of records behind index (all there are, when it is too old): for the figures of lag. */
 uint64_t log_bytes_behind(struct log *l, uint64_t index);
 

@@ -100,6 +100,7 @@ int log_segment_next(struct log *l, struct position before, struct position star
 int log_segment_begin(struct log *l, uint64_t generation, const struct position *p);
 int log_segment_drop_newest(struct log *l);
 int log_segment_write_header(struct log *l, const struct segment *s);
+int log_segment_expire(struct log *l, uint64_t index);
 int log_segment_reserve(struct log *l, uint64_t end_at, bool alone);
 int log_segment_zero(struct log *l, uint64_t from, uint64_t to);
 int log_segment_open(struct log *l, uint32_t slot);

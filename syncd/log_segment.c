@@ -447,6 +447,26 @@ can_retire(const struct log *l)
 	return l->n_segments > 1 && l->segments[1].start.index <= l->keep;
 }
 
+/* Gives up the oldest segments while all that starts in them is up to index. */
+int
+log_segment_expire(struct log *l, uint64_t index)
+{
+	while (can_retire(l) && l->segments[1].start.index <= index) {
+		int fd = log_segment_open(l, l->segments[0].slot), r;
+
+		if (fd < 0)
+			return -1;
+		/* or the next start would find it before the others, as if it were not given up */
+		r = log_pwrite(fd, l->zeros, SEGMENT_HEADER, 0);
+		if (r == 0 && (r = fdatasync(fd)) != 0)
+			l->error = errno;
+		close(fd);
+		if (r != 0 || retire(l) != 0)
+			return -1;
+	}
+	return 0;
+}
+
 /*
  * Sees to it that there are files up to a place of the stream. alone: nothing else of the log is
  * needed, so there may be more files than the backlog says. Returns 0, or -1 with errno.

@@ -94,10 +94,11 @@ on_turn(uv_prepare_t *prepare)
 	wake_earlier(proxy_tick(now));
 	wake_earlier(snapshot_tick(now));
 	wake_earlier(audit_tick(now));
+	wake_earlier(reach_tick(now));
 	if (face_gathers(&syncd.face))
 		return; /* what it says to standbys leaves in one piece */
 	feed_ask();
-	data_links_pump(&syncd.links);
+	wake_earlier(data_links_pump(&syncd.links));
 }
 
 /* ---- the face */
@@ -143,7 +144,7 @@ face_before_sync(void *arg)
 {
 	(void)arg;
 	feed_ask();
-	data_links_pump(&syncd.links);
+	(void)data_links_pump(&syncd.links); /* the turn ends with another one */
 }
 
 static void
@@ -243,6 +244,7 @@ static void
 on_change(void *arg, const struct position *at, struct slice body)
 {
 	(void)arg;
+	reach_changed(at);
 	if (syncd.role == DATA_MAIN)
 		feed_changed(at, body);
 }
@@ -267,6 +269,7 @@ syncd_open(const struct conf *c)
 	if (syncd.store == NULL)
 		return REFUSE_DATA;
 	store_listen(syncd.store, on_change, NULL);
+	reach_start();
 	if (face_open(&syncd.face, &syncd.loop, FD_LOCAL, syncd.store, &face_calls, NULL,
 		&options) != 0)
 		fatal("the data socket cannot be served");

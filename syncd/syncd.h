@@ -78,6 +78,7 @@ void feed_changed(const struct position *at, struct slice body); /* a change of 
 int64_t feed_tick(int64_t now);
 void feed_ask(void); /* for acknowledgements at once, where somebody waits for them */
 uint64_t feed_alone(void);
+uint64_t feed_needed(void); /* changes behind this index a connected partner still has to get */
 size_t feed_count(const struct position *p, int on_disk);
 uint64_t feed_released(void); /* sync mode: on enough disks up to here */
 void feed_drain(uint64_t cookie, uint8_t server);
@@ -115,6 +116,13 @@ void audit_ended(const struct face_ended *e);
 int64_t audit_tick(int64_t now);
 void audit_now(void);  /* the role may go: what is not told yet */
 void audit_last(void); /* the process ends */
+
+/* reach.c: how far back our log goes */
+void reach_start(void); /* the store is open */
+void reach_changed(const struct position *at);
+int64_t reach_tick(int64_t now);
+/* The figures of a partner that has everything up to held. */
+void reach_describe(struct ctl_data_partner *p, uint64_t held, int connected, int64_t now);
 
 /* proxy.c */
 enum face_route proxy_route(uint64_t *epoch, const char **refusal);

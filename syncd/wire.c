@@ -312,6 +312,16 @@ wire_u64_decode(struct slice body, uint64_t *v)
 }
 
 int
+wire_packed_decode(struct slice body, uint8_t *how, uint8_t *window_log)
+{
+	struct reader r = read_body(body);
+
+	*how = (uint8_t)get_number(&r, 1);
+	*window_log = (uint8_t)get_number(&r, 1);
+	return read_end(&r);
+}
+
+int
 wire_cursor_decode(struct slice body, struct store_cursor *c)
 {
 	struct reader r = read_body(body);

@@ -28,6 +28,8 @@ enum wire_type {
 	WIRE_CHANGE,	/* main: position, operations (change.h) */
 	WIRE_ACK,	/* standby: u64 index in its state, u64 index on its disk */
 	WIRE_BEAT,	/* main, and both ends of a request link: position of the end, each status interval */
+	WIRE_PACKED,	/* main: u8 how (PACK_ZSTD), u8 log2 of the window; the last frame of its record, all
+			   behind it is compressed */
 	/* request link; a standby dialled it */
 	WIRE_REQUEST = 32, /* u64 client, request (wire_get_request) */
 	WIRE_FORGET,	   /* u64 client: it is gone */
@@ -39,7 +41,8 @@ enum wire_type {
 enum wire_have {
 	HAVE_BLANK = 1,	   /* belongs to no group yet */
 	HAVE_NOTHING = 2,  /* what it has cannot be followed on: a snapshot, please */
-	HAVE_FLAGS = 3
+	HAVE_UNPACKS = 4,  /* it understands PACKED */
+	HAVE_FLAGS = 7
 };
 
 enum {
@@ -116,6 +119,7 @@ int wire_position_decode(struct slice body, struct position *p);
 int wire_found_decode(struct slice body, uint8_t *found, struct position *p);
 int wire_ack_decode(struct slice body, uint64_t *applied, uint64_t *durable);
 int wire_u64_decode(struct slice body, uint64_t *v);
+int wire_packed_decode(struct slice body, uint8_t *how, uint8_t *window_log);
 int wire_cursor_decode(struct slice body, struct store_cursor *c);
 int wire_items_decode(struct slice body, struct store_cursor *cursor, struct slice *items);
 int wire_change_decode(struct slice body, struct position *at, struct slice *ops);

@@ -26,5 +26,6 @@ void again_feed(void);
 void again_follow(void);
 void again_position(void);
 void again_proxy(void);
+void again_reach(void);
 
 #endif

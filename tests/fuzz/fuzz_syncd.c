@@ -174,6 +174,7 @@ stop(void)
 	again_follow();
 	again_position();
 	again_proxy();
+	again_reach();
 	store_close(syncd.store);
 	table_close_all(FD_FIRST_FREE);
 	if (syncd.store != NULL)

@@ -80,7 +80,7 @@ try_sync(uint8_t type, struct slice body)
 	struct position p;
 	struct slice rest;
 	uint64_t a, b;
-	uint8_t found;
+	uint8_t found, how, window_log;
 
 	if (type == WIRE_OFFER && wire_offer_decode(body, &offer) == 0)
 		same(body, out, wire_offer_encode(out, &offer));
@@ -96,6 +96,8 @@ try_sync(uint8_t type, struct slice body)
 		same(body, out, wire_position_encode(out, &p));
 	if (type == WIRE_FOUND && wire_found_decode(body, &found, &p) == 0 && found > 1)
 		abort();
+	if (type == WIRE_PACKED && wire_packed_decode(body, &how, &window_log) == 0)
+		same(body, (const uint8_t[]){how, window_log}, 2);
 	if (type == WIRE_ACK && wire_ack_decode(body, &a, &b) == 0 && b > a)
 		abort();
 	if (type == WIRE_ITEMS && wire_items_decode(body, &cursor, &rest) == 0) {
@@ -179,6 +181,7 @@ fuzz_seed(uint8_t *out, size_t size)
 	    (struct slice){ops.data, ops.len});
 	(void)wire_put(&frames, WIRE_BEAT, (struct slice){body, wire_position_encode(body, &p)}, none);
 	(void)wire_put(&frames, WIRE_PROBE, (struct slice){body, wire_u64_encode(body, 7)}, none);
+	(void)wire_put(&frames, WIRE_PACKED, (struct slice){(const uint8_t *)"\1\24", 2}, none);
 	(void)wire_put_request(&frames, 12, &r);
 	(void)wire_put_action(&frames, 13, &action);
 	(void)wire_put(&frames, WIRE_FORGET, (struct slice){body, wire_u64_encode(body, 12)}, none);

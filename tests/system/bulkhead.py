@@ -167,6 +167,7 @@ class Server:
         self.hook_file = os.path.join(self.folder, "hooks")
         self.stamp = os.path.join(self.folder, "stamp")
         self.options = {}     # section -> {option: text}; see Group.options
+        self.about = {}       # options of its own section "server", in the files of all: {option: text}
         self.extra = ""       # appended to the config as it is
         self.flags = []       # of the daemon
         self.libexec = LIBEXEC  # programs of the children
@@ -488,6 +489,7 @@ class Group:
             lines.append("\tpriority = %d" % (100 - 10 * list(self.servers).index(s.name)))
             if with_keys and s.key:
                 lines.append('\tkey = "%s"' % s.key)
+            lines += ["\t%s = %s" % o for o in s.about.items()]
             lines.append("}")
         for section, options in sections.items():
             lines.append("%s {" % section)

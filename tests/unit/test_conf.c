@@ -97,7 +97,8 @@ test_table(void **state)
 
 		assert_true(conf_find_option(o->section, o->name) == o);
 		assert_true(o->min <= o->value || !conf_is_number(o));
-		assert_true(o->value <= o->max || !conf_is_number(o));
+		assert_true(o->value <= o->max || !conf_is_number(o) ||
+			    (o->type == CT_MS_NEVER && o->value == CONF_NEVER));
 		assert_non_null(o->text);
 		if (conf_is_number(o))
 			assert_true(o->size == 1 || o->size == 2 || o->size == 4 || o->size == 8);
@@ -371,6 +372,11 @@ test_rules_servers(void **state)
 	expect_bad("server beta.key is also the key of server alpha");
 	memset(conf.server[1].key_data, 0, 32);
 	expect_bad("server beta.key is missing");
+	memset(conf.server[1].key_data, 9, 32);
+	conf.server[1].data_limit = DATA_LIMIT_MIN - 1;
+	expect_bad("server beta.data-limit is less than 4KiB");
+	conf.server[1].data_limit = DATA_LIMIT_MIN;
+	expect_good();
 	memset(conf.server[1].key_data, 9, 32);
 	conf.server[0].kind = KIND_PERMANENT;
 	conf.server[1].kind = KIND_DMZ;

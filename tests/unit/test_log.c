@@ -268,6 +268,66 @@ going_round(void **state)
 	w->l = NULL;
 }
 
+/* So many bytes fit until a record goes: no fewer, and it goes then. */
+static void
+room(void **state)
+{
+	struct world *w = *state;
+
+	w->options.backlog = 8 * SEGMENT;
+	reopen(w, &w->options.base);
+	for (uint64_t index = 100; index < 1100; index += 250) {
+		uint64_t left, at;
+
+		while (log_end(w->l).index < index + 50)
+			append(w->l, 1);
+		assert_int_equal(log_flush(w->l), 0);
+		log_keep(w->l, log_end(w->l).index);
+		assert_true(log_room(w->l, index) <= log_room(w->l, log_end(w->l).index));
+		left = log_room(w->l, index);
+		at = log_place(w->l);
+		assert_true(left > SEGMENT);
+		while (log_start(w->l).index <= index) {
+			assert_true(log_place(w->l) - at <= left);
+			append(w->l, 1);
+			assert_int_equal(log_flush(w->l), 0);
+			log_keep(w->l, log_end(w->l).index);
+		}
+		assert_true(log_place(w->l) - at > left);
+		assert_int_equal(log_room(w->l, index), 0);
+	}
+}
+
+/* What is old goes in whole segments, not what is needed, and it does not come back. */
+static void
+expire(void **state)
+{
+	struct world *w = *state;
+	struct position start;
+
+	for (int i = 0; i < 800; i++)
+		append(w->l, 1);
+	assert_int_equal(log_flush(w->l), 0);
+	assert_int_equal(log_start(w->l).index, 0);
+	log_keep(w->l, 400);
+	assert_int_equal(log_expire(w->l, 200), 0);
+	start = log_start(w->l);
+	assert_true(start.index > 100 && start.index <= 200);
+	assert_int_equal(log_expire(w->l, 800), 0);
+	assert_true(log_start(w->l).index > 300 && log_start(w->l).index <= 400);
+	start = log_start(w->l);
+	for (uint64_t i = start.index + 1; i <= 800; i++)
+		assert_record(w->l, i);
+	assert_int_equal(log_at(w->l, 400, &w->options.base), 1);
+	reopen(w, &w->options.base);
+	assert_int_equal(log_start(w->l).index, start.index);
+	assert_int_equal(log_end(w->l).index, 800);
+	for (int i = 0; i < 200; i++)
+		append(w->l, 1);
+	assert_int_equal(log_flush(w->l), 0);
+	assert_record(w->l, 1000);
+}
+
 /* Records over the border of two segments, of many, of more than there may be. */
 static void
 large_records(void **state)
@@ -667,6 +727,8 @@ main(void)
 	    TEST(append_and_read),
 	    TEST(not_flushed),
 	    TEST(going_round),
+	    TEST(room),
+	    TEST(expire),
 	    TEST(large_records),
 	    TEST(truncation),
 	    TEST(truncation_cut),

@@ -1920,8 +1920,8 @@ test_config_make(void **state)
 static void
 test_every_rule_was_seen(void **state)
 {
-	static const enum rule of_roled[] = {
-	    RULE_NONE, RULE_HOOK_ENDED, RULE_COMMAND, RULE_ACTION, RULE_ACTION_LOST};
+	static const enum rule of_roled[] = {RULE_NONE, RULE_HOOK_ENDED, RULE_COMMAND, RULE_ACTION,
+	    RULE_ACTION_LOST, RULE_BACKLOG_SHORT, RULE_BACKLOG_ENOUGH};
 	unsigned missing = 0;
 
 	(void)state;

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "syncd/pack.h"
 #include "syncd/wire.h"
 
 static const struct slice none = {NULL, 0};
@@ -110,6 +111,21 @@ test_exact_lengths(void **state)
 	out[1] = (uint8_t)(n >> 8);
 	assert_true(2 + n <= sizeof(out));
 	assert_int_equal(wire_cursor_decode((struct slice){out, 2 + n}, &cursor_back), -1);
+}
+
+static void
+test_packed(void **state)
+{
+	static const uint8_t body[] = {PACK_ZSTD, PACK_WINDOW_LOG, 0};
+	uint8_t how, window_log;
+
+	(void)state;
+	for (size_t n = 0; n <= sizeof(body); n++)
+		assert_int_equal(wire_packed_decode((struct slice){body, n}, &how, &window_log),
+		    n == 2 ? 0 : -1);
+	assert_int_equal(wire_packed_decode((struct slice){body, 2}, &how, &window_log), 0);
+	assert_int_equal(how, PACK_ZSTD);
+	assert_int_equal(window_log, PACK_WINDOW_LOG);
 }
 
 static void
@@ -316,6 +332,7 @@ main(void)
 	    cmocka_unit_test(test_bad_frames),
 	    cmocka_unit_test(test_bounds),
 	    cmocka_unit_test(test_exact_lengths),
+	    cmocka_unit_test(test_packed),
 	    cmocka_unit_test(test_ack),
 	    cmocka_unit_test(test_request),
 	    cmocka_unit_test(test_bad_requests),
