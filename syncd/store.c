@@ -243,6 +243,10 @@ store_begin(struct store *s, uint64_t epoch)
 		return -1;
 	}
 	(void)store_make_room(s, 0); /* operations are looked at one by one */
+	if (s->undone != 0) {
+		errno = s->undone;
+		return -1;
+	}
 	s->in_change = true;
 	s->epoch = epoch;
 	s->applied = 0;
@@ -268,7 +272,9 @@ make_room_in_change(struct store *s)
 		if (store_checkpoint(s, true) != 0)
 			break;
 	}
-	if (s->applied > 0)
+	if (s->undone != 0)
+		rc = s->undone;
+	else if (s->applied > 0)
 		rc = state_apply_body(s, &s->sets[s->state.active], s->hash_key,
 		    (struct slice){s->body.data, s->body.len});
 	s->in_change = true;
@@ -388,10 +394,22 @@ store_end_change(struct store *s, struct position *at)
 	return 0;
 }
 
+/* Whether a flush inside a checkpoint undid changes: then with its errno, once. */
+static bool
+was_undone(struct store *s)
+{
+	if (s->undone == 0)
+		return false;
+	errno = s->undone;
+	s->undone = 0;
+	return true;
+}
+
 int
 store_follow(struct store *s, const struct position *at, struct slice body)
 {
 	struct position p;
+	bool room;
 	int rc;
 
 	if (s->in_change || is_blank(s)) {
@@ -403,14 +421,19 @@ store_follow(struct store *s, const struct position *at, struct slice body)
 		errno = EPROTO;
 		return -1;
 	}
-	if (!store_make_room(s, body.len)) {
+	room = store_make_room(s, body.len);
+	if (was_undone(s))
+		return -1;
+	if (!room) {
 		errno = ENOSPC;
 		return -1;
 	}
 	if (log_append(s->log, at->epoch, body, &p) != 0 &&
 	    (errno != ENOSPC || store_checkpoint(s, true) != 0 ||
-		log_append(s->log, at->epoch, body, &p) != 0))
+		log_append(s->log, at->epoch, body, &p) != 0)) {
+		(void)was_undone(s);
 		return -1;
+	}
 	if (p.hash != at->hash) {
 		log_unappend(s->log);
 		errno = EPROTO;
@@ -427,8 +450,8 @@ store_follow(struct store *s, const struct position *at, struct slice body)
 	return 0;
 }
 
-int
-store_flush(struct store *s)
+static int
+flush_log(struct store *s)
 {
 	int saved;
 
@@ -440,6 +463,12 @@ store_flush(struct store *s)
 	store_rebuild(s);
 	errno = saved;
 	return -1;
+}
+
+int
+store_flush(struct store *s)
+{
+	return was_undone(s) ? -1 : flush_log(s);
 }
 
 /* Whether it is time for a checkpoint. */
@@ -483,8 +512,10 @@ store_checkpoint(struct store *s, bool force)
 	}
 	if (!force && (!is_due(s) || now_ms() < s->retry_ms))
 		return 0;
-	if (store_flush(s) != 0)
+	if (flush_log(s) != 0) {
+		s->undone = errno;
 		return -1;
+	}
 	rc = store_commit(s);
 	if (rc != 0) {
 		int error = store_errno(rc);

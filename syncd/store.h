@@ -125,7 +125,10 @@ int store_follow(struct store *s, const struct position *at, struct slice body);
  */
 int store_truncate(struct store *s, const struct position *p);
 
-/* Everything so far is on disk when it returns 0. -1: errno; the changes since the last are undone.
+/*
+ * Everything so far is on disk when it returns 0. -1: errno; the changes since the last are undone,
+ * by this flush or before it, by one inside a checkpoint. After such a one no change is taken until
+ * this has told it.
  */
 int store_flush(struct store *s);
 

@@ -89,6 +89,7 @@ struct store {
 	uint64_t freed;		  /* pages that the next checkpoint makes usable */
 	int64_t measured_ms;	  /* CLOCK_BOOTTIME */
 	int64_t retry_ms;	  /* no checkpoint before: the last one failed */
+	int undone;		  /* errno of a flush inside a checkpoint, which store_flush() has to tell */
 	bool refused;		  /* something, for want of room */
 	struct log_limit no_room; /* and that it says so */
 	size_t copies;		  /* open: old pages are not reused */

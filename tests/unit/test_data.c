@@ -337,6 +337,33 @@ failing_writes(void **state)
 	assert_true(failed > 50);
 }
 
+/* A checkpoint in the middle of a turn whose flush fails: who waits for the flush hears of it. */
+static void
+undone_by_a_checkpoint(void **state)
+{
+	struct world *w = *state;
+	struct position end = store_durable(w->s);
+	struct change_op op;
+
+	dice_op(&w->dice, w->m, &op);
+	assert_int_equal(store_begin(w->s, 1), 0);
+	assert_int_equal(store_apply(w->s, &op), 0);
+	assert_int_equal(store_end_change(w->s, NULL), 0);
+	fault_after = 0;
+	fault = ENOSPC;
+	assert_int_equal(store_checkpoint(w->s, true), -1);
+	fault = 0;
+	assert_int_equal(store_begin(w->s, 1), -1);
+	assert_int_equal(errno, ENOSPC);
+	assert_int_equal(store_flush(w->s), -1);
+	assert_int_equal(errno, ENOSPC);
+	assert_int_equal(store_end(w->s).index, end.index);
+	assert_same(w);
+	change(w, 3);
+	assert_int_equal(store_flush(w->s), 0);
+	assert_same(w);
+}
+
 /* ---- following */
 
 struct heard {
@@ -1001,6 +1028,7 @@ main(void)
 	    TEST(undo),
 	    TEST(log_goes_round),
 	    TEST(failing_writes),
+	    TEST(undone_by_a_checkpoint),
 	    TEST(follow),
 	    TEST(truncation),
 	    TEST(walk),

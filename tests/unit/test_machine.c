@@ -1357,12 +1357,12 @@ have_data(uint64_t index)
 	step();
 }
 
-/* A main with data, whose standby hook runs; the event of the hook. */
+/* A main whose syncd said last that it has data up to index, and whose standby hook runs; the event of the hook. */
 static uint64_t
-begin_drain(void)
+begin_drain(uint64_t index)
 {
 	begin_main(ARB_MANUAL, 2);
-	have_data(7);
+	have_data(index);
 	admin(ADMIN_SWITCHOVER, PEER, 0);
 	t.record = follower_record(PEER);
 	t.record.kind = RECORD_ACCEPT;
@@ -1385,11 +1385,15 @@ test_switchover_drains(void **state)
 	uint64_t hook;
 
 	(void)state;
-	result(begin_drain(), RESULT_OK);
+	result(begin_drain(7), RESULT_OK);
 	assert_null(find_send(RECORD_GOODBYE));
 	drained();
 	assert_int_equal(find_send(RECORD_GOODBYE)->u.send.successor, PEER);
-	hook = begin_drain();
+	result(begin_drain(0), RESULT_OK); /* its first change may have come since */
+	assert_null(find_send(RECORD_GOODBYE));
+	drained();
+	assert_int_equal(find_send(RECORD_GOODBYE)->u.send.successor, PEER);
+	hook = begin_drain(7);
 	drained();
 	assert_null(find_send(RECORD_GOODBYE));
 	drained(); /* said twice: as good as once */
@@ -1403,7 +1407,7 @@ static void
 test_switchover_cannot_drain(void **state)
 {
 	(void)state;
-	result(begin_drain(), RESULT_OK);
+	result(begin_drain(7), RESULT_OK);
 	pass(400);
 	assert_becomes(ROLE_MAIN, RULE_TAKE_BACK);
 	assert_reply(CTL_FAILED, RULE_TARGET_BEHIND);
