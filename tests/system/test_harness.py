@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from bulkhead import REPORTS_ONLY, SANITIZED, wait_for
+from bulkhead import LONG_S, REPORTS_ONLY, SANITIZED, TOP, wait_for
 from test_breach import PTRACE_DRILL
 
 REPORT = """\
@@ -77,3 +77,12 @@ def test_sanitizer_reports_from_the_empty_root(pair):
     assert "outside the promises" not in standby.log()
     standby.provoke(r".")
     standby.expect_log(r".")
+
+
+def test_words_that_match_nothing(tmp_path):
+    """./runtests -k says that nothing matched, not only that something failed."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}  # a run of its own
+    p = subprocess.run([os.path.join(TOP, "runtests"), "-k", "no_" + "such_word", "system"], text=True,
+                       capture_output=True, timeout=LONG_S, stdin=subprocess.DEVNULL,
+                       env=dict(env, BULKHEAD_RESULTS=str(tmp_path), BULKHEAD_TEST_WORKERS="1"))
+    assert p.returncode == 1 and "-k 'no_such_word' matches no system test" in p.stdout, p.stdout + p.stderr
