@@ -215,7 +215,12 @@ accept_some(struct face *f)
 			continue;
 		}
 		f->counts.connections++;
-		if (log_limited(&connect_log, now_ms(), LOG_EVERY_MS, &held))
+		if (!log_limited(&connect_log, now_ms(), LOG_EVERY_MS, &held))
+			continue;
+		if (held == 0)
+			log_info(
+			    "app connected: uid %u, pid %d", (unsigned)peer.uid, (int)peer.pid);
+		else
 			log_info("app connected: uid %u, pid %d (%llu more since the last line)",
 			    (unsigned)peer.uid, (int)peer.pid, (unsigned long long)held);
 	}

@@ -443,6 +443,7 @@ def test_figures_are_of_now(data):
         client.set("figure%d" % n, n)
         now = main.json("data")["data"]
         assert (now["keys"], now["index"]) == (before["keys"] + n, before["index"] + n)
+    assert re.search(r"app connected: uid 0, pid \d+$", main.log(), re.M) and "(0 more" not in main.log()
 
 
 def test_figures_of_a_frozen_syncd(data):
