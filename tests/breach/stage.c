@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/shm.h>
@@ -163,6 +164,75 @@ remove_all_in(const char *path)
 	rmdir(path);
 }
 
+/* The folder of a drill that was killed: everything below it, by descriptors. */
+static void
+remove_left(int parent, const char *name, int depth)
+{
+	int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+	struct dirent *entry;
+
+	while (dir != NULL && (entry = readdir(dir)) != NULL) {
+		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
+		    unlinkat(fd, entry->d_name, 0) == 0)
+			continue;
+		if (depth > 0)
+			remove_left(fd, entry->d_name, depth - 1);
+	}
+	if (dir != NULL)
+		closedir(dir);
+	else if (fd >= 0)
+		close(fd);
+	unlinkat(parent, name, AT_REMOVEDIR);
+}
+
+/* A drill that was killed could not clean up after itself: nobody holds the lock of its folder. */
+static void
+remove_stale_folders(void)
+{
+	DIR *dir = opendir("/tmp");
+	struct dirent *entry;
+	struct stat st;
+
+	while (dir != NULL && (entry = readdir(dir)) != NULL) {
+		int fd;
+
+		if (strncmp(entry->d_name, "bh-drill.", strlen("bh-drill.")) != 0)
+			continue;
+		fd = openat(
+		    dirfd(dir), entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (fd < 0)
+			continue;
+		if (fstat(fd, &st) == 0 && st.st_uid == 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+			remove_left(dirfd(dir), entry->d_name, 2);
+		close(fd);
+	}
+	if (dir != NULL)
+		closedir(dir);
+}
+
+/* A folder with its lock, which goes with this process. Another drill may take it for stale before
+ * that. */
+static int
+make_folder(void)
+{
+	struct stat st;
+
+	for (int i = 0; i < 10; i++) {
+		int fd;
+
+		snprintf(folder, sizeof(folder), "/tmp/bh-drill.XXXXXX");
+		if (mkdtemp(folder) == NULL)
+			return -1;
+		fd = open(folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0 && stat(folder, &st) == 0)
+			return chmod(folder, 0755);
+		if (fd >= 0)
+			close(fd);
+	}
+	return -1;
+}
+
 /* What an attempt made and left, because it was ended or because it came through. */
 static void
 remove_traces(pid_t pid)
@@ -243,8 +313,8 @@ drill_prepare(void)
 	namespaces = start_namespaces();
 	if (namespaces < 0)
 		return 0;
-	snprintf(folder, sizeof(folder), "/tmp/bh-drill.XXXXXX");
-	if (mkdtemp(folder) == NULL || chmod(folder, 0755) != 0)
+	remove_stale_folders();
+	if (make_folder() != 0)
 		return 0;
 	snprintf(empty, sizeof(empty), "%s/empty", folder);
 	snprintf(scratch, sizeof(scratch), "%s/scratch", folder);

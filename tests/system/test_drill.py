@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: ISC
 """bulkheadctl drill: what an admin sees of the breach drill, beside a running daemon."""
 import json
+import os
 import re
 import subprocess
 
@@ -71,6 +72,45 @@ def test_drill_on_a_stricter_machine():
     assert p.returncode == 0 and not p.stderr, p.stderr
     assert [l for l in lines if l.startswith("53 run a file that it wrote: refused by this machine, too (no sandbox: EACCES)")]
     assert re.match(r"(\d+) cells tried, \1 denied, 0 wrong", lines[-1]), lines[-1]
+
+
+def folder_of(pid):
+    """The folder of a drill that runs, once it is filled."""
+    for fd in os.listdir("/proc/%d/fd" % pid):
+        try:
+            to = os.readlink("/proc/%d/fd/%s" % (pid, fd))
+        except OSError:
+            continue
+        if to.startswith("/tmp/bh-drill.") and os.path.exists(os.path.join(to, "store")):
+            return to
+    return None
+
+
+def begin_drill():
+    p = subprocess.Popen([bulkhead.CTL, "drill", "-x", bulkhead.LIBEXEC], stdout=subprocess.DEVNULL,
+                         stdin=subprocess.DEVNULL)
+    return p, bulkhead.wait_for(lambda: folder_of(p.pid), "the folder of the drill")
+
+
+@needs_filter
+def test_killed_drill_is_cleaned_up():
+    """SIGKILL leaves the folder, the next drill takes it away; not that of one that runs. SIGTERM leaves none."""
+    killed, stale = begin_drill()
+    killed.kill()
+    killed.wait()
+    first, folder = begin_drill()
+    try:
+        second, other = begin_drill()
+        try:
+            bulkhead.wait_for(lambda: not os.path.exists(stale), stale)
+            assert os.path.exists(folder) and other != folder
+        finally:
+            second.terminate()
+            second.wait()
+    finally:
+        first.terminate()
+        first.wait()
+    assert not os.path.exists(folder) and not os.path.exists(other)
 
 
 def test_drill_needs_root():
