@@ -560,6 +560,29 @@ feed_ask(void)
 	}
 }
 
+/*
+ * A partner that takes its snapshot slowly, or not at all, holds room in the file, and may take what
+ * cannot be gone on from: then it begins anew.
+ */
+static void
+check_copy(struct feed *f)
+{
+	const char *why = NULL;
+
+	if (f->copy == NULL)
+		return;
+	if (store_copy_hurts(f->copy))
+		why = "changes need the room that its snapshot holds";
+	else if (store_copy_position(f->copy).index < log_start(store_log(syncd.store)).index)
+		why = "the log does not join its snapshot any more";
+	if (why == NULL)
+		return;
+	log_warn("%s takes its snapshot too slowly: %s", partner_name(f), why);
+	if (f->link != NULL)
+		link_end(f->link, why);
+	drop_copy(f);
+}
+
 int64_t
 feed_tick(int64_t now)
 {
@@ -569,6 +592,7 @@ feed_tick(int64_t now)
 	for (size_t i = 0; i < CONF_SERVERS; i++) {
 		struct feed *f = &feeds[i];
 
+		check_copy(f);
 		if (f->link == NULL) {
 			if (f->copy != NULL && now >= f->copy_until_ms)
 				drop_copy(f);

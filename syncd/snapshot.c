@@ -485,6 +485,8 @@ snapshot_tick(int64_t now)
 	}
 	if (save.fd >= 0 && restore.fd >= 0)
 		restore.moved_ms = now; /* what is replaced is saved first */
+	if (save.copy != NULL && store_copy_hurts(save.copy))
+		end_save("changes need the room that it holds");
 	if (save.fd >= 0 && now >= save.moved_ms + STALL_MS)
 		end_save("its taker does not read");
 	if (restore.fd >= 0 && now >= restore.moved_ms + STALL_MS)

@@ -75,7 +75,7 @@ store_dirty_pages(const struct store *s)
 
 /*
  * Free pages inside the file that the open transaction may use: all that LMDB lists, but for those
- * that the last commit freed (they are what a crash goes back to).
+ * that the last commit freed (they are what a crash goes back to), or that a copy may read.
  */
 static int
 count_free(struct store *s, uint64_t last_txn, uint64_t *pages)
@@ -83,19 +83,19 @@ count_free(struct store *s, uint64_t last_txn, uint64_t *pages)
 	MDB_cursor *c;
 	MDB_txn *txn;
 	MDB_val key, data;
+	uint64_t oldest = store_copy_oldest(s);
 	size_t n, id;
 	int rc;
 
 	*pages = s->freed = 0;
-	if (s->copies > 0) /* they hold the old pages */
-		return 0;
 	if ((rc = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn)) != 0)
 		return rc;
 	if ((rc = mdb_cursor_open(txn, 0, &c)) == 0) { /* 0: the list of free pages (mdb_stat -f) */
 		while ((rc = mdb_cursor_get(c, &key, &data, MDB_NEXT)) == 0) {
 			memcpy(&id, key.mv_data, sizeof(id));
 			memcpy(&n, data.mv_data, sizeof(n));
-			*(id < last_txn ? pages : &s->freed) += n;
+			if (id < oldest)
+				*(id < last_txn ? pages : &s->freed) += n;
 		}
 		mdb_cursor_close(c);
 	}

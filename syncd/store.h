@@ -162,6 +162,11 @@ struct store_cursor {
 struct store_copy *store_copy_open(struct store *s); /* NULL: errno */
 struct position store_copy_position(const struct store_copy *c);
 int store_copy_next(struct store_copy *c, struct store_cursor *at, size_t max, struct change *body);
+/*
+ * While a copy is open, what changes free is not used again. True when half of the room that there was
+ * at its beginning is gone, or something was refused for want of room: it should be closed.
+ */
+bool store_copy_hurts(const struct store_copy *c);
 void store_copy_close(struct store_copy *c);
 
 /*

@@ -15,7 +15,9 @@
 
 struct store_copy {
 	struct store *s;
+	struct store_copy *next;
 	MDB_txn *txn; /* read-only: what was committed when it began */
+	uint64_t room; /* pages that LMDB could take then */
 	struct state state;
 	struct set set;
 };
@@ -82,8 +84,29 @@ store_copy_open(struct store *s)
 		return NULL;
 	}
 	c->set = s->sets[c->state.active];
-	s->copies++;
+	c->next = s->copies;
+	s->copies = c;
+	(void)store_measure(s); /* without it the old figure is as good */
+	c->room = s->room;
 	return c;
+}
+
+uint64_t
+store_copy_oldest(const struct store *s)
+{
+	uint64_t oldest = UINT64_MAX;
+
+	for (const struct store_copy *c = s->copies; c != NULL; c = c->next) {
+		if (mdb_txn_id(c->txn) < oldest)
+			oldest = mdb_txn_id(c->txn);
+	}
+	return oldest;
+}
+
+bool
+store_copy_hurts(const struct store_copy *c)
+{
+	return c->s->refused || c->s->room < c->room / 2;
 }
 
 struct position
@@ -97,7 +120,12 @@ store_copy_close(struct store_copy *c)
 {
 	if (c == NULL)
 		return;
-	c->s->copies--;
+	for (struct store_copy **p = &c->s->copies; *p != NULL; p = &(*p)->next) {
+		if (*p == c) {
+			*p = c->next;
+			break;
+		}
+	}
 	mdb_txn_abort(c->txn);
 	free(c);
 }

@@ -92,7 +92,7 @@ struct store {
 	int undone;		  /* errno of a flush inside a checkpoint, which store_flush() has to tell */
 	bool refused;		  /* something, for want of room */
 	struct log_limit no_room; /* and that it says so */
-	size_t copies;		  /* open: old pages are not reused */
+	struct store_copy *copies; /* open: pages that were freed since are not reused */
 
 	uint64_t changes; /* of any kind, in this process: places of walks go stale */
 	MDB_cursor *at_walk;
@@ -109,6 +109,8 @@ int store_commit(struct store *s);
 int store_measure(struct store *s);
 bool store_make_room(struct store *s, size_t bytes);
 double store_dirty_pages(const struct store *s);
+/* store_copy.c: the transaction of the oldest copy; what that or a later one freed is not reused. */
+uint64_t store_copy_oldest(const struct store *s);
 
 /* store_open.c */
 int store_errno(int rc);

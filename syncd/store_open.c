@@ -304,7 +304,7 @@ store_reopen(struct store *s)
 {
 	int rc;
 
-	if (s->copies > 0)
+	if (s->copies != NULL)
 		return MDB_PANIC;
 	log_warn("store: the file of the state is opened again");
 	close_env(s);

@@ -390,6 +390,31 @@ def test_standby_that_takes_nothing(alone):
             assert client.wait(1, 0) == 1
 
 
+def test_snapshot_that_is_not_taken(alone):
+    """A standby that asks for a snapshot and takes its time keeps no writes of main from their room."""
+    group, main, standby = alone({"data.size": "64MiB"})
+    client, value = connect_data(main), b"v" * (256 << 10)
+    with FalseStandby(group, standby) as false:
+        link, _, ident, _, _ = false.accept()
+        with link:
+            link.say(HAVE, bytes([BLANK]) + bytes(16) + bytes(24))
+            at = POSITION.unpack_from(link.hear(SNAPSHOT)[1])
+            for n in range(10000):
+                assert client.set("big%d" % (n % 8), value)
+                if "takes its snapshot too slowly" in main.log():
+                    break
+                link.ack(at[1], at[1])  # it lives
+            else:
+                raise AssertionError("it may hold on to its snapshot")
+            while True:
+                try:
+                    link.hear()
+                except (bhl.Refused, OSError):
+                    break
+        for n in range(400):
+            assert client.set("big%d" % (n % 8), value), "the room is there again"
+
+
 # ---- a main in other hands
 
 

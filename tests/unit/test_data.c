@@ -924,6 +924,49 @@ carry(struct copy_end *c, int items, size_t max)
 	return r;
 }
 
+/* Keys of 1500 bytes, of which there are 1000. */
+static void
+set_numbered(struct store *s, int n)
+{
+	char key[16], value[1501];
+
+	memset(value, 'v', sizeof(value) - 1);
+	value[sizeof(value) - 1] = '\0';
+	snprintf(key, sizeof(key), "%d", n % 1000);
+	set(s, key, value);
+	if (n % 100 == 0)
+		assert_int_equal(store_checkpoint(s, true), 0);
+}
+
+/* A copy that stays open says so before any change is refused, and its room comes back. */
+static void
+copy_holds_room(void **state)
+{
+	struct world *w = *state;
+	struct store_limits tight = small;
+	struct store_copy *c;
+	int n, m;
+
+	store_close(w->s);
+	tight.map_bytes = 16 << 20;
+	w->s = store_open(w->path, &tight);
+	for (int i = 0; i <= 5000; i++)
+		set_numbered(w->s, i);
+	for (int round = 0; round < 3; round++) {
+		c = store_copy_open(w->s);
+		assert_false(store_copy_hurts(c));
+		for (n = 1; !store_copy_hurts(c); n++) {
+			set_numbered(w->s, n);
+			assert_in_range(n, 1, 20000);
+		}
+		assert_true(n > 100);
+		store_copy_close(c);
+		for (m = 1; m <= 5000; m++)
+			set_numbered(w->s, m);
+	}
+	reopen(w);
+}
+
 static void
 copy_and_load(void **state)
 {
@@ -1039,6 +1082,7 @@ main(void)
 	    TEST(map_full),
 	    TEST(map_nearly_empty),
 	    TEST(disk_full),
+	    TEST(copy_holds_room),
 	    TEST(copy_and_load),
 	};
 
