@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Run a program as on a kernel that lacks a part of the sandbox:
- *   without landlock|seccomp program argument...
- * The calls of that part answer as a kernel without it does, for the program and all it starts.
+ *   without landlock|seccomp|ptrace program argument...
+ * The calls of that part answer as a kernel without it does, for the program and all it starts;
+ * ptrace as one that forbids it (Yama).
  */
 #include "config.h"
 
@@ -22,6 +23,12 @@ refuse(scmp_filter_ctx ctx, const char *what)
 
 	if (strcmp(what, "landlock") == 0)
 		return seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(landlock_create_ruleset), 0);
+	if (strcmp(what, "ptrace") == 0) { /* other numberings are let through, they are tried too */
+		r = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ALLOW);
+		if (r != 0)
+			return r;
+		return seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(ptrace), 0);
+	}
 	if (strcmp(what, "seccomp") != 0)
 		return -EINVAL;
 	r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(seccomp), 0);
@@ -38,7 +45,7 @@ main(int argc, char **argv)
 	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
 
 	if (argc < 3 || ctx == NULL) {
-		fprintf(stderr, "usage: without landlock|seccomp program...\n");
+		fprintf(stderr, "usage: without landlock|seccomp|ptrace program...\n");
 		return 2;
 	}
 	/* without no_new_privs, which the program sets for itself or not, as it would there */

@@ -10,13 +10,14 @@ from bulkhead import CHILDREN, SCALE
 from test_breach import WITHOUT, needs_filter
 
 
-# CIS and others want no programs in /tmp; the system calls behind it are refused then without any sandbox.
+# CIS and others want no programs in /tmp, and Yama lets nobody trace who is not its child; the system calls
+# behind it are refused then without any sandbox, or by no layer that stands alone.
 NOEXEC = """set -e
 mount --make-rprivate /
 mount -t tmpfs none /mnt
-cp "$1" "$2/drill" /mnt
+cp "$1" "$2/drill" "$3" /mnt
 mount -t tmpfs -o noexec,nosuid,nodev none /tmp
-exec /mnt/bulkheadctl drill -x /mnt
+exec /mnt/without ptrace /mnt/bulkheadctl drill -x /mnt
 """
 
 
@@ -66,11 +67,12 @@ def test_drill_tells_of_a_hole():
 @needs_filter
 def test_drill_on_a_stricter_machine():
     """What the machine refuses by itself is no hole: told, and not wrong."""
-    p = subprocess.run(["unshare", "-m", "sh", "-c", NOEXEC, "sh", bulkhead.CTL, bulkhead.LIBEXEC], text=True,
+    p = subprocess.run(["unshare", "-m", "sh", "-c", NOEXEC, "sh", bulkhead.CTL, bulkhead.LIBEXEC, WITHOUT], text=True,
                        capture_output=True, timeout=300 * SCALE, stdin=subprocess.DEVNULL)
     lines = p.stdout.splitlines()
     assert p.returncode == 0 and not p.stderr, p.stderr
     assert [l for l in lines if l.startswith("53 run a file that it wrote: refused by this machine, too (no sandbox: EACCES)")]
+    assert [l for l in lines if l.startswith("16 ptrace a process of the same user: refused by this machine, too (no sandbox: EPERM)")]
     assert re.match(r"(\d+) cells tried, \1 denied, 0 wrong", lines[-1]), lines[-1]
 
 
