@@ -317,7 +317,8 @@ warn_of_command(const char *what, const char *name, const char *command)
 
 	snprintf(path, sizeof(path), "%.*s", (int)strcspn(command, " \t"), command);
 	if (path[0] != '\0' && access(path, X_OK) != 0)
-		log_warn("%s%s: %s cannot be run: %s", what, name, path, strerror(errno));
+		log_warn("%s: %s%s: %s cannot be run: %s", sup.config_path, what, name, path,
+		    strerror(errno));
 }
 
 static void

@@ -64,7 +64,7 @@ def test_what_it_names(group):
     with open(alpha.config, "w") as f:
         f.write(text.replace("alarm = \"", "alarm = \"/nonexistent/"))
     p = check(alpha.config)
-    assert p.returncode == 0 and "hook.alarm: /nonexistent/" in p.stderr, p
+    assert p.returncode == 0 and alpha.config + ": hook.alarm: /nonexistent/" in p.stderr, p
     with open(alpha.config, "w") as f:
         f.write(text[:text.index("user {\n\tnetd")])
     try:
