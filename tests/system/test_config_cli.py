@@ -36,8 +36,9 @@ def write(tmp_path, text):
 def refused(path, *words):
     p = check(path)
     assert p.returncode == EX_CONFIG, p
+    said = p.stderr.partition(" error: ")[2]  # not the time before it, which may have the number of a line
     for w in ("bulkhead.conf:",) + words:
-        assert w in p.stderr, p.stderr
+        assert w in said, p.stderr
 
 
 def test_example(group, tmp_path):
@@ -97,7 +98,7 @@ def third_key(tmp_path):
     ("group = g\nserver \"a\" { address = \"no.such.host.example\" }\n", ("2:", "/etc/hosts")),
     (b"group = g\n\0", ("2:", "control character")),
     (b"\x7fELF\x02\x01\x01", ("1:", "control character")),
-    ("#" * (256 * 1024 + 1), ("1:", "256 KiB")),
+    ("#" * (256 * 1024 + 1), ("256 KiB",)),
     ("x" * (200 * 1024), ("1:", "unknown option")),
     ("group = g\n" + "status { misses = 3 }\n" * 5000, ("3:", "twice")),
     ("{" * 50000, ("1:",)),
