@@ -178,6 +178,25 @@ child_schedule(const struct plan *plan)
 		(void)syscall(SYS_sched_setscheduler, 0, SCHED_RR, &sp); /* watched by realtime.c */
 }
 
+/*
+ * The data has no bound but the memory that there is: where that runs out, syncd is to end and be
+ * started again, not the supervisor with all it guards. A system without this file does without.
+ */
+static void
+child_memory(const struct plan *plan)
+{
+	static const char first[] = "500\n"; /* of 1000, added to the share of memory it uses */
+	int fd;
+
+	if (plan->row->process != PROC_SYNCD)
+		return;
+	fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	(void)!write(fd, first, sizeof(first) - 1);
+	close(fd);
+}
+
 /* In the forked child. */
 static _Noreturn void
 child_run(struct plan *plan)
@@ -195,6 +214,7 @@ child_run(struct plan *plan)
 	    0)
 		child_fail(plan, "unshare", errno);
 	child_schedule(plan);
+	child_memory(plan);
 	child_limits(plan);
 	if (sandbox_limit_child() != 0)
 		child_fail(plan, "capability bounding set", errno);

@@ -232,6 +232,10 @@ def check_child(name, pid, row, uid):
         bad.append("is dumpable")
     if read(pid, "environ"):
         bad.append("has an environment")
+    # the supervisor's own value is inherited; syncd, whose memory has no bound, goes first
+    above = int(read(pid, "oom_score_adj")) - int(read(int(st["PPid"]), "oom_score_adj"))
+    if above != 0 if name != "syncd" else above <= 0:
+        bad.append("its oom_score_adj is %d above that of the supervisor" % above)
     argv = read(pid, "cmdline").split("\0")[:-1]
     if len(argv) != 7 or argv[1] != name:
         bad.append("command line " + " ".join(argv))
