@@ -352,6 +352,10 @@ class Server:
         return [h for h in self.hooks()
                 if h.env.get("BULKHEAD_HOOK") == kind and "BULKHEAD_TEST" not in h.env]
 
+    def hook_as(self, kind, n=0):
+        """The first run of that kind, or the one after n others; waited for."""
+        return wait_for(lambda: self.hooks_as(kind)[n:], "run %d of the hook %s of %s" % (n + 1, kind, self.name))[0]
+
     def check_backoff(self, child, times):
         """The child ended so often, and was started after 10, 20, 40 ms ...; only who lived for ten seconds, which on
         a crowded machine may be, begins at 10 again."""
@@ -561,7 +565,7 @@ class Group:
         before it has read all that has come resets the link instead of ending it in order.
         """
         self.wait_main_hook(server)
-        run, log = server.hooks_as("main")[0], server.log()
+        run, log = server.hook_as("main"), server.log()
         none = "stall" in [e["rule"] for e in server.events()] or ": reset" in log and ": ended in order" not in log
         reasons = [*rules, "takeover-offline"] if none else rules
         assert run.env["BULKHEAD_REASON"] in reasons, "%s\n%s" % (run.env, server.events())

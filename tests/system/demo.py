@@ -91,7 +91,7 @@ def once(group):
     killed = main.kill()
     group.wait_main_hook(standby)
     group.wait_role(standby, "main")
-    hook = standby.hooks_as("main")[0]
+    hook = standby.hook_as("main")
     say(hook_line(hook, killed))
     assert int(hook.env["BULKHEAD_EPOCH"]) > epoch, "the epoch did not rise"
     show(standby, "explain")
@@ -112,7 +112,7 @@ def once(group):
     group.wait_main_hook(main, runs + 1)
     group.wait_role(standby, "standby")
     group.wait_pair()
-    say(hook_line(main.hooks_as("main")[runs], began))
+    say(hook_line(main.hook_as("main", runs), began))
     assert redis_cli(main, "get", "setpoint") == "44", "the data is not there"
 
     step("orderly stop of both")

@@ -28,7 +28,7 @@ def hook_events(server, rule, words=""):
 def test_environment(pair):
     """Clean, documented environment; own user; the result is in the ledger."""
     group, main, standby = pair
-    run = main.hooks_as("main")[0]
+    run = main.hook_as("main")
     assert run.uid == pwd.getpwnam("nobody").pw_uid
     assert {k for k in run.env if not k.startswith("BULKHEAD_")} <= {"PATH", "PWD", "HOME", "USER", "LOGNAME", "SHELL"}
     for name, value in (("BULKHEAD_ROLE", "main"), ("BULKHEAD_EPOCH", str(main.epoch())),
@@ -46,7 +46,7 @@ def test_environment_of_the_daemon_stays_outside(make_group):
     group.environment.update(LD_PRELOAD="/nonexistent.so", SECRET="x", MALLOC_CHECK_="3", OPENSSL_CONF="/nonexistent")
     group.start()
     main, _ = group.wait_pair()
-    assert not {"LD_PRELOAD", "SECRET", "MALLOC_CHECK_", "OPENSSL_CONF"} & set(main.hooks_as("main")[0].env)
+    assert not {"LD_PRELOAD", "SECRET", "MALLOC_CHECK_", "OPENSSL_CONF"} & set(main.hook_as("main").env)
     for name in CHILDREN:
         with open("/proc/%d/environ" % main.child(name), "rb") as f:
             assert f.read() == b""

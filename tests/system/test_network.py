@@ -29,7 +29,7 @@ def test_main_cut_off(pair, fault):
     group, main, standby = pair
     getattr(group.network, fault)(main.name, False)
     taken = group.wait_main_hook(standby)
-    assert standby.hooks_as("main")[0].env["BULKHEAD_REASON"] == "takeover-unreachable"
+    assert standby.hook_as("main").env["BULKHEAD_REASON"] == "takeover-unreachable"
     left = wait_for(lambda: [h for h in main.hooks_as("standby") if h.env["BULKHEAD_REASON"] == "step-down-isolated"],
                     "main stepped down")
     assert left[0].boot_ns / 1e9 < taken, "two mains for a while"
@@ -82,7 +82,7 @@ def test_port_blocked(pair, verdict):
     group, main, standby = pair
     group.network.drop(main.name, *TCP_BOTH, verdict=verdict)
     group.wait_main_hook(standby)
-    assert standby.hooks_as("main")[0].env["BULKHEAD_REASON"] == "takeover-offline"
+    assert standby.hook_as("main").env["BULKHEAD_REASON"] == "takeover-offline"
     group.network.heal()
     group.wait_pair()
 
@@ -120,7 +120,7 @@ def test_one_direction_dead(pair):
     group, main, standby = pair
     group.network.drop(standby.name, "%s saddr %s" % ("ip", group.network.address(main.name)))
     group.wait_main_hook(standby)
-    assert standby.hooks_as("main")[0].env["BULKHEAD_REASON"] == "takeover-unreachable"
+    assert standby.hook_as("main").env["BULKHEAD_REASON"] == "takeover-unreachable"
     group.network.heal()
     new, old = group.wait_pair()
     group.roles_hold({new: "main", old: "standby"}, 1.5)
@@ -177,7 +177,7 @@ def test_two_paths(make_group):
     # both paths cut
     group.network.port_member(main.name, False)
     group.wait_main_hook(standby)
-    assert standby.hooks_as("main")[0].env["BULKHEAD_REASON"] == "takeover-unreachable"
+    assert standby.hook_as("main").env["BULKHEAD_REASON"] == "takeover-unreachable"
 
 
 def test_manual_mode_waits(make_group):

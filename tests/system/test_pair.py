@@ -60,7 +60,7 @@ def test_clean_stop(pair):
     _, status = main.stop()
     assert status == 0
     wait_for(lambda: standby.hooks_as("main"), "hook of the new main")
-    run = standby.hooks_as("main")[0]
+    run = standby.hook_as("main")
     assert run.env["BULKHEAD_REASON"] in ("takeover-stopped", "takeover-switchover")
     assert run.env["BULKHEAD_PEER"] == main.name
     group.wait_role(standby, "main")
@@ -144,7 +144,7 @@ def test_switchover(pair):
     main.tool("switchover", check=True)
     group.wait_role(standby, "main")
     group.wait_role(main, "standby")
-    assert standby.hooks_as("main")[0].env["BULKHEAD_REASON"] == "takeover-switchover"
+    assert standby.hook_as("main").env["BULKHEAD_REASON"] == "takeover-switchover"
     group.wait_pair()
     main_runs = len(main.hooks_as("main"))
     standby.tool("switchover", main.name, check=True)

@@ -49,7 +49,7 @@ def test_alone_after_clean_stop_as_last_main(make_group):
     main.stop()
     main.start()
     group.wait_role(main, "main")
-    assert main.hooks_as("main")[-1].env["BULKHEAD_REASON"] == "lone-start"
+    assert main.hook_as("main", 1).env["BULKHEAD_REASON"] == "lone-start"
 
 
 def test_late_partner_does_not_disturb(make_group):
