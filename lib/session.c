@@ -50,7 +50,7 @@ watch(struct session *s)
 
 	if (!is_open(s))
 		return;
-	if (s->state != SESSION_DH && !s->eof && !s->held)
+	if (s->state != SESSION_DH && !s->eof)
 		events |= UV_READABLE;
 	if (s->out_pos < s->out_len)
 		events |= UV_WRITABLE;
@@ -157,7 +157,7 @@ start(struct session *s, uv_loop_t *loop, int fd, const struct session_self *sel
 	s->group = self->group;
 	memcpy(s->key_status, self->key_status, NOISE_KEY);
 	memcpy(s->key_data, self->key_data, NOISE_KEY);
-	s->starved = s->held = 0;
+	s->starved = 0;
 	s->identified = s->connected = s->hello_sent = s->closing = s->eof = 0;
 	s->started_ms = now_ms();
 	s->connected_ms = s->up_ms = s->heard_ms = s->eof_ms = 0;
@@ -373,8 +373,6 @@ take_record(struct session *s)
 {
 	size_t used = 0, len = 0;
 
-	if (s->held)
-		return 0;
 	switch (record_open(
 	    &s->record, input(s), input_len(s), &used, s->buffers.plain, &len)) {
 	case RECORD_MORE:
@@ -433,8 +431,7 @@ take_input(struct session *s)
 void
 session_drain(struct session *s)
 {
-	for (int i = 0; i < READS && is_open(s) && s->state != SESSION_DH && !s->eof && !s->held;
-	     i++) {
+	for (int i = 0; i < READS && is_open(s) && s->state != SESSION_DH && !s->eof; i++) {
 		size_t room;
 		uint8_t *to = input_room(s, &room);
 		ssize_t n = recv(s->fd, to, room, MSG_DONTWAIT);
@@ -501,28 +498,6 @@ session_send(struct session *s, const uint8_t *plain, size_t len)
 	s->bytes_out += n;
 	flush(s);
 	return 0;
-}
-
-size_t
-session_room(const struct session *s)
-{
-	size_t room = s->buffers.out_size - (s->out_len - s->out_pos);
-
-	if (s->state != SESSION_UP || room <= RECORD_OVERHEAD)
-		return 0;
-	room -= RECORD_OVERHEAD;
-	return room < s->buffers.plain_max ? room : s->buffers.plain_max;
-}
-
-void
-session_hold(struct session *s, int held)
-{
-	if (s->held == (held != 0))
-		return;
-	s->held = held != 0;
-	if (!s->held)
-		take_input(s);
-	watch(s);
 }
 
 int

@@ -82,7 +82,6 @@ struct session {
 	uint8_t closing;	  /* the other end announced that it closes */
 	uint8_t eof;		  /* the stream has ended */
 	uint8_t starved;	  /* session_send() had no room */
-	uint8_t held;		  /* session_hold(): nothing is read */
 	struct conf_addr address; /* inbound: of the other end, as netd says */
 	uint16_t port;
 	struct hello_keys hello_keys;  /* of the responder */
@@ -124,15 +123,6 @@ void session_shared(struct session *s, const uint8_t *shared);
  * not read and the buffer is full. Never calls ended: a dead stream shows in the loop.
  */
 int session_send(struct session *s, const uint8_t *plain, size_t len);
-
-/* Bytes of plaintext that session_send() would take now. */
-size_t session_room(const struct session *s);
-
-/*
- * Read nothing more (1) or go on (0): back-pressure of an owner that has no room for what came.
- * Records that are in the buffer already wait too.
- */
-void session_hold(struct session *s, int held);
 
 /* Read what is there now, up to its end; may call ended. */
 void session_drain(struct session *s);

@@ -294,7 +294,7 @@ on_net_counters(struct msg *m)
 	return 0;
 }
 
-int
+static int
 ipc_from_netd(struct channel *c, struct msg *m)
 {
 	(void)c;
@@ -328,7 +328,7 @@ probe_is_known(const struct machine_icmp *p)
 	       p->path < c->server[p->index].n_paths;
 }
 
-int
+static int
 ipc_from_icmpd(struct channel *c, struct msg *m)
 {
 	(void)c;
@@ -519,7 +519,7 @@ on_data_result(struct msg *m)
 	return 0;
 }
 
-int
+static int
 ipc_from_syncd(struct channel *c, struct msg *m)
 {
 	(void)c;
@@ -576,7 +576,7 @@ on_key_shared(struct msg *m)
 	return 0;
 }
 
-int
+static int
 ipc_from_keyd(struct channel *c, struct msg *m)
 {
 	(void)c;
@@ -757,7 +757,7 @@ on_switchover(struct msg *m)
 	return 0;
 }
 
-int
+static int
 ipc_from_supervisor(struct child *ch, struct msg *m)
 {
 	(void)ch;

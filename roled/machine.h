@@ -473,7 +473,6 @@ struct machine {
 	uint8_t handover;      /* enum handover */
 	uint8_t handover_rule; /* why: switchover, stop, health */
 	uint8_t handover_to;
-	uint8_t handover_tried;	 /* health: one try per failure */
 	int64_t handover_ms;	 /* the present step began */
 	int64_t handover_try_ms; /* the last one was begun */
 	int64_t ready_ms;	 /* main: a standby was ready then */

@@ -166,12 +166,6 @@ void roled_exit(int exit_code) __attribute__((noreturn));
 /* ---- messages: ipc.c */
 
 void ipc_init(void);
-/* Handlers for the tests of hostile peers. */
-int ipc_from_netd(struct channel *c, struct msg *m);
-int ipc_from_icmpd(struct channel *c, struct msg *m);
-int ipc_from_keyd(struct channel *c, struct msg *m);
-int ipc_from_syncd(struct channel *c, struct msg *m);
-int ipc_from_supervisor(struct child *ch, struct msg *m);
 extern const struct links_ops ipc_links_ops;
 /*
  * Ask netd once per status interval whether it carries, whenever the loop turns anyway. A netd that
@@ -239,6 +233,7 @@ void report_process(struct ctl_process *p, uint8_t i, int64_t now);
 void admin_init(void);
 /* A connection of that user; fd becomes ours. */
 void admin_add_client(int fd, uint32_t uid);
+/* All connections of bulkheadctl; for the tests, which end without the process. */
 void admin_close_all(void);
 /* Go on with listings, a bounded piece per turn of the loop. 1: there is more to do at once. */
 int admin_turn(void);

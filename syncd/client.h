@@ -20,7 +20,6 @@ enum client_flag {
 	CLIENT_SKIP = 1 << 9,
 	CLIENT_IN_TURN = 1 << 10, /* in face.turn */
 	CLIENT_NO_EVICT = 1 << 11,
-	CLIENT_EOF = 1 << 12,
 	CLIENT_GIVEN = 1 << 13, /* its socket is somebody else's */
 	CLIENT_KNOWN = 1 << 14 /* the owner may keep something of it: main was asked */
 };

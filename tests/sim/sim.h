@@ -95,7 +95,6 @@ struct server {
 	uint8_t frozen;				 /* 1 the guard (SIGSTOP), 2 the whole host */
 	uint8_t acting;				 /* its service works as main */
 	uint8_t hook_fails, hook_hangs;
-	uint8_t operator_epoch;
 	int64_t drain_us; /* after a freeze: what waited is read first */
 	int64_t acting_us;
 	int64_t offset_ms, ppm; /* of its clock */
@@ -103,7 +102,6 @@ struct server {
 	uint32_t tick_gen;
 	int64_t upset_us;     /* last time it was not all there */
 	int64_t lonely_us;    /* sees neither references nor partners since; 0 it does */
-	int64_t paused_us;    /* end of a pause known here */
 	int64_t ref_us[REFS]; /* a reference could be reached last */
 	uint64_t disk_epoch;
 };
