@@ -81,11 +81,66 @@ expect(const char *text, const char *said)
 		fail_msg("\nfor:      %s\nsaid:     %s\nexpected: %s", text, error, said);
 }
 
+/* What test_full() says of the servers, and how they watch each other. */
+static void
+expect_servers(void)
+{
+	assert_string_equal(conf.general.group, "plant-7");
+	assert_int_equal(conf.general.self, 0);
+	assert_int_equal(conf.general.n_servers, 3);
+	assert_int_equal(conf.server[0].n_paths, 2);
+	assert_int_equal(conf.server[0].path[1].family, AF_INET6);
+	assert_int_equal(conf.server[0].port, 5482);
+	assert_int_equal(conf.server[0].priority, 120);
+	assert_int_equal(conf.server[0].key_data[31], 101);
+	assert_int_equal(conf.server[1].path[0].bytes[3], 11);
+	assert_int_equal(conf.server[2].kind, KIND_DMZ);
+	assert_int_equal(conf.server[2].path[0].scope, 11);
+	assert_int_equal(conf.general.status_interval_ms, 100);
+	assert_int_equal(conf.general.n_references, 2);
+	assert_int_equal(conf.general.mode, ARB_REFERENCES);
+	assert_true(conf.general.confirm_ms == CONF_NEVER);
+	assert_int_equal(conf.general.lease_ms, 30000);
+	assert_int_equal(conf.general.renew_ms, 4000);
+}
+
+/* What it says of hooks and checks. */
+static void
+expect_hooks(void)
+{
+	assert_string_equal(conf.hook[HOOK_MAIN].command, "/bin/become-main now");
+	assert_string_equal(conf.hook[HOOK_STOP].command, "/bin/stop \"x\"");
+	assert_string_equal(conf.hook[HOOK_ALARM].command, "");
+	assert_int_equal(conf.hook[HOOK_ALARM].uid, 1001);
+	assert_int_equal(conf.hook[HOOK_MAIN].gid, 1002);
+	assert_int_equal(conf.hook[HOOK_MAIN].timeout_ms, 20000);
+	assert_int_equal(conf.hook[HOOK_MAIN].on_failure, HOOK_FAIL_UNDO);
+	assert_int_equal(conf.general.n_checks, 1);
+	assert_int_equal(conf.check[0].gid, 4);
+	assert_int_equal(conf.check[0].timeout_ms, 1000);
+}
+
+/* What it says of users, and the rest. */
+static void
+expect_users(void)
+{
+	assert_int_equal(conf.general.uid[PROC_NETD], 61001);
+	assert_int_equal(conf.general.gid[PROC_KEYD], 61004);
+	assert_int_equal(conf.general.admin_gid, 4);
+	assert_int_equal(conf.general.data_gid, 4);
+	assert_int_equal(conf.general.data_mode, SOCKET_WORLD);
+	assert_int_equal(conf.general.n_data_readers, 2);
+	assert_int_equal(conf.general.data_reader[0], 1001);
+	assert_int_equal(conf.general.data_reader[1], 1009);
+	assert_int_equal(conf.general.realtime, 0);
+	assert_int_equal(conf.general.observe, 1);
+}
+
 static void
 test_full(void **state)
 {
 	(void)state;
-	if (parse("# the file of PRODUCT.md\n"
+	if (parse("# a full file\n"
 		  "group = \"plant-7\" /* two\nlines */ self = \"alpha\" // host name\n"
 		  "server \"alpha\" {\n"
 		  "  kind = \"standard\"\n"
@@ -108,43 +163,9 @@ test_full(void **state)
 		  "role { observe = true }\n",
 		key_a, key_b, key_c) == -1)
 		fail_msg("refused: %s", error);
-	assert_string_equal(conf.general.group, "plant-7");
-	assert_int_equal(conf.general.self, 0);
-	assert_int_equal(conf.general.n_servers, 3);
-	assert_int_equal(conf.server[0].n_paths, 2);
-	assert_int_equal(conf.server[0].path[1].family, AF_INET6);
-	assert_int_equal(conf.server[0].port, 5482);
-	assert_int_equal(conf.server[0].priority, 120);
-	assert_int_equal(conf.server[0].key_data[31], 101);
-	assert_int_equal(conf.server[1].path[0].bytes[3], 11);
-	assert_int_equal(conf.server[2].kind, KIND_DMZ);
-	assert_int_equal(conf.server[2].path[0].scope, 11);
-	assert_int_equal(conf.general.status_interval_ms, 100);
-	assert_int_equal(conf.general.n_references, 2);
-	assert_int_equal(conf.general.mode, ARB_REFERENCES);
-	assert_true(conf.general.confirm_ms == CONF_NEVER);
-	assert_int_equal(conf.general.lease_ms, 30000);
-	assert_int_equal(conf.general.renew_ms, 4000);
-	assert_string_equal(conf.hook[HOOK_MAIN].command, "/bin/become-main now");
-	assert_string_equal(conf.hook[HOOK_STOP].command, "/bin/stop \"x\"");
-	assert_string_equal(conf.hook[HOOK_ALARM].command, "");
-	assert_int_equal(conf.hook[HOOK_ALARM].uid, 1001);
-	assert_int_equal(conf.hook[HOOK_MAIN].gid, 1002);
-	assert_int_equal(conf.hook[HOOK_MAIN].timeout_ms, 20000);
-	assert_int_equal(conf.hook[HOOK_MAIN].on_failure, HOOK_FAIL_UNDO);
-	assert_int_equal(conf.general.n_checks, 1);
-	assert_int_equal(conf.check[0].gid, 4);
-	assert_int_equal(conf.check[0].timeout_ms, 1000);
-	assert_int_equal(conf.general.uid[PROC_NETD], 61001);
-	assert_int_equal(conf.general.gid[PROC_KEYD], 61004);
-	assert_int_equal(conf.general.admin_gid, 4);
-	assert_int_equal(conf.general.data_gid, 4);
-	assert_int_equal(conf.general.data_mode, SOCKET_WORLD);
-	assert_int_equal(conf.general.n_data_readers, 2);
-	assert_int_equal(conf.general.data_reader[0], 1001);
-	assert_int_equal(conf.general.data_reader[1], 1009);
-	assert_int_equal(conf.general.realtime, 0);
-	assert_int_equal(conf.general.observe, 1);
+	expect_servers();
+	expect_hooks();
+	expect_users();
 }
 
 static void
