@@ -18,6 +18,8 @@ backlog_start(struct backlog *b, int64_t now, uint64_t index, uint64_t place)
 	b->step_ms = STEP_MS;
 	b->mark[0] = (struct backlog_mark){now, index, place};
 	b->n = 1;
+	b->newest_ms = now;
+	b->newest = index;
 }
 
 /* Every second one goes: the rest is twice as far apart. The oldest and the newest stay. */
@@ -43,8 +45,11 @@ backlog_changed(struct backlog *b, int64_t now, uint64_t index, uint64_t place)
 		b->n--;
 	if (b->n == 0 || b->mark[0].index >= index || b->mark[b->n - 1].place > place) {
 		backlog_start(b, now, index > 0 ? index - 1 : 0, place);
+		b->newest = index;
 		return;
 	}
+	b->newest_ms = now;
+	b->newest = index;
 	last = &b->mark[b->n - 1];
 	if (last->index + 1 == index) { /* nothing happened since: it was so until now */
 		last->ms = now;
@@ -74,6 +79,8 @@ backlog_before(const struct backlog *b, int64_t at_ms)
 {
 	size_t i = b->n;
 
+	if (b->n > 0 && b->newest_ms <= at_ms)
+		return b->newest;
 	while (i > 0 && b->mark[i - 1].ms > at_ms)
 		i--;
 	return i > 0 ? b->mark[i - 1].index : 0;

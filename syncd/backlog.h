@@ -22,6 +22,8 @@ struct backlog {
 	struct backlog_mark mark[BACKLOG_MARKS];
 	size_t n;
 	int64_t step_ms; /* between two marks */
+	int64_t newest_ms; /* the newest change was made */
+	uint64_t newest;   /* its index */
 };
 
 /* What is in the log already counts as made now: when it was nobody knows after a start. */

@@ -197,8 +197,12 @@ def work_of_data(server):
         talk(server, *requests)
     large = b"*3\r\n$3\r\nSET\r\n$5\r\nlarge\r\n$%d\r\n%s\r\n" % (6 << 20, b"x" * (6 << 20))
     talk(server, large, large, large)  # more than a segment of the log
-    listens = None
+    listens = serves = None
     try:
+        serves = data_socket(server)  # an app that takes actions and answers none
+        serves.sendall(b"ACTION.SERVE late\r\n")
+        serves.recv(1)
+        talk(server, "ACTION late payload TIMEOUT 10")
         listens = data_socket(server)  # gets notifications while somebody else changes something
         listens.sendall(b"CONFIG SET notify-keyspace-events KEA\r\nHELLO 3\r\nPSUBSCRIBE *\r\n")
         listens.recv(1)
@@ -208,8 +212,9 @@ def work_of_data(server):
     except ConnectionError:
         pass
     finally:
-        if listens:
-            listens.close()
+        for s in (listens, serves):
+            if s:
+                s.close()
 
 
 def descriptors(pid):

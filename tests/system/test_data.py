@@ -74,8 +74,8 @@ class Writer(threading.Thread):
                     self.pauses.append(now - last)
                     last = now
                     break
-                except redis.exceptions.RedisError:
-                    self.unknown.append(n)
+                except (redis.exceptions.RedisError, AttributeError):  # the latter: python3-redis 4.3 on a Unix
+                    self.unknown.append(n)  # socket that is reset between two commands, from its own error text
                     client = None
                     time.sleep(0.005)  # the socket of a server that is down refuses at once
             if self.stopping:

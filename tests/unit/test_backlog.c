@@ -102,13 +102,26 @@ test_other_history(void **state)
 	for (uint64_t i = 1; i <= 100; i++)
 		backlog_changed(&b, (int64_t)i * 2000, i, i * 100);
 	backlog_changed(&b, 300000, 51, 5100);
-	assert_int_equal(backlog_before(&b, INT64_MAX), 50);
+	assert_int_equal(backlog_before(&b, 299999), 49); /* rather too few */
+	assert_int_equal(backlog_before(&b, 300000), 51);
 	assert_true(backlog_age(&b, 300000, 50) <= 300000 - 100000);
 	backlog_changed(&b, 310000, 900, 40); /* a snapshot: a new log */
 	assert_int_equal(b.n, 1);
 	assert_int_equal(backlog_age(&b, 310000, 899), 0);
 	backlog_changed(&b, 320000, 5, 10);
-	assert_int_equal(backlog_before(&b, INT64_MAX), 4);
+	assert_int_equal(backlog_before(&b, 320000), 5);
+}
+
+/* All at once, and then nothing more: that grows old too. */
+static void
+test_one_burst(void **state)
+{
+	(void)state;
+	backlog_start(&b, 0, 0, 0);
+	for (uint64_t i = 1; i <= 48; i++)
+		backlog_changed(&b, 5000 + (int64_t)i, i, i * 100);
+	assert_int_equal(backlog_before(&b, 5047), 0);
+	assert_int_equal(backlog_before(&b, 5048), 48);
 }
 
 int
@@ -118,6 +131,7 @@ main(void)
 	    cmocka_unit_test(test_ages),
 	    cmocka_unit_test(test_after_a_quiet_time),
 	    cmocka_unit_test(test_other_history),
+	    cmocka_unit_test(test_one_burst),
 	};
 
 	return cmocka_run_group_tests_name("backlog", tests, NULL, NULL);
