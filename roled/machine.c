@@ -257,8 +257,7 @@ take_position(struct step *s, const struct machine_position *p)
 
 	m->position = *p;
 	m->has_position = 1;
-	if (!p->blank) /* data that is gone was there all the same */
-		m->persisted.position_index = p->index;
+	m->persisted.position_index = p->index;
 	if (m->persisted.stale != p->stale) {
 		m->persisted.stale = p->stale;
 		step_persist(s, 1);
@@ -694,7 +693,7 @@ machine_record(struct machine *m, int64_t now_ms, uint8_t partner, enum record_k
 	r->epoch = m->persisted.epoch;
 	r->epoch_seen = m->persisted.epoch_seen;
 	r->position_epoch = m->has_position ? m->position.epoch : m->persisted.epoch;
-	r->position_index = m->has_position ? m->position.index : m->persisted.position_index;
+	r->position_index = m->persisted.position_index;
 	r->in_sync_age_ms = machine_in_sync(m) ? 0 : -1;
 	r->heard_age_ms =
 	    partner < MACHINE_SERVERS ? record_age(now_ms, m->partner[partner].heard_ms) : -1;

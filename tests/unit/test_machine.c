@@ -684,29 +684,6 @@ test_held(void **state)
 	}
 }
 
-/* Data that is gone: it is told so, and that there was some is not forgotten. */
-static void
-test_data_is_gone(void **state)
-{
-	struct status_record r;
-
-	(void)state;
-	begin_standby(ARB_MANUAL, 2);
-	for (int blank = 0; blank < 2; blank++) {
-		t.in.kind = IN_POSITION;
-		memset(&t.in.u.position, 0, sizeof(t.in.u.position));
-		t.in.u.position.epoch = blank ? 0 : 4;
-		t.in.u.position.index = blank ? 0 : 7;
-		t.in.u.position.blank = (uint8_t)blank;
-		step();
-		assert_int_equal(t.m.persisted.position_index, 7);
-	}
-	machine_record(&t.m, t.now, PEER, RECORD_STATUS, NOBODY, RULE_NONE, &r);
-	assert_int_equal(r.position_index, 0);
-	silence(5000, 0, 3);
-	assert_int_equal(t.m.role, ROLE_STANDBY);
-}
-
 /* The pause of a main that died holds, and ends by itself. */
 static void
 test_pause_of_a_dead_main_ends(void **state)
@@ -1984,7 +1961,6 @@ main(void)
 	    cmocka_unit_test(test_row_isolated),
 	    cmocka_unit_test(test_manual_waits),
 	    cmocka_unit_test(test_held),
-	    cmocka_unit_test(test_data_is_gone),
 	    cmocka_unit_test(test_pause_of_a_dead_main_ends),
 	    cmocka_unit_test(test_stall),
 	    cmocka_unit_test(test_stall_old_fin),
