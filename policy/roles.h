@@ -18,7 +18,7 @@ enum process {
 	PROC_ICMPD,
 	PROC_ROLED,
 	PROC_KEYD,
-	PROC_BEATD, /* the four of a later version keep their numbers, so that FD_EDGE is stable */
+	PROC_BEATD, /* this and the next two, of a later version, keep theirs: FD_EDGE is stable */
 	PROC_NMCD,
 	PROC_WEBD,
 	PROC_SYNCD,
