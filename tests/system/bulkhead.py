@@ -213,6 +213,7 @@ class Server:
         log = os.open(self.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         try:
             self.started_s = now_s()
+            self.log_start = os.fstat(log).st_size
             self.popen = subprocess.Popen(
                 [*self.inside(), DAEMON, "-d", "-x", self.libexec, "-f", self.config, *self.flags],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.group.environment,
@@ -330,10 +331,12 @@ class Server:
         answer = self.json("events") or {}
         return answer.get("events", [])
 
-    def log(self):
+    def log(self, whole=True):
+        """Its log; whole: that of earlier lives, too."""
         try:
-            with open(self.log_file, errors="replace") as f:
-                return f.read()
+            with open(self.log_file, "rb") as f:
+                f.seek(0 if whole else self.log_start)
+                return f.read().decode(errors="replace")
         except OSError:
             return ""
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: ISC
 """bulkheadctl drill: what an admin sees of the breach drill, beside a running daemon."""
+import glob
 import json
 import os
 import re
@@ -76,22 +77,26 @@ def test_drill_on_a_stricter_machine():
     assert re.match(r"(\d+) cells tried, \1 denied, 0 wrong", lines[-1]), lines[-1]
 
 
-def folder_of(pid):
-    """The folder of a drill that runs, once it is filled."""
+def folder_of(pid, but):
+    """The folder of a drill that runs, once it is filled: it holds its lock; but: folders that were there before,
+    which it opens to see whether they are stale."""
     for fd in os.listdir("/proc/%d/fd" % pid):
         try:
             to = os.readlink("/proc/%d/fd/%s" % (pid, fd))
+            with open("/proc/%d/fdinfo/%s" % (pid, fd)) as f:
+                locked = "FLOCK" in f.read()
         except OSError:
             continue
-        if to.startswith("/tmp/bh-drill.") and os.path.exists(os.path.join(to, "store")):
+        if to.startswith("/tmp/bh-drill.") and to not in but and locked and os.path.exists(os.path.join(to, "store")):
             return to
     return None
 
 
 def begin_drill():
+    there = glob.glob("/tmp/bh-drill.*")
     p = subprocess.Popen([bulkhead.CTL, "drill", "-x", bulkhead.LIBEXEC], stdout=subprocess.DEVNULL,
                          stdin=subprocess.DEVNULL)
-    return p, bulkhead.wait_for(lambda: folder_of(p.pid), "the folder of the drill")
+    return p, bulkhead.wait_for(lambda: folder_of(p.pid, there), "the folder of the drill")
 
 
 @needs_filter

@@ -39,14 +39,26 @@ def give_data(group, main):
     """The group has data, and the links for it are up: until then main dials again and again."""
     wait_for(lambda: main.tool("init").returncode == 0, lambda: main.tool("init").stderr)
     wait_data(group)
-    for server in group:
-        if server is not main and server.kind != "dmz":
-            wait_for(lambda s=server: "the request link to %s is up" % main.name in s.log(), "its request link is up")
 
 
 def wait_data(group):
     wait_for(lambda: all(((s.status() or {}).get("data") or {}).get("stream") == "up" for s in group.running()
                          if s.role() != "main"), "everybody follows")
+
+
+def wait_requests(group):
+    """Each standby's request link is up, too: nothing but the log tells it."""
+    for server in group.running():
+        if server.role() != "main" and server.kind != "dmz":
+            wait_for(lambda s=server: re.search(r"the request link to \w+ is up", s.log(whole=False)),
+                     "the request link of %s is up" % server.name)
+
+
+def settled_descriptors(server, links=2):
+    """What to compare with: all that can be up is up."""
+    wait_data(server.group)
+    wait_requests(server.group)
+    return descriptors(server, links)
 
 
 def descriptors(server, links=2):
@@ -99,7 +111,7 @@ def test_children_cut_off_evil_peers(pair):
     standby.expect_log(r".")
     give_data(group, main)
     hooks, supervisor = (len(main.hooks()), len(standby.hooks())), standby.popen.pid
-    before = descriptors(standby)
+    before = settled_descriptors(standby)
     pids = {n: standby.child(n) for n in CHILDREN}
     rows = counted(play("children", supervisor, os.path.join(standby.run, "admin.sock")))
     assert len(rows) == 14 and all(r[3] > 100 for r in rows), rows
@@ -137,7 +149,7 @@ def test_supervisor_kills_evil_children(make_group):
         if part == 0:
             give_data(group, main)
         hooks, supervisor = (len(main.hooks()), len(standby.hooks())), standby.popen.pid
-        before = descriptors(standby)
+        before = settled_descriptors(standby)
         rows = play("supervisor", supervisor, count, part, parts)
         found.append(counted(rows))
         assert standby.popen.poll() is None and standby.popen.pid == supervisor
@@ -157,7 +169,7 @@ def test_supervisor_kills_evil_children_in_a_reload(pair):
     standby.expect_log(r".")
     give_data(group, main)
     hooks, supervisor = (len(main.hooks()), len(standby.hooks())), standby.popen.pid
-    before, count = descriptors(standby), cells(6)
+    before, count = settled_descriptors(standby), cells(6)
     standby.write_config(group.config_text(standby).replace("misses = 6", "misses = 7", 1))
     rows = play("prepare", supervisor, count, limit_s=40 + 6 * count)
     found = counted(rows)
@@ -307,7 +319,7 @@ def test_supervisor_refuses_an_evil_parser(make_group):
     group.start()
     main, standby = group.wait_pair()
     give_data(group, main)
-    before, hooks = descriptors(server), (len(main.hooks()), len(standby.hooks()))
+    before, hooks = settled_descriptors(server), (len(main.hooks()), len(standby.hooks()))
     put(server.libexec, "parser")
     rows, refused = play("parser", server.popen.pid, 0), 0
     assert len(rows) > 100
