@@ -27,9 +27,9 @@ partner_name(const struct answer *a, uint8_t index)
 static void
 print_partners(const struct answer *a)
 {
-	static const char *const headings[] = {
-	    "SERVER", "STATE", "HAS", "ON DISK", "LAG", "LAG BYTES", "ACKNOWLEDGED", "SENT", "COMPRESSED", "LIMIT",
-	    "OLDEST MISSING", "LOG LASTS"};
+	static const char *const headings[] = {"SERVER", "STATE", "HAS", "ON DISK", "LAG",
+	    "LAG BYTES", "ACKNOWLEDGED", "SENT", "COMPRESSED", "LIMIT", "OLDEST MISSING",
+	    "LOG LASTS"};
 	struct table t;
 	char text[UNITS_TEXT];
 
@@ -43,7 +43,8 @@ print_partners(const struct answer *a)
 		if (p->behind_ms >= 0)
 			table_set(&t, 10, "%s", age_text(p->behind_ms, text));
 		if (p->forecast_ms >= 0)
-			table_set(&t, 11, "%s", p->forecast_ms > 0 ? age_text(p->forecast_ms, text) : "snapshot");
+			table_set(&t, 11, "%s",
+			    p->forecast_ms > 0 ? age_text(p->forecast_ms, text) : "snapshot");
 		if (strcmp(p->state, "down") == 0)
 			continue;
 		table_set(&t, 2, "%" PRIu64, p->applied);
@@ -64,11 +65,12 @@ print_partners(const struct answer *a)
 static void
 print_actions(const struct ctl_data *d)
 {
-	if (d->action_apps == 0 && d->actions_done + d->actions_failed + d->actions_unknown +
-		d->actions_refused == 0)
+	if (d->action_apps == 0 &&
+	    d->actions_done + d->actions_failed + d->actions_unknown + d->actions_refused == 0)
 		return;
-	printf("actions: %u names served on %u connections, %u wait, %u given to apps; ended: %" PRIu64
-	       " done, %" PRIu64 " failed, %" PRIu64 " of unknown outcome, %" PRIu64 " not executed\n",
+	printf(
+	    "actions: %u names served on %u connections, %u wait, %u given to apps; ended: %" PRIu64
+	    " done, %" PRIu64 " failed, %" PRIu64 " of unknown outcome, %" PRIu64 " not executed\n",
 	    d->action_names, d->action_apps, d->actions_waiting, d->actions_given, d->actions_done,
 	    d->actions_failed, d->actions_unknown, d->actions_refused);
 }
@@ -82,14 +84,13 @@ print_data(const struct answer *a)
 	if (d->age_ms >= FRESH_MS)
 		printf("syncd does not answer; this is as of %s ago:\n", age_text(d->age_ms, text));
 	if (d->blank) {
-		printf("no data: %s\n",
-		    strcmp(d->role, "main") == 0
-			? "bulkheadctl init begins the data of the group here"
-			: "it comes from main, when that has some");
+		printf("no data: %s\n", strcmp(d->role, "main") == 0
+					    ? "bulkheadctl init begins the data of the group here"
+					    : "it comes from main, when that has some");
 		return;
 	}
-	printf("%" PRIu64 " keys, newest change %" PRIu64 " of epoch %" PRIu64 ", on disk up to %" PRIu64
-	       ", log from %" PRIu64 "\n",
+	printf("%" PRIu64 " keys, newest change %" PRIu64 " of epoch %" PRIu64
+	       ", on disk up to %" PRIu64 ", log from %" PRIu64 "\n",
 	    d->keys, d->index, d->epoch, d->durable, d->log_start);
 	printf("local programs: %u connected · mode: %s\n", d->clients,
 	    conf_word(CT_SYNC, d->sync_mode));
@@ -102,8 +103,8 @@ print_data(const struct answer *a)
 	}
 	printf("stream of main: %s, its newest change is %" PRIu64 "\n", d->stream, d->main_index);
 	if (strcmp(d->stream, "diverged") == 0)
-		printf("changes of this server cannot be saved, and it does not follow: see the log, and "
-		       "bulkheadctl bundle list\n");
+		printf("changes of this server cannot be saved, and it does not follow: see the "
+		       "log, and bulkheadctl bundle list\n");
 	printf("had everything of main: %s%s\n", age_text(d->in_sync_age_ms, text),
 	    d->in_sync_age_ms >= 0 ? " ago" : "");
 }

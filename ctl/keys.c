@@ -115,7 +115,10 @@ cmd_key(const struct options *o, int argc, char **argv)
 	return r;
 }
 
-/* One keygen at a time: two at once would mix their pairs, or overwrite what the other has just made. */
+/*
+ * One keygen at a time: two at once would mix their pairs, or overwrite what the other has just
+ * made.
+ */
 static void
 lock_state(const struct options *o, int dir)
 {

@@ -78,7 +78,8 @@ passing_take(struct passing *p, const uint8_t *bytes, size_t n)
 	p->len += n;
 	p->bytes += n;
 	for (;; at += used) {
-		enum snapshot_part part = snapshot_read(&p->reader, p->data + at, p->len - at, &used);
+		enum snapshot_part part =
+		    snapshot_read(&p->reader, p->data + at, p->len - at, &used);
 
 		if (part == SNAPSHOT_BAD)
 			return p->reader.error;
@@ -135,8 +136,8 @@ json_snapshot(const char *path, const struct passing *p)
 	const struct snapshot_head *h = &p->reader.head;
 	char id[2 * SNAPSHOT_ID + 1];
 
-	return json_pack("{s:s, s:I, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "file", path, "bytes",
-	    (json_int_t)p->bytes, "group", h->group, "server", h->server, "id",
+	return json_pack("{s:s, s:I, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "file", path,
+	    "bytes", (json_int_t)p->bytes, "group", h->group, "server", h->server, "id",
 	    hex_bytes(h->id, SNAPSHOT_ID, id), "epoch", (json_int_t)h->epoch, "index",
 	    (json_int_t)h->index, "keys", (json_int_t)h->keys, "operations",
 	    (json_int_t)p->reader.operations, "saved_ms", (json_int_t)h->saved_ms);
@@ -402,16 +403,15 @@ snapshot_restore(const struct options *o, const char *path, const char *old)
 	/* a large one takes its time; a daemon that dies closes */
 	(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &forever, sizeof(forever));
 	if (read_line(fd, line) != 0)
-		die(CTL_EXIT_FAILED,
-		    "the daemon closed the connection without an answer; bulkheadctl data says which "
-		    "data is in place");
+		die(CTL_EXIT_FAILED, "the daemon closed the connection without an answer; "
+				     "bulkheadctl data says which data is in place");
 	close(fd);
 	if (line[0] != '+')
 		die(CTL_EXIT_FAILED, "not restored, the data is as before: %s",
 		    strncmp(line, "-ERR ", 5) == 0 ? line + 5 : line);
 	if (o->json)
-		json_print(json_pack("{s:s, s:s, s:o}", "result", "ok", "text", line + 1, "snapshot",
-		    json_snapshot(path, &p)));
+		json_print(json_pack("{s:s, s:s, s:o}", "result", "ok", "text", line + 1,
+		    "snapshot", json_snapshot(path, &p)));
 	else
 		printf("%s; the other servers follow\n", line + 1);
 	return CTL_EXIT_OK;

@@ -187,8 +187,8 @@ keyd_init_ipc(void)
 		struct asker *a = &askers[i];
 
 		child_add_edge(&child, &a->channel, asker_process[i], handle_asker, a);
-		a->bucket = (struct bucket){
-		    .milli = (int64_t)KEYD_DH_BURST * 1000, .at_ms = now_ms()};
+		a->bucket =
+		    (struct bucket){.milli = (int64_t)KEYD_DH_BURST * 1000, .at_ms = now_ms()};
 	}
 	return &child;
 }

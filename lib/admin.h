@@ -135,12 +135,13 @@ struct ctl_process {
 	uint32_t pid, restarts;
 	uint32_t last_status; /* wait status of the previous run; see exit_describe() */
 	uint32_t backoff_ms;
-	int64_t age_ms; /* in this state since */
-	uint8_t config; /* enum process_config */
+	int64_t age_ms;	    /* in this state since */
+	uint8_t config;	    /* enum process_config */
 	uint8_t digest[16]; /* of all values that it runs with; zero: not known */
 	uint32_t accused;   /* how often a peer complained of it */
 	uint32_t accuses;   /* how often it complained of a peer */
-	uint32_t offences[OFFENCE_MAX]; /* how often it was killed, by enum offence; [0] is always 0 */
+	/* how often it was killed, by enum offence; [0] is always 0 */
+	uint32_t offences[OFFENCE_MAX];
 	uint8_t last_offence;
 	int64_t offence_age_ms; /* since the last one; -1: never */
 };
@@ -166,25 +167,26 @@ struct ctl_reference {
 
 /* The replicated data of this server. */
 struct ctl_data {
-	char role[CTL_WORD]; /* "main", "standby", "dmz", "none" */
+	char role[CTL_WORD];   /* "main", "standby", "dmz", "none" */
 	char stream[CTL_WORD]; /* standby: "up", "handshake", "snapshot", "diverged", "down" */
-	uint8_t blank;	     /* 1: no data of any group */
-	uint8_t id[16];	     /* of the group's data */
+	uint8_t blank;	       /* 1: no data of any group */
+	uint8_t id[16];	       /* of the group's data */
 	uint64_t epoch, index; /* newest change ... */
 	uint64_t durable;      /* ... and the newest on disk */
 	uint64_t log_start;    /* the log goes back to here */
 	uint64_t keys;
-	uint64_t main_index;	 /* standby: main's newest, as it said last */
-	int64_t in_sync_age_ms;	 /* standby: since it had everything; -1: never */
-	uint8_t sync_mode;	 /* enum sync_mode */
-	uint16_t sync_standbys;	 /* that must have a change, in mode sync */
-	uint64_t lost_if_dead;	 /* main: changes that no standby has */
-	uint32_t clients;	 /* local programs that are connected */
-	uint32_t action_names;	 /* that apps of this server serve ... */
-	uint32_t action_apps;	 /* ... and their connections */
-	uint32_t actions_waiting, actions_given; /* main: for an app; to one that did not answer yet */
+	uint64_t main_index;	/* standby: main's newest, as it said last */
+	int64_t in_sync_age_ms; /* standby: since it had everything; -1: never */
+	uint8_t sync_mode;	/* enum sync_mode */
+	uint16_t sync_standbys; /* that must have a change, in mode sync */
+	uint64_t lost_if_dead;	/* main: changes that no standby has */
+	uint32_t clients;	/* local programs that are connected */
+	uint32_t action_names;	/* that apps of this server serve ... */
+	uint32_t action_apps;	/* ... and their connections */
+	/* main: for an app; to one that did not answer yet */
+	uint32_t actions_waiting, actions_given;
 	uint64_t actions_done, actions_failed, actions_unknown, actions_refused; /* ended here */
-	int64_t age_ms;		 /* since syncd said so */
+	int64_t age_ms; /* since syncd said so */
 };
 /* A partner as main sees it. */
 struct ctl_data_partner {
@@ -192,27 +194,28 @@ struct ctl_data_partner {
 	char state[CTL_WORD]; /* "online", "snapshot", "handshake", "down" */
 	uint64_t applied, durable;
 	uint64_t lag_changes, lag_bytes;
-	int64_t ack_age_ms; /* since it last acknowledged; -1: never */
+	int64_t ack_age_ms;  /* since it last acknowledged; -1: never */
 	uint64_t sent_bytes; /* on the present link */
 	uint64_t wire_bytes; /* that they took, compressed if packed is 1 */
 	uint8_t packed;
 	uint64_t limit_bytes; /* per second, 0: none */
-	int64_t behind_ms;    /* since the oldest change that it lacks was made, at most; -1: none, or not known */
-	uint64_t fill_bytes;  /* of changes per second, lately */
-	uint64_t room_bytes;  /* that may come until the log does not reach back to what it has */
-	int64_t forecast_ms;  /* until that happens; 0: it needs a snapshot, -1: not in sight */
+	/* since the oldest change that it lacks was made, at most; -1: none, or not known */
+	int64_t behind_ms;
+	uint64_t fill_bytes; /* of changes per second, lately */
+	uint64_t room_bytes; /* that may come until the log does not reach back to what it has */
+	int64_t forecast_ms; /* until that happens; 0: it needs a snapshot, -1: not in sight */
 	uint8_t reaches_short;
 };
 
 /* Actions of local programs that ended, all of one kind (doc/data.md). */
 struct ctl_action {
-	char name[CTL_ACTION_NAME];    /* "*": of several names and programs */
-	char server[CONF_NAME];	       /* of the program */
-	uint32_t uid, pid;	       /* of the program; pid 0: not known, or of several */
-	uint32_t app_uid, app_pid;     /* that was given it; pid 0: none was */
-	uint8_t end;		       /* enum control_end */
-	uint32_t times;		       /* at least 1 */
-	uint32_t took_ms;	       /* the longest */
+	char name[CTL_ACTION_NAME]; /* "*": of several names and programs */
+	char server[CONF_NAME];	    /* of the program */
+	uint32_t uid, pid;	    /* of the program; pid 0: not known, or of several */
+	uint32_t app_uid, app_pid;  /* that was given it; pid 0: none was */
+	uint8_t end;		    /* enum control_end */
+	uint32_t times;		    /* at least 1 */
+	uint32_t took_ms;	    /* the longest */
 };
 
 /* Counters since the start of netd and of roled. */

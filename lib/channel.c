@@ -131,8 +131,8 @@ try_packet(int sock, const struct iovec iov[2], int fd)
 
 		memcpy(packet, iov[0].iov_base, iov[0].iov_len);
 		memcpy(packet + iov[0].iov_len, iov[1].iov_base, iov[1].iov_len);
-		return send(sock, packet, iov[0].iov_len + iov[1].iov_len,
-		    MSG_DONTWAIT | MSG_NOSIGNAL);
+		return send(
+		    sock, packet, iov[0].iov_len + iov[1].iov_len, MSG_DONTWAIT | MSG_NOSIGNAL);
 	}
 	memset(&control, 0, sizeof(control));
 	cm = CMSG_FIRSTHDR(&mh);
@@ -195,7 +195,10 @@ enqueue(struct channel *c, const uint8_t header[MSG_HEADER], const struct msg *m
 		return cannot_keep(c, m, "memory");
 	p->next = NULL;
 	p->len = len;
-	/* the caller closes its own: keep one above the fixed numbers (promise sendfd has F_DUPFD_CLOEXEC) */
+	/*
+	 * the caller closes its own: keep one above the fixed numbers (promise sendfd has
+	 * F_DUPFD_CLOEXEC)
+	 */
 	p->fd = m->n_fds > 0 ? fcntl(m->fd, F_DUPFD_CLOEXEC, FD_FIRST_FREE) : -1;
 	if (m->n_fds > 0 && p->fd < 0) {
 		free(p);
@@ -362,8 +365,8 @@ keep_evidence(struct channel *c, enum channel_violation v, const uint8_t header[
     const struct msg *m, size_t len)
 {
 	size_t n = len < MSG_HEADER ? len : MSG_HEADER;
-	size_t body = m->len < sizeof(c->violation_bytes) - n ? m->len
-							      : sizeof(c->violation_bytes) - n;
+	size_t body =
+	    m->len < sizeof(c->violation_bytes) - n ? m->len : sizeof(c->violation_bytes) - n;
 	const struct message_row *row = message_row(m->type);
 
 	if (row != NULL && (row->flags & F_SECRET)) /* it would be logged */
@@ -518,8 +521,8 @@ is_beat(uint16_t type)
 
 /* Judge and handle one received packet. Returns 0, or -1 with the violation set. */
 static int
-handle_packet(struct channel *c, struct msg *m, const uint8_t header[MSG_HEADER], size_t len,
-    int truncated)
+handle_packet(
+    struct channel *c, struct msg *m, const uint8_t header[MSG_HEADER], size_t len, int truncated)
 {
 	enum channel_violation v = check_packet(c, m, header, len, truncated);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * One end of a channel between two processes: a SOCK_SEQPACKET socket with the table of messages.def
- * in front of every handler and a bounded queue behind every send.
+ * One end of a channel between two processes: a SOCK_SEQPACKET socket with the table of
+ * messages.def in front of every handler and a bounded queue behind every send.
  *
  * Plain poll(2) users (keyd, parser, bulkheadctl) call channel_read and channel_flush themselves;
  * the others attach the channel to a libuv loop with loop_attach_channel (lib/loop.h).
@@ -15,27 +15,28 @@ enum {
 	CHANNEL_QUEUE_BYTES = 1 << 20, /* beyond it the peer counts as not reading */
 	CHANNEL_BUDGET = 64,   /* packets read per wake-up, so that one cannot starve the rest */
 	CHANNEL_PAUSE_MS = 10, /* between two tries while the kernel has no memory */
-	BEAT_COOKIES = 8,	       /* EDGE_PINGs that may be unanswered */
-	BEAT_SILENT_MS = 2500,	       /* the supervisor is quicker with one that stands still */
-	BEAT_SILENT_DISK_MS = 12000,   /* ... and with syncd, which may have to wait for a disk */
-	BEAT_STALL_MS = 1000,	       /* we stood still ourselves: the peer's silence says nothing */
-	BEAT_FIRST_MS = 8000,	       /* a peer that starts reads only when it is ready */
+	BEAT_COOKIES = 8,      /* EDGE_PINGs that may be unanswered */
+	BEAT_SILENT_MS = 2500, /* the supervisor is quicker with one that stands still */
+	BEAT_SILENT_DISK_MS = 12000, /* ... and with syncd, which may have to wait for a disk */
+	/* we stood still ourselves: the peer's silence says nothing */
+	BEAT_STALL_MS = 1000,
+	BEAT_FIRST_MS = 8000, /* a peer that starts reads only when it is ready */
 };
 
 /* Why a packet was refused; the eight checks in the order in which they are made. */
 enum channel_violation {
 	V_NONE,
-	V_SIZE,	 /* empty, shorter than the header, truncated, or header bytes not zero */
-	V_TYPE,	 /* unknown type */
-	V_FROM,	 /* the peer of this channel may not send it */
-	V_TO,	 /* this process does not take it */
+	V_SIZE,	  /* empty, shorter than the header, truncated, or header bytes not zero */
+	V_TYPE,	  /* unknown type */
+	V_FROM,	  /* the peer of this channel may not send it */
+	V_TO,	  /* this process does not take it */
 	V_LENGTH, /* body shorter or longer than the row says */
-	V_FDS,	 /* number of descriptors */
-	V_STATE, /* not in this state of the channel */
-	V_FLAGS, /* ONCE seen twice, or PERMIT without leave */
-	V_BODY,	 /* a handler found the fields malformed (not one of the eight) */
-	V_QUEUE, /* the peer does not read */
-	V_FLOOD, /* more packets a second than rate_max */
+	V_FDS,	  /* number of descriptors */
+	V_STATE,  /* not in this state of the channel */
+	V_FLAGS,  /* ONCE seen twice, or PERMIT without leave */
+	V_BODY,	  /* a handler found the fields malformed (not one of the eight) */
+	V_QUEUE,  /* the peer does not read */
+	V_FLOOD,  /* more packets a second than rate_max */
 	V_CLOSED, /* the peer lives, but has closed its end (noticed by lib/child.c) */
 	V_MAX
 };
@@ -61,13 +62,13 @@ struct channel {
 	uint64_t received, sent;
 	uint32_t rate_max; /* packets a second that the peer may send; 0: no bound */
 	uint32_t rate_count;
-	int64_t rate_ms; /* start of the second that is counted */
-	uint8_t broken;	 /* a send has failed: the peer takes nothing any more */
+	int64_t rate_ms;   /* start of the second that is counted */
+	uint8_t broken;	   /* a send has failed: the peer takes nothing any more */
 	uint8_t essential; /* set by the owner: a message that cannot be kept ends the process */
 	int64_t beat_ms, beat_heard_ms;	    /* last channel_beat(); last answer, 0: none yet */
 	uint64_t beat_cookie[BEAT_COOKIES]; /* not to be guessed; 0: answered */
 	unsigned beat_next;
-	uint64_t once[2];	/* bit per type: ONCE already received */
+	uint64_t once[2];	       /* bit per type: ONCE already received */
 	uint32_t permit[MSG_TYPE_MAX]; /* answers allowed per PERMIT type */
 	uint8_t starved; /* the kernel has no memory for what is queued: channel_events */
 	struct channel_packet *head, *tail;
@@ -90,8 +91,8 @@ void channel_close(struct channel *c);
 int channel_send(struct channel *c, struct msg *m);
 
 /*
- * Read up to CHANNEL_BUDGET packets and call the handler for each. Returns 1 when there may be more,
- * 0 when the socket is drained, -1 on end of file or error with c->violation V_NONE, or on a
+ * Read up to CHANNEL_BUDGET packets and call the handler for each. Returns 1 when there may be
+ * more, 0 when the socket is drained, -1 on end of file or error with c->violation V_NONE, or on a
  * violation with c->violation set (the offending packet's start in violation_bytes).
  */
 int channel_read(struct channel *c);

@@ -10,7 +10,8 @@
  *	child_ready(&ch, layers);
  *
  * Channel states follow the config: S_START until the first COMMIT, S_RUN, S_PREPARE between
- * PREPARE and COMMIT or ABORT, S_STOP after STOP. They are set on the control channel and all edges.
+ * PREPARE and COMMIT or ABORT, S_STOP after STOP. They are set on the control channel and on all
+ * edges.
  */
 #ifndef BH_LIB_CHILD_H
 #define BH_LIB_CHILD_H
@@ -100,7 +101,8 @@ const struct conf *child_conf(const struct child *ch);
  * To be called when an edge ended (end of file or violation; from the closed callback of the loop).
  * A violation is logged and reported (PEER_BROKEN): the supervisor replaces the culprit, and the
  * fresh end comes with PEER. Calls on_peer_down, closes the channel and keeps its descriptor number
- * taken (/dev/null), so that nothing else can land on FD_EDGE(peer) until PEER puts the new end there.
+ * taken (/dev/null), so that nothing else can land on FD_EDGE(peer) until PEER puts the new end
+ * there.
  */
 void child_edge_lost(struct child *ch, struct channel *c);
 

@@ -20,9 +20,9 @@ enum {
 	CONF_PATHS = 2,	     /* addresses of a server: main path, backup path */
 	CONF_REFERENCES = 8, /* ICMP reference hosts */
 	CONF_CHECKS = 16,
-	CONF_HOOKS = 4, /* one per enum hook_kind */
+	CONF_HOOKS = 4,	   /* one per enum hook_kind */
 	CONF_READERS = 32, /* users of the data socket that may only read */
-	CONF_NAME = 64, /* with the NUL */
+	CONF_NAME = 64,	   /* with the NUL */
 	CONF_COMMAND = 512,
 	CONF_WORDS = 63, /* of a command: the program and its arguments */
 	CONF_ERROR_TEXT = 512,
@@ -40,7 +40,7 @@ enum hook_failure { HOOK_FAIL_ALARM, HOOK_FAIL_UNDO, HOOK_FAIL_CONTINUE, HOOK_FA
 
 /* An IPv4 or IPv6 address; port in host byte order. family 0: empty. */
 struct conf_addr {
-	uint8_t family; /* AF_INET or AF_INET6 */
+	uint8_t family;	   /* AF_INET or AF_INET6 */
 	uint8_t bytes[16]; /* network order, IPv4 in the first four */
 	uint32_t scope;	   /* interface index of an IPv6 link-local address */
 };
@@ -92,7 +92,7 @@ struct conf_general {
 	int64_t icmp_interval_ms;
 	uint16_t icmp_misses;
 	/* arbitration */
-	uint8_t mode; /* enum arbitration_mode */
+	uint8_t mode;	      /* enum arbitration_mode */
 	int64_t hold_ms;      /* since partner last heard, before a take-over by references */
 	int64_t step_down_ms; /* main: neither partner nor references heard for this long */
 	int64_t confirm_ms;   /* "offline" partner, before a take-over; CONF_NEVER */
@@ -108,14 +108,14 @@ struct conf_general {
 	int64_t sync_bound_ms;	  /* "in sync" must be younger than this */
 	uint64_t sync_bound_items;
 	/* replicated data */
-	int64_t data_size;    /* bytes that the state may take (address space) */
-	int64_t data_backlog; /* bytes of the log: how far behind a partner may be */
+	int64_t data_size;	     /* bytes that the state may take (address space) */
+	int64_t data_backlog;	     /* bytes of the log: how far behind a partner may be */
 	int64_t data_backlog_age_ms; /* a change leaves the log after so long; CONF_NEVER */
-	int64_t data_bulk;    /* longest key or value in a request */
-	uint8_t data_flush;   /* 1: FLUSHALL is allowed */
-	int64_t data_action_ms; /* time-out of an action that names none */
-	uint32_t data_gid;    /* group that may use the data socket */
-	uint8_t data_mode;    /* enum socket_mode: who may connect to it */
+	int64_t data_bulk;	     /* longest key or value in a request */
+	uint8_t data_flush;	     /* 1: FLUSHALL is allowed */
+	int64_t data_action_ms;	     /* time-out of an action that names none */
+	uint32_t data_gid;	     /* group that may use the data socket */
+	uint8_t data_mode;	     /* enum socket_mode: who may connect to it */
 	uint8_t n_data_readers;
 	uint32_t data_reader[CONF_READERS]; /* users who may only read */
 	/* admission on the incoming port */
@@ -123,9 +123,9 @@ struct conf_general {
 	uint16_t burst, rate; /* token bucket per source: hellos, hellos per second */
 	uint8_t realtime;     /* 1: rows marked so in roles.def get a real-time priority */
 	/* process and file settings; these need a restart */
-	char state_dir[CONF_COMMAND]; /* keys, role state, ledger */
-	char run_dir[CONF_COMMAND];   /* admin socket, pid file, empty root */
-	uint32_t admin_gid;	      /* group that may use the admin socket */
+	char state_dir[CONF_COMMAND];	       /* keys, role state, ledger */
+	char run_dir[CONF_COMMAND];	       /* admin socket, pid file, empty root */
+	uint32_t admin_gid;		       /* group that may use the admin socket */
 	uint32_t uid[PROC_MAX], gid[PROC_MAX]; /* 0: look up the user of roles.def */
 };
 
@@ -189,7 +189,8 @@ void conf_digest_values(const struct conf *c, enum process to, uint8_t out[16]);
  * The first option whose change from old to new needs a restart of the daemon ("run",
  * "user.netd"), or NULL when a reload is enough.
  */
-const char *conf_restart_option(const struct conf *old, const struct conf *new, char *buf, size_t size);
+const char *conf_restart_option(
+    const struct conf *old, const struct conf *new, char *buf, size_t size);
 
 /* Text of an address ("192.0.2.1", "2001:db8::1"); never NULL. */
 const char *conf_addr_text(const struct conf_addr *a, char *buf, size_t size);

@@ -90,7 +90,8 @@ check_server(const struct conf *c, size_t i, struct report *r)
 		return bad(r, "server %s.key is missing: bulkheadctl key prints it on that server",
 		    s->name);
 	if (s->data_limit > 0 && s->data_limit < DATA_LIMIT_MIN)
-		return bad(r, "server %s.data-limit is less than 4KiB in a second; 0 is without limit",
+		return bad(r,
+		    "server %s.data-limit is less than 4KiB in a second; 0 is without limit",
 		    s->name);
 	for (size_t p = 0; p < s->n_paths; p++) {
 		const char *fault = addr_fault(&s->path[p]);

@@ -54,8 +54,8 @@ int
 main(void)
 {
 	printf("# Messages between the processes\n\n"
-	       "Generated from `lib/messages.def`. One message is one `SOCK_SEQPACKET` packet: u16 type, "
-	       "u16 zero, body; little endian, %d bytes at most.\n\n"
+	       "Generated from `lib/messages.def`. One message is one `SOCK_SEQPACKET` packet: u16 "
+	       "type, u16 zero, body; little endian, %d bytes at most.\n\n"
 	       "| message | number | from | to | body bytes | fds | states | flags | meaning |\n"
 	       "|---|---|---|---|---|---|---|---|---|\n",
 	    MSG_SIZE_MAX);

@@ -13,8 +13,8 @@
 /* ---- to netd and keyd */
 
 void
-linkmsg_open(struct channel *netd, uint32_t token, uint8_t server, uint8_t path,
-    enum link_kind kind, int fd)
+linkmsg_open(
+    struct channel *netd, uint32_t token, uint8_t server, uint8_t path, enum link_kind kind, int fd)
 {
 	static struct msg m;
 

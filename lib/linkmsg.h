@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * What the owner of links (roled, syncd) says to netd, which carries them, and to keyd, which does the
- * static steps of their handshakes; and what these answer, decoded and checked. A channel that is
- * broken shows in the loop, so that nothing here fails.
+ * What the owner of links (roled, syncd) says to netd, which carries them, and to keyd, which does
+ * the static steps of their handshakes; and what these answer, decoded and checked. A channel that
+ * is broken shows in the loop, so that nothing here fails.
  */
 #ifndef BH_LIB_LINKMSG_H
 #define BH_LIB_LINKMSG_H

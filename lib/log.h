@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Log lines. A child writes "<level> text\n" to its log pipe with one write(2); the supervisor reads
- * the pipe, makes bytes that are not printable visible, bounds rate and length, and adds time and
- * the name of the process: a line cannot claim to be another's. No stdio, no syslog, no locale.
+ * Log lines. A child writes "<level> text\n" to its log pipe with one write(2); the supervisor
+ * reads the pipe, makes bytes that are not printable visible, bounds rate and length, and adds time
+ * and the name of the process: a line cannot claim to be another's. No stdio, no syslog, no locale.
  */
 #ifndef BH_LIB_LOG_H
 #define BH_LIB_LOG_H
@@ -32,14 +32,14 @@ void log_on_fatal(void (*wipe)(void));
 char *log_vis(char *out, size_t size, const void *bytes, size_t n);
 
 /*
- * Bytes as hex digits; out has 2 * n + 1 bytes. In a child's own lines, because the supervisor makes
- * what it reads visible once more. Returns out.
+ * Bytes as hex digits; out has 2 * n + 1 bytes. In a child's own lines, because the supervisor
+ * makes what it reads visible once more. Returns out.
  */
 char *log_hex(char *out, const void *bytes, size_t n);
 
 /*
- * A line that outside events can cause: at most one per interval, with the number of those that were
- * held back. Returns 1 when the caller may log now; *held gets the count since the last.
+ * A line that outside events can cause: at most one per interval, with the number of those that
+ * were held back. Returns 1 when the caller may log now; *held gets the count since the last.
  */
 struct log_limit {
 	int64_t next_ms;

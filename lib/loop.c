@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Channels on a libuv loop. uv_poll and our own recvmsg/sendmsg: libuv's pipes know no SEQPACKET and
- * take descriptors from the peer at any time.
+ * Channels on a libuv loop. uv_poll and our own recvmsg/sendmsg: libuv's pipes know no SEQPACKET
+ * and take descriptors from the peer at any time.
  */
 #include "config.h"
 
@@ -152,7 +152,9 @@ on_ready(uv_poll_t *poll, int status, int events)
 	if (c == NULL)
 		return;
 	if (status < 0) {
-		/* the peer has ended and left something unread: what it said is heard all the same */
+		/*
+		 * the peer has ended and left something unread: what it said is heard all the same
+		 */
 		for (int i = 0; i < LAST_WORDS && channel_read(c) > 0; i++)
 			;
 		if (io->channel == c && c->io == io)

@@ -24,8 +24,8 @@ void loop_open(uv_loop_t *loop);
 void loop_reserve(uv_loop_t *loop);
 
 /*
- * Poll the channel in the loop. closed is called once, from the loop, when the peer is gone or broke
- * the protocol (c->violation says which); it has been detached then, and the owner closes it.
+ * Poll the channel in the loop. closed is called once, from the loop, when the peer is gone or
+ * broke the protocol (c->violation says which); it has been detached then, and the owner closes it.
  */
 typedef void channel_closed(struct channel *c);
 void loop_attach_channel(uv_loop_t *loop, struct channel *c, channel_closed *closed);

@@ -65,14 +65,20 @@ enum action {
 };
 enum action_result {
 	RESULT_OK,
-	RESULT_EXIT,   /* code: exit code, not 0 */
-	RESULT_SIGNAL, /* code: signal */
+	RESULT_EXIT,	/* code: exit code, not 0 */
+	RESULT_SIGNAL,	/* code: signal */
 	RESULT_TIMEOUT, /* killed with its process group */
-	RESULT_NONE,   /* no command configured */
-	RESULT_FAILED, /* could not be started, code: errno */
+	RESULT_NONE,	/* no command configured */
+	RESULT_FAILED,	/* could not be started, code: errno */
 	RESULT_MAX
 };
-enum process_state { PROCESS_DOWN, PROCESS_STARTING, PROCESS_UP, PROCESS_BACKOFF, PROCESS_STATE_MAX };
+enum process_state {
+	PROCESS_DOWN,
+	PROCESS_STARTING,
+	PROCESS_UP,
+	PROCESS_BACKOFF,
+	PROCESS_STATE_MAX
+};
 /* What a process was killed for, or refused. */
 enum offence {
 	OFFENCE_NONE,
@@ -98,7 +104,7 @@ enum reload_result {
 	RELOAD_BAD_CONFIG,
 	RELOAD_REFUSED, /* by the process named */
 	RELOAD_TIMEOUT,
-	RELOAD_DIED, /* the process named ended in the middle */
+	RELOAD_DIED,	       /* the process named ended in the middle */
 	RELOAD_RESTART_NEEDED, /* an option that needs a restart changed; text names it */
 	RELOAD_RESULT_MAX
 };
@@ -115,12 +121,12 @@ enum refusal {
 enum net_counter {
 	NET_ACCEPTED,
 	NET_ADMITTED,
-	NET_SLOTS_FULL,	    /* refused: too many in the hello phase */
-	NET_RATE_LIMITED,   /* refused: token bucket of the source */
-	NET_BAD_HELLO,	    /* refused: not a hello (magic, version, kind, length) */
-	NET_BAD_TAG,	    /* refused: tag does not verify */
-	NET_HELLO_TIMEOUT,  /* refused: hello not complete in time */
-	NET_OWNER_REFUSED,  /* refused by roled */
+	NET_SLOTS_FULL,	   /* refused: too many in the hello phase */
+	NET_RATE_LIMITED,  /* refused: token bucket of the source */
+	NET_BAD_HELLO,	   /* refused: not a hello (magic, version, kind, length) */
+	NET_BAD_TAG,	   /* refused: tag does not verify */
+	NET_HELLO_TIMEOUT, /* refused: hello not complete in time */
+	NET_OWNER_REFUSED, /* refused by roled */
 	NET_DIALS,
 	NET_DIALS_FAILED,
 	NET_COUNTER_MAX
@@ -142,10 +148,10 @@ enum control_end {
 };
 enum ctl_result {
 	CTL_OK,
-	CTL_REFUSED,  /* not now or not so; text says why */
-	CTL_DENIED,   /* peer uid may not */
-	CTL_BAD,      /* malformed request */
-	CTL_FAILED,   /* tried and failed */
+	CTL_REFUSED, /* not now or not so; text says why */
+	CTL_DENIED,  /* peer uid may not */
+	CTL_BAD,     /* malformed request */
+	CTL_FAILED,  /* tried and failed */
 	CTL_RESULT_MAX
 };
 
@@ -154,7 +160,7 @@ struct msg {
 	uint16_t type;
 	uint8_t bad; /* put over the maximum, or get past the end */
 	uint8_t n_fds;
-	int fd; /* the one descriptor, or -1; owned by the message until taken */
+	int fd;	    /* the one descriptor, or -1; owned by the message until taken */
 	size_t len; /* of body */
 	size_t pos; /* of reading */
 	uint8_t body[MSG_SIZE_MAX - MSG_HEADER];
@@ -169,7 +175,7 @@ struct message_row {
 
 /* Row of a type; NULL when there is none. */
 const struct message_row *message_row(unsigned type);
-const char *message_name(unsigned type); /* never NULL */
+const char *message_name(unsigned type);    /* never NULL */
 const char *offence_text(unsigned offence); /* "it was silent"; never NULL */
 
 void msg_begin(struct msg *m, enum message_type type);
@@ -180,7 +186,7 @@ void msg_put_u64(struct msg *m, uint64_t v);
 void msg_put_i64(struct msg *m, int64_t v);
 void msg_put_bytes(struct msg *m, const void *p, size_t n);
 void msg_put_str(struct msg *m, const char *s); /* u16 length, bytes; no NUL */
-void msg_put_fd(struct msg *m, int fd);		 /* sent and kept: the caller still closes it */
+void msg_put_fd(struct msg *m, int fd);		/* sent and kept: the caller still closes it */
 
 uint8_t msg_get_u8(struct msg *m);
 uint16_t msg_get_u16(struct msg *m);
@@ -188,7 +194,10 @@ uint32_t msg_get_u32(struct msg *m);
 uint64_t msg_get_u64(struct msg *m);
 int64_t msg_get_i64(struct msg *m);
 void msg_get_bytes(struct msg *m, void *p, size_t n);
-/* Into a buffer of size bytes, NUL added; an embedded NUL or control byte, or a string that does not fit, is bad. */
+/*
+ * Into a buffer of size bytes, NUL added; an embedded NUL or control byte, or a string that does
+ * not fit, is bad.
+ */
 void msg_get_str(struct msg *m, char *buf, size_t size);
 /* The rest of the body as a string; same rules. */
 void msg_get_text(struct msg *m, char *buf, size_t size);

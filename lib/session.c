@@ -373,8 +373,7 @@ take_record(struct session *s)
 {
 	size_t used = 0, len = 0;
 
-	switch (record_open(
-	    &s->record, input(s), input_len(s), &used, s->buffers.plain, &len)) {
+	switch (record_open(&s->record, input(s), input_len(s), &used, s->buffers.plain, &len)) {
 	case RECORD_MORE:
 		return 0;
 	case RECORD_BROKEN:
@@ -489,8 +488,8 @@ session_send(struct session *s, const uint8_t *plain, size_t len)
 		s->starved = 1;
 		return -1;
 	}
-	n = record_seal(&s->record, plain, len, s->buffers.out + s->out_len,
-	    s->buffers.out_size - s->out_len);
+	n = record_seal(
+	    &s->record, plain, len, s->buffers.out + s->out_len, s->buffers.out_size - s->out_len);
 	if (n == 0)
 		return -1;
 	s->out_len += n;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Connections from outside until they have said a good hello and their owner has taken them. Everything
- * here is bounded before anybody has proven anything: slots, slots per source, hellos per second
- * and source, bytes, time. Addresses of partners have slots and buckets of their own, so that a
- * flood from elsewhere leaves them room.
+ * Connections from outside until they have said a good hello and their owner has taken them.
+ * Everything here is bounded before anybody has proven anything: slots, slots per source, hellos
+ * per second and source, bytes, time. Addresses of partners have slots and buckets of their own, so
+ * that a flood from elsewhere leaves them room.
  *
  * libuv's own accept is not used: it reacts to EMFILE by opening a file, which the sandbox kills.
  */
@@ -396,7 +396,8 @@ hello_complete(struct hello *h)
 	uv_poll_stop(&h->poll); /* whatever follows the hello is not for us */
 	h->whose = (uint8_t)owner_of_kind(kind);
 	if (tell_link_in(h->token, kind, &h->source) != 0) {
-		hello_refuse(h, NET_OWNER_REFUSED, "the process for this kind of link is not there");
+		hello_refuse(
+		    h, NET_OWNER_REFUSED, "the process for this kind of link is not there");
 		return;
 	}
 	count(NET_ADMITTED);

@@ -139,7 +139,8 @@ dial_find(uint32_t dial)
 	uint32_t slot = dial & ((1U << SLOT_BITS) - 1);
 	struct link *l = &links[slot < LINKS ? slot : 0];
 
-	if (slot >= LINKS || l->state != LINK_ASKED || dial >> SLOT_BITS != (l->serial & (UINT32_MAX >> SLOT_BITS)))
+	if (slot >= LINKS || l->state != LINK_ASKED ||
+	    dial >> SLOT_BITS != (l->serial & (UINT32_MAX >> SLOT_BITS)))
 		return NULL;
 	return l;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Messages of the supervisor and of the owners of links, and those to them. Every field is judged here before
- * anybody uses it.
+ * Messages of the supervisor and of the owners of links, and those to them. Every field is judged
+ * here before anybody uses it.
  */
 #include "config.h"
 
@@ -176,8 +176,7 @@ tell_link_connected(enum owner whose, uint32_t token)
 }
 
 void
-tell_link_closed(
-    enum owner whose, uint32_t token, enum link_close cause, uint64_t in, uint64_t out)
+tell_link_closed(enum owner whose, uint32_t token, enum link_close cause, uint64_t in, uint64_t out)
 {
 	struct msg m;
 

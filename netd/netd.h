@@ -24,11 +24,11 @@
 
 enum {
 	LISTENERS = 4,
-	LINKS = 96,	     /* connections that carry or are being dialled, each with a pipe */
-	HELLOS_OTHER = 256,  /* at most so many hello slots for sources that are no partners */
-	HELLOS_PARTNER = 64, /* and so many for addresses of partners, which are apart ... */
+	LINKS = 96,		/* connections that carry or are being dialled, each with a pipe */
+	HELLOS_OTHER = 256,	/* at most so many hello slots for sources that are no partners */
+	HELLOS_PARTNER = 64,	/* and so many for addresses of partners, which are apart ... */
 	HELLOS_PER_PARTNER = 4, /* ... so that neither outsiders nor one partner take them all */
-	LINKS_DATA = 2, /* of a partner: a sync link and a request link */
+	LINKS_DATA = 2,		/* of a partner: a sync link and a request link */
 	LINKS_OTHER = 8,  /* links from other addresses, so that the partners' always find room */
 	OBITUARY_MS = 50, /* what is left to do when the supervisor has died */
 	LINGER_MS = 1000, /* we closed first: wait so long for the other end to close too */
@@ -77,7 +77,8 @@ int admit_listen(unsigned slot, int fd); /* fd becomes ours; -1: it is nothing t
 void admit_unlisten(unsigned slot);
 void admit_close_all(void); /* the listeners: nobody is let in any more */
 void admit_drop_waiting(enum owner whose);
-void admit_take(enum owner whose, uint32_t token, int fd); /* fd becomes ours; -1: there was no room for it */
+/* fd becomes ours; -1: there was no room for it */
+void admit_take(enum owner whose, uint32_t token, int fd);
 void admit_drop(enum owner whose, uint32_t token);
 int64_t admit_expire(int64_t now); /* close what is late; next deadline or NEVER */
 void admit_dump(void);

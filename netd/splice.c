@@ -3,13 +3,15 @@
  * Connections that carry: Unix stream -> pipe -> TCP, moved by splice(2), and TCP -> Unix stream.
  * Back-pressure is the kernel's: a flow that cannot get rid of its bytes is not read from.
  *
- * Whether splice(2) waits for room in a socket is a matter of O_NONBLOCK, which is one for all who have
- * that end. The owner may have kept netd's end, too, and switch it: so what goes there goes by send(2),
- * which can be told not to wait. TCP is netd's alone, and reading from a Unix stream waits for nobody.
+ * Whether splice(2) waits for room in a socket is a matter of O_NONBLOCK, which is one for all who
+ * have that end. The owner may have kept netd's end, too, and switch it: so what goes there goes by
+ * send(2), which can be told not to wait. TCP is netd's alone, and reading from a Unix stream waits
+ * for nobody.
  *
- * How a connection ended is evidence for its owner, so it is told exactly: a read of 0 is a FIN (the
- * other side's process or kernel closed in order), ECONNRESET is a RST. Everything that came before
- * the end is in the Unix stream before LINK_CLOSED is sent, and that before the stream is closed.
+ * How a connection ended is evidence for its owner, so it is told exactly: a read of 0 is a FIN
+ * (the other side's process or kernel closed in order), ECONNRESET is a RST. Everything that came
+ * before the end is in the Unix stream before LINK_CLOSED is sent, and that before the stream is
+ * closed.
  */
 #include "config.h"
 
@@ -322,8 +324,8 @@ out_read(struct link *l)
 	if (l->out.dead)
 		return take(l->owner.fd, nowhere, sizeof(nowhere), 0);
 	do {
-		n = splice(l->owner.fd, NULL, l->pipe[1], NULL, CHUNK,
-		    SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+		n = splice(
+		    l->owner.fd, NULL, l->pipe[1], NULL, CHUNK, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 	} while (n < 0 && errno == EINTR);
 	if (n > 0)
 		l->held = (size_t)n;
@@ -335,8 +337,8 @@ static int
 out_write(struct link *l)
 {
 	while (l->held > 0) {
-		ssize_t n = splice(l->pipe[0], NULL, l->tcp.fd, NULL, l->held,
-		    SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+		ssize_t n = splice(
+		    l->pipe[0], NULL, l->tcp.fd, NULL, l->held, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 
 		if (n > 0) {
 			l->held -= (size_t)n;
@@ -352,7 +354,9 @@ out_write(struct link *l)
 	return 0;
 }
 
-/* A read of 0 or -1: the source has nothing for now, or has ended. *error: errno if that ended it. */
+/*
+ * A read of 0 or -1: the source has nothing for now, or has ended. *error: errno if that ended it.
+ */
 static void
 source_stopped(struct flow *f, ssize_t n, int *error)
 {
@@ -364,8 +368,8 @@ source_stopped(struct flow *f, ssize_t n, int *error)
 }
 
 /*
- * Move the owner's bytes while both sides are willing, within the budget; wait says what comes next.
- * Returns 0, or errno of a TCP that failed: what is read from then on is dropped.
+ * Move the owner's bytes while both sides are willing, within the budget; wait says what comes
+ * next. Returns 0, or errno of a TCP that failed: what is read from then on is dropped.
  */
 static int
 out_pump(struct link *l)
@@ -400,8 +404,8 @@ out_pump(struct link *l)
 }
 
 /*
- * The same from TCP to the owner. What the owner has no room for stays in the socket: it is looked at
- * first, and taken when it was sent. Returns 0, or errno of a TCP that failed.
+ * The same from TCP to the owner. What the owner has no room for stays in the socket: it is looked
+ * at first, and taken when it was sent. Returns 0, or errno of a TCP that failed.
  */
 static int
 in_pump(struct link *l)
@@ -553,7 +557,8 @@ link_linger_on(struct link *l)
 		pump_out(l);
 		if (!l->told) {
 			l->told = 1;
-			tell_link_closed((enum owner)l->whose, l->token, CLOSE_LOCAL, l->in.bytes, l->out.bytes);
+			tell_link_closed(
+			    (enum owner)l->whose, l->token, CLOSE_LOCAL, l->in.bytes, l->out.bytes);
 		}
 		/* an owner that closed has written all it will */
 		if (l->out.wait != FLOW_DESTINATION) {

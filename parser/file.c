@@ -601,7 +601,8 @@ build_tables(void)
 
 		row->name = o->name;
 		row->type = CFGT_STR;
-		row->flags = CFGF_NODEFAULT | (o->type == CT_ADDRESSES || o->type == CT_USERS ? CFGF_LIST : 0);
+		row->flags = CFGF_NODEFAULT |
+			     (o->type == CT_ADDRESSES || o->type == CT_USERS ? CFGF_LIST : 0);
 		row->parsecb = (cfg_callback_t)on_value;
 	}
 	for (size_t i = 1; i < SECTIONS && table_names[i] != NULL; i++) {

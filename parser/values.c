@@ -68,7 +68,8 @@ value_duration(const struct conf_option *o, const char *text, int64_t *v, char *
 	case UNITS_BAD_UNIT:
 		return bad(error, size,
 		    "'%.*s' has an unknown unit; the units are ms, s, min, h and d, behind whole "
-		    "numbers", SHOWN, text);
+		    "numbers",
+		    SHOWN, text);
 	case UNITS_OVERFLOW:
 		return out_of_range(o, text, error, size);
 	default:

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Which call a process was killed for. The filter kills without a word of ours; the kernel writes an
- * audit record, and where no audit daemon takes it away it is in the kernel log. For the log only:
- * nothing depends on finding it.
+ * Which call a process was killed for. The filter kills without a word of ours; the kernel writes
+ * an audit record, and where no audit daemon takes it away it is in the kernel log. For the log
+ * only: nothing depends on finding it.
  */
 #include "config.h"
 
@@ -87,7 +87,8 @@ read_records(void)
 		if (n <= 0)
 			return;
 		record[n] = '\0';
-		record[strcspn(record, "\n")] = '\0'; /* what follows are fields of the kernel log */
+		/* what follows are fields of the kernel log */
+		record[strcspn(record, "\n")] = '\0';
 		note(record);
 	}
 }

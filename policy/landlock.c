@@ -33,7 +33,9 @@ struct path_rule {
 	int32_t parent;
 } __attribute__((packed));
 
-/* Rights over plain files: write, read, list, remove, make, truncate. No folders, links, devices. */
+/*
+ * Rights over plain files: write, read, list, remove, make, truncate. No folders, links, devices.
+ */
 enum {
 	FS_WRITE_FILE = 1 << 1,
 	FS_READ_FILE = 1 << 2,
@@ -41,8 +43,8 @@ enum {
 	FS_REMOVE_FILE = 1 << 5,
 	FS_MAKE_REG = 1 << 8,
 	FS_TRUNCATE = 1 << 14,
-	FS_STORE = FS_WRITE_FILE | FS_READ_FILE | FS_READ_DIR | FS_REMOVE_FILE | FS_MAKE_REG |
-	    FS_TRUNCATE,
+	FS_STORE =
+	    FS_WRITE_FILE | FS_READ_FILE | FS_READ_DIR | FS_REMOVE_FILE | FS_MAKE_REG | FS_TRUNCATE,
 };
 
 /* Bits of fs by ABI: 13 rights in 1, then refer (2), truncate (3), device ioctl (5). */

@@ -219,7 +219,8 @@ static int
 opens_files(const struct policy *p, const char *word)
 {
 	for (size_t i = 0; i < p->n_promises; i++) {
-		if (strcmp(p->promises[i].word, word) == 0 && strcmp(p->promises[i].name, "openat") == 0)
+		if (strcmp(p->promises[i].word, word) == 0 &&
+		    strcmp(p->promises[i].name, "openat") == 0)
 			return 1;
 	}
 	return 0;
@@ -240,12 +241,13 @@ check_memory(const struct policy *p, const struct allowed_call *c)
 	if (i == 4)
 		return;
 	k = condition_on(c, 2);
-	if (k == NULL || k->op != CONDITION_BITS || ((k->a | k->b) & ~(uint32_t)(PROT_READ | PROT_WRITE)))
+	if (k == NULL || k->op != CONDITION_BITS ||
+	    ((k->a | k->b) & ~(uint32_t)(PROT_READ | PROT_WRITE)))
 		defect("%s %s: protection not limited by mask to read and write", c->word, c->name);
 	if (i > 1)
 		return;
-	/* a file may be looked at where it is, but not run through its map, and changed only by those
-	 * that may write it anyway */
+	/* a file may be looked at where it is, but not run through its map, and changed only by
+	 * those that may write it anyway */
 	if (k != NULL && ((k->a | k->b) & ~(uint32_t)PROT_READ) == 0)
 		shared_only = MAP_SHARED;
 	k = condition_on(c, 3);
@@ -310,8 +312,8 @@ check_combinations(const struct policy *p)
 				continue;
 			for (size_t k = 0; k < i; k++) {
 				if (policy_has_word(promised, p->promises[k].word))
-					check_together(p->roles[r].name, &p->promises[k],
-					    &p->promises[i]);
+					check_together(
+					    p->roles[r].name, &p->promises[k], &p->promises[i]);
 			}
 		}
 	}
@@ -336,8 +338,8 @@ check_against_others(const struct policy *p, const struct allowed_call *c)
 		if (strcmp(p->supervisor[i].name, c->name) != 0)
 			continue;
 		listed = 1;
-		covered |= !has_conditions(&p->supervisor[i]) ||
-		    same_conditions(&p->supervisor[i], c);
+		covered |=
+		    !has_conditions(&p->supervisor[i]) || same_conditions(&p->supervisor[i], c);
 	}
 	if (listed && !covered)
 		defect("%s %s: the supervisor's filter, which is inherited, refuses it", c->word,
@@ -348,11 +350,11 @@ check_against_others(const struct policy *p, const struct allowed_call *c)
 static void
 check_denied(const struct policy *p)
 {
-	static const char *const kill[] = {"bpf", "chroot", "clone", "connect", "execve", "execveat",
-	    "fork", "kill", "mount", "prctl", "ptrace", "rt_sigaction", "seccomp", "setuid", "socket",
-	    "unshare", "vfork"};
-	static const char *const enosys[] = {"clone3", "io_uring_enter", "io_uring_register",
-	    "io_uring_setup"};
+	static const char *const kill[] = {"bpf", "chroot", "clone", "connect", "execve",
+	    "execveat", "fork", "kill", "mount", "prctl", "ptrace", "rt_sigaction", "seccomp",
+	    "setuid", "socket", "unshare", "vfork"};
+	static const char *const enosys[] = {
+	    "clone3", "io_uring_enter", "io_uring_register", "io_uring_setup"};
 
 	for (size_t i = 0; i < p->n_denied; i++) {
 		if (!filter_name_known(p->denied[i].name))
@@ -383,7 +385,8 @@ check_sanitizer(const struct policy *p)
 {
 #ifndef BH_SANITIZERS
 	if (p->n_sanitizer > 0 || sandbox_reports())
-		defect("a filter with holes for sanitizers, or that only reports, in a build without them");
+		defect("a filter with holes for sanitizers, or that only reports, in a build "
+		       "without them");
 #endif
 	check_calls_order(p->sanitizer, p->n_sanitizer);
 	for (size_t i = 0; i < p->n_sanitizer; i++) {
@@ -434,9 +437,14 @@ check_policy(const struct policy *p)
 	{                                                                                          \
 		.op = CONDITION_##o, .arg = (n), .a = (x), .b = (y)                                \
 	}
-#define PLANT(text, ...) {text, {__VA_ARGS__}, NULL}
+#define PLANT(text, ...)                                                                           \
+	{                                                                                          \
+		text, {__VA_ARGS__}, NULL                                                          \
+	}
 
-/* A line put in at its place (or, with word NULL, at the end) of promises.def, and the complaint. */
+/*
+ * A line put in at its place (or, with word NULL, at the end) of promises.def, and the complaint.
+ */
 static const struct plant {
 	const char *complaint;
 	struct allowed_call line;
@@ -448,7 +456,8 @@ static const struct plant {
     PLANT("unmasked condition", "stdio", "shutdown", {C(NULL, 1, 0, 0)}, ""),
     PLANT("is a pointer", "chan", "recvfrom", {C(EQUALS, 4, 4096, 0)}, ""),
     PLANT("argument 6", "stdio", "uname", {C(EQUALS, 6, 1, 0)}, ""),
-    PLANT("two conditions on argument 1", "stdio", "uname", {C(EQUALS, 1, 1, 0), C(EQUALS, 1, 2, 0)}, ""),
+    PLANT("two conditions on argument 1", "stdio", "uname",
+	{C(EQUALS, 1, 1, 0), C(EQUALS, 1, 2, 0)}, ""),
     PLANT("gap between", "stdio", "uname", {C(NONE, 0, 0, 0), C(EQUALS, 1, 2, 0)}, ""),
     PLANT("protection not limited", "stdio", "mmap", {C(BITS, 2, 0, 7), C(BITS, 3, 0x22, 0)}, ""),
     PLANT("protection not limited", "stdio", "mprotect", {C(EQUALS, 2, 1, 0)}, ""),
@@ -484,9 +493,9 @@ try_plant(const struct plant *plant)
 	size_t at = 0;
 
 	while (plant->at_end == NULL && at < policy.n_promises &&
-	    (strcmp(policy.promises[at].word, plant->line.word) < 0 ||
-		(strcmp(policy.promises[at].word, plant->line.word) == 0 &&
-		    strcmp(policy.promises[at].name, plant->line.name) < 0)))
+	       (strcmp(policy.promises[at].word, plant->line.word) < 0 ||
+		   (strcmp(policy.promises[at].word, plant->line.word) == 0 &&
+		       strcmp(policy.promises[at].name, plant->line.name) < 0)))
 		at++;
 	if (plant->at_end != NULL)
 		at = policy.n_promises;
@@ -506,7 +515,8 @@ try_plant(const struct plant *plant)
 static int
 try_sanitizer(void)
 {
-	static const struct allowed_call lines[] = {{.word = "sanitizer", .name = "readlink", .reason = ""},
+	static const struct allowed_call lines[] = {
+	    {.word = "sanitizer", .name = "readlink", .reason = ""},
 	    {.word = "sanitizer", .name = "ptrace", .reason = "leaks"}};
 	struct policy p = policy;
 	int good = 1;
@@ -522,7 +532,8 @@ try_sanitizer(void)
 		good &= check_policy(&p) > 0 && strstr(first_defect, complaint) != NULL;
 	}
 	if (!good)
-		fprintf(stderr, "policy: a planted line for sanitizers was not rejected: %s\n", first_defect);
+		fprintf(stderr, "policy: a planted line for sanitizers was not rejected: %s\n",
+		    first_defect);
 	return good;
 }
 
@@ -554,7 +565,8 @@ try_rows(void)
 		p.denied = denied;
 		p.n_denied = n;
 		if (strcmp(policy.denied[i].name, "execve") == 0)
-			good &= check_policy(&p) > 0 && strstr(first_defect, "must be KILL") != NULL;
+			good &=
+			    check_policy(&p) > 0 && strstr(first_defect, "must be KILL") != NULL;
 	}
 	if (!good)
 		fprintf(stderr, "policy: a planted row was not rejected: %s\n", first_defect);
@@ -578,7 +590,8 @@ main(void)
 	printf("policy: %zu promised calls, %zu denied, no defect; %zu planted defects caught\n",
 	    policy.n_promises, policy.n_denied, caught + 6);
 	if (sandbox_reports())
-		printf("policy: DEGRADED: the filters of this build only report, and have %zu calls for sanitizers\n",
+		printf("policy: DEGRADED: the filters of this build only report, and have %zu "
+		       "calls for sanitizers\n",
 		    policy.n_sanitizer);
 	return 0;
 }

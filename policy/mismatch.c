@@ -23,9 +23,9 @@ struct argument {
 	struct {
 		uint32_t first, last;
 	} range[RANGES];
-	int bits, null;	       /* lines of these kinds */
+	int bits, null; /* lines of these kinds */
 	uint32_t must, may;
-	unsigned lines;	       /* that have a condition on this argument */
+	unsigned lines; /* that have a condition on this argument */
 };
 
 static void
@@ -106,7 +106,8 @@ outside_ranges(struct mismatch *m, unsigned arg, const struct argument *a)
 			gap.b = a->range[i].first - 1;
 			n = policy_blocks(&gap, 0, blocks);
 			for (size_t k = 0; k < n; k++)
-				compare(m, arg, SCMP_CMP_MASKED_EQ, blocks[k].mask, blocks[k].value);
+				compare(
+				    m, arg, SCMP_CMP_MASKED_EQ, blocks[k].mask, blocks[k].value);
 		}
 		if (end <= a->range[i].last)
 			end = (uint64_t)a->range[i].last + 1;
@@ -132,8 +133,8 @@ outside_bits(struct mismatch *m, unsigned arg, const struct argument *a)
 }
 
 void
-policy_mismatch(const struct allowed_call *const *lines, size_t n, uint32_t self,
-    struct mismatch *out)
+policy_mismatch(
+    const struct allowed_call *const *lines, size_t n, uint32_t self, struct mismatch *out)
 {
 	out->n = 0;
 	for (unsigned arg = 0; arg < 6; arg++) {

@@ -126,7 +126,8 @@ int
 sandbox_enter_supervisor(int degraded)
 {
 	(void)degraded;
-	return pledge("stdio rpath wpath cpath fattr chown inet unix proc exec id sendfd recvfd", NULL);
+	return pledge(
+	    "stdio rpath wpath cpath fattr chown inet unix proc exec id sendfd recvfd", NULL);
 }
 
 int

@@ -13,8 +13,8 @@
 #include "sandbox.h"
 
 enum {
-	POLICY_CONDITIONS = 3,	/* most conditions on one line */
-	POLICY_BLOCKS = 32,	/* most (mask, value) pairs a condition comes to */
+	POLICY_CONDITIONS = 3,	 /* most conditions on one line */
+	POLICY_BLOCKS = 32,	 /* most (mask, value) pairs a condition comes to */
 	POLICY_NUMBER_MAX = 599, /* highest system call number that gets a rule of its own */
 };
 
@@ -96,8 +96,8 @@ struct mismatch {
 		uint64_t a, b;
 	} rule[MISMATCH_RULES];
 };
-void policy_mismatch(const struct allowed_call *const *lines, size_t n, uint32_t self,
-    struct mismatch *out);
+void policy_mismatch(
+    const struct allowed_call *const *lines, size_t n, uint32_t self, struct mismatch *out);
 
 /* sandbox.c: log "sandbox: what: error" and _exit(EXIT_SANDBOX). */
 void sandbox_fail(const char *what) __attribute__((noreturn));

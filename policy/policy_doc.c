@@ -58,13 +58,14 @@ print_call(const struct allowed_call *c)
 static void
 print_roles(void)
 {
-	printf("## Processes\n\n| process | verb | user | promises | descriptors besides 0 to 11 | files | "
-	       "memory MiB | locked KiB | real time |\n|---|---|---|---|---|---|---|---|---|\n");
+	printf("## Processes\n\n| process | verb | user | promises | descriptors besides 0 to 11 | "
+	       "files | memory MiB | locked KiB | real time "
+	       "|\n|---|---|---|---|---|---|---|---|---|\n");
 	for (size_t i = 0; i < policy.n_roles; i++) {
 		const struct role_row *r = &policy.roles[i];
 
-		printf("| %s | %s | `%s` | %s | %s | %u | %u | %u | %s |\n", r->name, r->what, r->user,
-		    r->promises, r->fds, r->nofile, r->as_mib, r->memlock_kib,
+		printf("| %s | %s | `%s` | %s | %s | %u | %u | %u | %s |\n", r->name, r->what,
+		    r->user, r->promises, r->fds, r->nofile, r->as_mib, r->memlock_kib,
 		    r->realtime ? "yes" : "no");
 	}
 }
@@ -72,8 +73,8 @@ print_roles(void)
 static void
 print_promises(void)
 {
-	printf("\n## Promises\n\nSeveral lines for one call: any of them. A condition looks at the low 32 "
-	       "bits of the register; null means all 64.\n");
+	printf("\n## Promises\n\nSeveral lines for one call: any of them. A condition looks at the "
+	       "low 32 bits of the register; null means all 64.\n");
 	for (size_t w = 0; w < policy.n_words; w++) {
 		printf("\n### %s: %s\n\n| call | only when | why |\n|---|---|---|\n",
 		    policy.words[w].word, policy.words[w].text);
@@ -95,10 +96,11 @@ print_denied(void)
 		    d->denial == DENIAL_KILL ? "process is killed" : "ENOSYS",
 		    d->always ? "before exec; supervisor too" : "entering the sandbox", d->reason);
 	}
-	printf("\nEvery other call that has a name here is trapped: it is not executed, its name is "
-	       "logged, the process ends. Numbers up to %d without a name are newer than this build: "
-	       "ENOSYS. Anything else, and every call of another architecture (x32, int 0x80), kills "
-	       "the process.\n",
+	printf(
+	    "\nEvery other call that has a name here is trapped: it is not executed, its name is "
+	    "logged, the process ends. Numbers up to %d without a name are newer than this build: "
+	    "ENOSYS. Anything else, and every call of another architecture (x32, int 0x80), kills "
+	    "the process.\n",
 	    POLICY_NUMBER_MAX);
 }
 
@@ -111,8 +113,10 @@ print_page(void)
 	print_roles();
 	print_promises();
 	print_denied();
-	printf("\n## Supervisor\n\nIts own calls, and those of a child until the filter of its row; every "
-	       "promise is added without conditions.\n\n| call | only when | why |\n|---|---|---|\n");
+	printf(
+	    "\n## Supervisor\n\nIts own calls, and those of a child until the filter of its row; "
+	    "every promise is added without conditions.\n\n| call | only when | why "
+	    "|\n|---|---|---|\n");
 	for (size_t i = 0; i < policy.n_supervisor; i++)
 		print_call(&policy.supervisor[i]);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Steps 10 to 15 of entering the sandbox, in the child, before it reads anything: empty root, own
- * user, no capabilities, proof that there is no way back, and the tie to the life of the supervisor.
- * And the two capability reductions on the supervisor's side.
+ * user, no capabilities, proof that there is no way back, and the tie to the life of the
+ * supervisor. And the two capability reductions on the supervisor's side.
  */
 #include "config.h"
 
@@ -76,8 +76,7 @@ limit_bounding_set(uint64_t keep)
 int
 sandbox_limit_child(void)
 {
-	return limit_bounding_set(
-	    CAP(SETUID) | CAP(SETGID) | CAP(SYS_CHROOT) | CAP(SETPCAP));
+	return limit_bounding_set(CAP(SETUID) | CAP(SETGID) | CAP(SYS_CHROOT) | CAP(SETPCAP));
 }
 
 int
@@ -89,8 +88,8 @@ sandbox_limit_supervisor(void)
 	 * and NET_BIND_SERVICE: sockets. SYS_NICE: real-time children. CHOWN: admin socket.
 	 */
 	uint64_t keep = CAP(SETUID) | CAP(SETGID) | CAP(SETPCAP) | CAP(SYS_CHROOT) |
-	    CAP(SYS_ADMIN) | CAP(KILL) | CAP(NET_RAW) | CAP(NET_BIND_SERVICE) | CAP(SYS_NICE) |
-	    CAP(CHOWN);
+			CAP(SYS_ADMIN) | CAP(KILL) | CAP(NET_RAW) | CAP(NET_BIND_SERVICE) |
+			CAP(SYS_NICE) | CAP(CHOWN);
 	uint64_t permitted, inheritable;
 
 	if (get_capabilities(&permitted, &inheritable) != 0 || limit_bounding_set(keep) != 0)
@@ -130,7 +129,8 @@ check_own_folder(uid_t uid)
 		sandbox_fail_errno("cannot look at the working directory");
 	if (!S_ISDIR(st.st_mode) || st.st_uid != uid || st.st_gid != 0 ||
 	    (st.st_mode & 07777) != 0710)
-		sandbox_fail("the working directory must be this user's alone, and root's to enter");
+		sandbox_fail(
+		    "the working directory must be this user's alone, and root's to enter");
 }
 
 static void
@@ -166,9 +166,11 @@ privdrop_ids(const struct sandbox_args *args)
 		sandbox_fail("a child does not run as root");
 	if (limit_bounding_set(0) != 0)
 		sandbox_fail_errno("cannot empty the capability bounding set");
-	if (prctl(PR_SET_SECUREBITS, SECBIT_KEEP_CAPS_LOCKED | SECBIT_NO_SETUID_FIXUP_LOCKED |
-	    SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE |
-	    SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED, 0, 0, 0) != 0)
+	if (prctl(PR_SET_SECUREBITS,
+		SECBIT_KEEP_CAPS_LOCKED | SECBIT_NO_SETUID_FIXUP_LOCKED | SECBIT_NOROOT |
+		    SECBIT_NOROOT_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE |
+		    SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED,
+		0, 0, 0) != 0)
 		sandbox_fail_errno("cannot lock the securebits");
 	if (setgroups(0, NULL) != 0 || setresgid(args->gid, args->gid, args->gid) != 0 ||
 	    setresuid(args->uid, args->uid, args->uid) != 0)
@@ -197,7 +199,8 @@ privdrop_prove(void)
 		sandbox_fail("root can be had back");
 	if (chroot(".") == 0)
 		sandbox_fail("the root can be changed again");
-	if (open("/etc/passwd", O_RDONLY | O_CLOEXEC) >= 0 || open("/proc", O_PATH | O_CLOEXEC) >= 0)
+	if (open("/etc/passwd", O_RDONLY | O_CLOEXEC) >= 0 ||
+	    open("/proc", O_PATH | O_CLOEXEC) >= 0)
 		sandbox_fail("the root has what is not ours");
 }
 

@@ -7,10 +7,11 @@
 #include <stddef.h>
 
 static const char *const names[PROC_MAX] = {
-	[PROC_SUPERVISOR] = "supervisor",
-	[PROC_RUNNER] = "runner",
-	[PROC_CTL] = "ctl",
-#define ROLE(id, name, what, user, promises, fds, nofile, as_mib, memlock_kib, realtime) [PROC_##id] = name,
+    [PROC_SUPERVISOR] = "supervisor",
+    [PROC_RUNNER] = "runner",
+    [PROC_CTL] = "ctl",
+#define ROLE(id, name, what, user, promises, fds, nofile, as_mib, memlock_kib, realtime)           \
+	[PROC_##id] = name,
 #include "roles.def"
 #undef ROLE
 };
@@ -39,7 +40,7 @@ process_distance(enum process p)
 		return 3;
 	case PROC_ROLED: /* sealed records of status, and what an admin asks */
 		return 2;
-	case PROC_SYNCD: /* the whole protocol of programs of this server; all it may cost is data */
+	case PROC_SYNCD: /* the whole protocol of local programs; all it may cost is data */
 		return 0;
 	default: /* hellos and echo replies; without netd a server is thought dead */
 		return 1;

@@ -30,14 +30,14 @@ enum process {
 
 enum fixed_fd {
 	FD_NULL = 0,
-	FD_LOG = 1,	  /* and 2, so that an assertion of a library is seen */
-	FD_CONTROL = 3,	  /* channel to the supervisor */
-	FD_EDGE_BASE = 3, /* FD_EDGE(PROC_NETD) = 4 ... FD_EDGE(PROC_SYNCD) = 11 */
-	FD_RESOURCE = 12, /* 12..15 */
-	FD_LISTENER = 12, /* netd: listeners 12..15 */
-	FD_STATE = 12,	  /* roled: role state file */
-	FD_LEDGER = 13,	  /* roled: ledger file */
-	FD_ADMIN = 14,	  /* roled: listening Unix socket of bulkheadctl */
+	FD_LOG = 1,	    /* and 2, so that an assertion of a library is seen */
+	FD_CONTROL = 3,	    /* channel to the supervisor */
+	FD_EDGE_BASE = 3,   /* FD_EDGE(PROC_NETD) = 4 ... FD_EDGE(PROC_SYNCD) = 11 */
+	FD_RESOURCE = 12,   /* 12..15 */
+	FD_LISTENER = 12,   /* netd: listeners 12..15 */
+	FD_STATE = 12,	    /* roled: role state file */
+	FD_LEDGER = 13,	    /* roled: ledger file */
+	FD_ADMIN = 14,	    /* roled: listening Unix socket of bulkheadctl */
 	FD_KEY_STATUS = 12, /* keyd: private key files, closed before the sandbox is entered */
 	FD_KEY_DATA = 13,
 	FD_LOCAL = 12,	/* syncd: listening Unix socket of local programs */

@@ -113,7 +113,8 @@ sandbox_enter(const struct sandbox_args *args)
 	if (r < 0)
 		sandbox_fail_errno("cannot load the seccomp filter");
 	if (r == 1 && !args->degraded)
-		sandbox_fail("this kernel has no seccomp filters; --allow-degraded goes on without");
+		sandbox_fail(
+		    "this kernel has no seccomp filters; --allow-degraded goes on without");
 	if (r == 0)
 		layers |= sandbox_reports() ? LAYER_REPORTS : LAYER_SECCOMP;
 #ifdef __GLIBC__
@@ -144,7 +145,8 @@ exit_describe(int status, char *buf, size_t size)
 		int sig = WTERMSIG(status);
 
 		snprintf(buf, size, "signal %d (%s)%s", sig,
-		    sig == SIGSYS ? "SIGSYS: forbidden system call, killed by the kernel" : strsignal(sig),
+		    sig == SIGSYS ? "SIGSYS: forbidden system call, killed by the kernel"
+				  : strsignal(sig),
 		    WCOREDUMP(status) ? ", core dumped" : "");
 		return buf;
 	}

@@ -32,8 +32,9 @@ int sandbox_parse_args(int argc, char **argv, struct sandbox_args *args);
 
 /*
  * Steps 10 to 15. The working directory, given by the supervisor, becomes the root: it must be
- * empty and root's, or for the row with the promise `store` belong to its user alone. Exits with EXIT_SANDBOX on any failure; there is no way to go on without it,
- * and with EXIT_CHANNEL when the supervisor is gone already.
+ * empty and root's, or for the row with the promise `store` belong to its user alone. Exits with
+ * EXIT_SANDBOX on any failure; there is no way to go on without it, and with EXIT_CHANNEL when the
+ * supervisor is gone already.
  */
 void sandbox_drop(const struct sandbox_args *args);
 
@@ -74,14 +75,16 @@ int sandbox_limit_child(void);
  */
 int sandbox_limit_supervisor(void);
 
-/* Filter of the supervisor itself: entered once, after the last root-only set-up. Returns 0 or -1. */
+/*
+ * Filter of the supervisor itself: entered once, after the last root-only set-up. Returns 0 or -1.
+ */
 int sandbox_enter_supervisor(int degraded);
 
 /*
  * For the supervisor's log: the system call that the kernel killed a process for, "system call 41
- * (socket)", from the kernel log; NULL when there is no record of it (yet: it comes some milliseconds
- * after the end). open: before the supervisor's capabilities go; -1 when the kernel log cannot be
- * read, which is no error.
+ * (socket)", from the kernel log; NULL when there is no record of it (yet: it comes some
+ * milliseconds after the end). open: before the supervisor's capabilities go; -1 when the kernel
+ * log cannot be read, which is no error.
  */
 int sandbox_killrecord_open(void);
 const char *sandbox_killrecord(pid_t pid, char *buf, size_t size);
@@ -95,7 +98,8 @@ enum exit_code {
 	EXIT_SANDBOX = 110, /* could not enter the sandbox */
 	EXIT_CHANNEL = 111, /* control channel closed: the supervisor is gone */
 	EXIT_SIGSYS = 112,  /* a system call outside the promises; name logged */
-	EXIT_PROTOCOL = 113, /* a peer broke the message protocol towards us on the control channel */
+	/* a peer broke the message protocol towards us on the control channel */
+	EXIT_PROTOCOL = 113,
 };
 
 /* "exit 112 (system call outside its promises)": text of a wait status for the log. */

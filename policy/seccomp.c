@@ -44,8 +44,8 @@
 /* A filter under construction. */
 struct builder {
 	scmp_filter_ctx ctx;
-	uint32_t self; /* process id for CONDITION_SELF */
-	uint32_t kill; /* action of what denied.def says KILL for */
+	uint32_t self;			     /* process id for CONDITION_SELF */
+	uint32_t kill;			     /* action of what denied.def says KILL for */
 	uint8_t done[POLICY_NUMBER_MAX + 1]; /* the number has a rule */
 	int error;
 };
@@ -137,8 +137,8 @@ add_denied(struct builder *b, int always_only)
 
 		if (nr < 0 || b->done[nr] || (always_only && !d->always))
 			continue;
-		add_rule(b, d->denial == DENIAL_ENOSYS ? SCMP_ACT_ERRNO(ENOSYS) : b->kill, nr,
-		    NULL, 0);
+		add_rule(
+		    b, d->denial == DENIAL_ENOSYS ? SCMP_ACT_ERRNO(ENOSYS) : b->kill, nr, NULL, 0);
 	}
 }
 

@@ -21,8 +21,16 @@
 #define MADV_DODUMP 17
 #endif
 
-#define ANY	{{.op = CONDITION_NONE}}
-#define IF(...) {__VA_ARGS__}
+#define ANY                                                                                        \
+	{                                                                                          \
+		{                                                                                  \
+			.op = CONDITION_NONE                                                       \
+		}                                                                                  \
+	}
+#define IF(...)                                                                                    \
+	{                                                                                          \
+		__VA_ARGS__                                                                        \
+	}
 #define EQUALS(n, value)                                                                           \
 	{                                                                                          \
 		.op = CONDITION_EQUALS, .arg = (n), .a = (uint32_t)(value)                         \

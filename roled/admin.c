@@ -61,7 +61,9 @@ client_end(struct admin_client *k, enum ctl_result result, const char *text)
 	client_send(k, &m);
 }
 
-/* Take in what a client asked, and forget it: a close before that would take the answer away again. */
+/*
+ * Take in what a client asked, and forget it: a close before that would take the answer away again.
+ */
 static void
 drain(int fd)
 {
@@ -269,7 +271,8 @@ admin_action_result(uint64_t event, enum action_result result, uint32_t code, ui
 			break;
 		default:
 			if (code == EBUSY)
-				snprintf(text, sizeof(text), "Another test of a hook is under way.");
+				snprintf(
+				    text, sizeof(text), "Another test of a hook is under way.");
 			else
 				snprintf(text, sizeof(text),
 				    "The hook could not be started (error %u).", code);
@@ -736,7 +739,8 @@ command_init(struct admin_client *k, struct msg *m)
 	if (msg_end(m) != 0)
 		return -1;
 	if (roled.machine.role != ROLE_MAIN) {
-		client_end(k, CTL_REFUSED, "the data of a group begins on main, and this server is not");
+		client_end(
+		    k, CTL_REFUSED, "the data of a group begins on main, and this server is not");
 		return 0;
 	}
 	if (roled.syncd.fd < 0 || k->waits_data != 0) {

@@ -16,7 +16,7 @@
 enum {
 	PROBE_BYTES = 27,
 	DATA_AGAIN_MS = 1000, /* what syncd is told is said again: it may have had another config */
-	NETD_DEAF_MS = 2000, /* as long as its supervisor waits for an answer */
+	NETD_DEAF_MS = 2000,  /* as long as its supervisor waits for an answer */
 };
 
 /* ---- to netd and keyd */
@@ -113,8 +113,9 @@ tell_data_role(void)
 	if (roled.persisted.position_index > 0)
 		flags |= DATA_HAD_DATA;
 	if (roled.syncd.fd < 0 ||
-	    (roled.data_told && now < roled.data_told_ms + DATA_AGAIN_MS && role == roled.data_role && main == roled.data_main &&
-		flags == roled.data_flags && m->persisted.epoch == roled.data_epoch))
+	    (roled.data_told && now < roled.data_told_ms + DATA_AGAIN_MS &&
+		role == roled.data_role && main == roled.data_main && flags == roled.data_flags &&
+		m->persisted.epoch == roled.data_epoch))
 		return;
 	roled.data_role = role;
 	roled.data_main = main;
@@ -499,8 +500,8 @@ on_data_action(struct msg *m)
 		snprintf(note, sizeof(note), "Several%s: %s, after %u ms%s.", times,
 		    control_text(a.end), a.took_ms, most);
 	else
-		snprintf(note, sizeof(note), "%s%s, for uid %u%s on %s: %s%s, after %u ms%s.", a.name,
-		    times, a.uid, who, a.server, control_text(a.end), app, a.took_ms, most);
+		snprintf(note, sizeof(note), "%s%s, for uid %u%s on %s: %s%s, after %u ms%s.",
+		    a.name, times, a.uid, who, a.server, control_text(a.end), app, a.took_ms, most);
 	note_actions(RULE_ACTION, note);
 	return 0;
 }

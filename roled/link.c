@@ -271,8 +271,8 @@ dial(struct links *l, struct link *k, int64_t now)
 	l->count[LINK_C_DIALED]++;
 	l->ops->open(l, token, k->server, k->path, fds[1]);
 	close(fds[1]);
-	if (session_dial(s, l->loop, fds[0], LINK_STATUS, &self,
-		&l->conf->server[k->server], ++l->counter, ++l->next_cookie) != 0 &&
+	if (session_dial(s, l->loop, fds[0], LINK_STATUS, &self, &l->conf->server[k->server],
+		++l->counter, ++l->next_cookie) != 0 &&
 	    k->trying == s) {
 		k->trying = NULL;
 		tell(l, k, LINK_DIAL_FAILED, CLOSE_ERROR);
@@ -352,8 +352,9 @@ session_identify(struct session *s)
 }
 
 /*
- * A copy of a server (a cloned disk, a restored machine) must not take its place while it lives: the
- * hello is of another boot, comes from an address that is not the server's, and the server is heard.
+ * A copy of a server (a cloned disk, a restored machine) must not take its place while it lives:
+ * the hello is of another boot, comes from an address that is not the server's, and the server is
+ * heard.
  */
 static int
 is_twin(const struct links *l, const struct session *s)
@@ -521,7 +522,8 @@ session_ended(struct session *s, int cause)
 	if (cause == LINK_C_HELLO_TIMEOUT && !s->inbound)
 		finish(l, s, CLOSE_TIMEOUT, LINK_HANDSHAKE_TIMEOUT);
 	else
-		finish(l, s, cause == LINK_C_KEY_REFUSED ? CLOSE_LOCAL : CLOSE_ERROR, failure_of(s));
+		finish(
+		    l, s, cause == LINK_C_KEY_REFUSED ? CLOSE_LOCAL : CLOSE_ERROR, failure_of(s));
 	if (k != NULL) /* more precise than what finish() knows */
 		set_cause(k, CLOSE_MAX + (unsigned)cause);
 }

@@ -108,7 +108,9 @@ role_raise_epoch(struct step *s, uint8_t peer)
 	s->changed = s->announce = 1;
 }
 
-/* A hook for a role failed: into the ledger, and an operator is needed unless the config says not. */
+/*
+ * A hook for a role failed: into the ledger, and an operator is needed unless the config says not.
+ */
 void
 role_hook_failed(struct step *s, uint8_t kind, int64_t duration_ms)
 {
@@ -464,8 +466,9 @@ standby_act(struct step *s, enum rule rule, uint8_t lost, int proven, int64_t du
 }
 
 /*
- * Silence that becomes a reason at due. A main that answered ping until now steps down no earlier than
- * step-down from now, however long its links had been silent before: so long "unreachable" waits.
+ * Silence that becomes a reason at due. A main that answered ping until now steps down no earlier
+ * than step-down from now, however long its links had been silent before: so long "unreachable"
+ * waits.
  */
 static void
 standby_wait(struct step *s, enum rule wait, enum rule act, uint8_t lost, int64_t base_ms)

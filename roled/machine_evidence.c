@@ -121,7 +121,9 @@ dial_result(struct step *s, struct machine_path *path, enum dial_state state)
 	path->dial_ms = s->now;
 }
 
-/* What a dial that failed says of the partner: nothing when it failed for reasons of this server. */
+/*
+ * What a dial that failed says of the partner: nothing when it failed for reasons of this server.
+ */
 static enum dial_state
 dial_failure(unsigned cause)
 {

@@ -56,7 +56,7 @@ struct admin_client {
 	uint32_t uid;
 	uint64_t waits_event; /* hook test whose result it waits for; 0: none */
 	uint8_t waits_reload;
-	uint64_t waits_data; /* cookie of a command that syncd works on; 0: none */
+	uint64_t waits_data;	  /* cookie of a command that syncd works on; 0: none */
 	uint8_t waits_figures;	  /* enum figures: asked for the data */
 	int64_t figures_until_ms; /* then it gets those of before, with their age */
 	/* events: next one to send, how many are left, then follow or end */

@@ -11,11 +11,12 @@
  *	5    1 zero
  *	6    2 flags (enum record_flag)
  *	8    8 boot id            16   8 sequence           24   8 uptime, ms
- *	32   4 priority           36   4 id of main         40   4 id elected      44  4 id of
- *successor 48   8 epoch              56   8 highest epoch seen 64   8 position: epoch    72   8
- *position: index 80   8 main since, ms     88   8 in sync, ms ago    96   8 heard you, ms ago 104
- *8 heard main, ms ago 112  8 pause left, ms     120 16 config digest 136  8 lease epoch        144
- *8 lease sent, ms     152  8 grant epoch     160 8 grant echo, ms
+ *	32   4 priority           36   4 id of main         40   4 id elected
+ *	44   4 id of successor    48   8 epoch              56   8 highest epoch seen
+ *	64   8 position: epoch    72   8 position: index    80   8 main since, ms
+ *	88   8 in sync, ms ago    96   8 heard you, ms ago  104  8 heard main, ms ago
+ *	112  8 pause left, ms     120 16 config digest      136  8 lease epoch
+ *	144  8 lease sent, ms     152  8 grant epoch        160  8 grant echo, ms
  */
 #ifndef BH_ROLED_STATUS_H
 #define BH_ROLED_STATUS_H

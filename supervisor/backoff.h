@@ -15,9 +15,9 @@ struct backoff {
 
 /*
  * The process ended after it had worked for up_ms (0: it never did). Returns how long to wait:
- * BACKOFF_FIRST_MS when it had been up for BACKOFF_GOOD_MS and for as long as it had been waited for,
- * else twice the last wait: one that dies after a second each time is backed off like one that dies
- * at its start.
+ * BACKOFF_FIRST_MS when it had been up for BACKOFF_GOOD_MS and for as long as it had been waited
+ * for, else twice the last wait: one that dies after a second each time is backed off like one that
+ * dies at its start.
  */
 uint32_t backoff_next(struct backoff *b, int64_t up_ms);
 

@@ -113,7 +113,10 @@ static int
 lock_pid_file(void)
 {
 	for (int i = 0; i < PID_TRIES; i++) {
-		/* root's to read: who can read it can lock it, and keep the next guard from starting */
+		/*
+		 * root's to read: who can read it can lock it, and keep the next guard from
+		 * starting
+		 */
 		int fd = open(pid_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 
 		if (fd < 0 || fchmod(fd, 0600) != 0) {
@@ -282,8 +285,8 @@ open_socket(const char *run_dir, const char *name, int type, int backlog, gid_t 
 static int
 open_admin(const struct conf_general *g)
 {
-	return open_socket(g->run_dir, "admin.sock", SOCK_SEQPACKET, ADMIN_BACKLOG, g->admin_gid, 0660,
-	    admin_path);
+	return open_socket(g->run_dir, "admin.sock", SOCK_SEQPACKET, ADMIN_BACKLOG, g->admin_gid,
+	    0660, admin_path);
 }
 
 /* That of local programs, which speak the Redis protocol. */
@@ -299,10 +302,13 @@ files_update_data_socket(const struct conf_general *old, const struct conf_gener
 {
 	if (old->data_gid == new->data_gid && old->data_mode == new->data_mode)
 		return;
-	/* root's alone in between: nobody gets in by a mode of the one group and the other's number */
+	/*
+	 * root's alone in between: nobody gets in by a mode of the one group and the other's number
+	 */
 	if (chmod(data_path, 0600) != 0 || lchown(data_path, 0, new->data_gid) != 0 ||
 	    chmod(data_path, data_modes[new->data_mode]) != 0)
-		log_error("%s: who may connect could not be changed: %s", data_path, strerror(errno));
+		log_error(
+		    "%s: who may connect could not be changed: %s", data_path, strerror(errno));
 	else
 		log_info("%s: group %u, mode %04o", data_path, new->data_gid,
 		    (unsigned)data_modes[new->data_mode]);

@@ -18,7 +18,8 @@
 
 enum { KILL_RECORD_MS = 30, KILL_RECORD_TRIES = 20 };
 
-const enum process children[N_CHILDREN] = {PROC_NETD, PROC_ICMPD, PROC_ROLED, PROC_KEYD, PROC_SYNCD};
+const enum process children[N_CHILDREN] = {
+    PROC_NETD, PROC_ICMPD, PROC_ROLED, PROC_KEYD, PROC_SYNCD};
 
 static struct proc procs[N_CHILDREN];
 /* What each process has done since the start of the supervisor. */
@@ -753,7 +754,10 @@ can_never_work(const struct proc *p, int status)
 	       (WEXITSTATUS(status) == EXIT_SANDBOX || WEXITSTATUS(status) == EXIT_USAGE);
 }
 
-/* How long it worked, in milliseconds. One that was killed for its silence did until it was last heard. */
+/*
+ * How long it worked, in milliseconds. One that was killed for its silence did until it was last
+ * heard.
+ */
 static int64_t
 lived_ms(const struct proc *p)
 {

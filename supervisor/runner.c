@@ -346,8 +346,8 @@ hook_log(const char *label, const struct outcome *o)
 		log_error("%s: ended by signal %u after %u ms", label, o->code, o->duration_ms);
 		break;
 	default:
-		log_error("%s: failed with exit code %u after %u ms", label, o->code,
-		    o->duration_ms);
+		log_error(
+		    "%s: failed with exit code %u after %u ms", label, o->code, o->duration_ms);
 		break;
 	}
 }
@@ -386,8 +386,8 @@ hook_next(struct lane *l)
 				return;
 			o.result = RESULT_FAILED;
 			o.code = (uint32_t)error;
-			log_error("%s: cannot be started: %s: %s", l->command.out.label,
-			    h->command, strerror(error));
+			log_error("%s: cannot be started: %s: %s", l->command.out.label, h->command,
+			    strerror(error));
 		}
 		hook_leave(l, &o);
 	}

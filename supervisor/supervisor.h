@@ -33,9 +33,10 @@ enum {
 	STOP_CHILD_MS = 1000,  /* from STOP to SIGKILL for all but roled */
 	STOP_MARGIN_MS = 2000, /* on top of the hand-over time-out */
 	PARSER_MS = 5000,
-	LINGER_MS = 200,	       /* from the end of its channel to its own end */
-	LOG_FLOOD_BYTES = 1 << 20, /* of one child in a second; what it says is held back long before */
-	COOKIES = 16,	       /* PINGs that may be unanswered: more than fit into SILENT_MS */
+	LINGER_MS = 200, /* from the end of its channel to its own end */
+	/* of one child in a second; what it says is held back long before */
+	LOG_FLOOD_BYTES = 1 << 20,
+	COOKIES = 16,	      /* PINGs that may be unanswered: more than fit into SILENT_MS */
 	MESSAGE_BURST = 2000, /* of one child: far above 30 dials that all fail at once */
 	MESSAGE_RATE = 500,
 	LISTENERS = CONF_PATHS,
@@ -66,8 +67,8 @@ void logger_init(int foreground);
 /* Daemon is up: stderr is given back, the system log stays. */
 void logger_detach(void);
 /*
- * Read a child's pipe in loop until its end; the fd becomes the log's. flood is called once, when it
- * has written more than LOG_FLOOD_BYTES in a second.
+ * Read a child's pipe in loop until its end; the fd becomes the log's. flood is called once, when
+ * it has written more than LOG_FLOOD_BYTES in a second.
  */
 void log_pipe_open(struct log_pipe *p, uv_loop_t *loop, int fd, enum process process, pid_t pid,
     void (*flood)(enum process process));
@@ -121,8 +122,8 @@ int config_send(struct channel *to, const struct conf *c);
 /* Directories, pid file, key files, state files, admin socket. Returns 0 or -1 (logged). */
 int files_open(const struct conf *c);
 /*
- * Another Unix socket at the same path, for the next generation of roled or syncd: what a hijacked one
- * did to its listener ends with it. Where that fails (logged) the old one stays.
+ * Another Unix socket at the same path, for the next generation of roled or syncd: what a hijacked
+ * one did to its listener ends with it. Where that fails (logged) the old one stays.
  */
 void files_renew_socket(enum process process, const struct conf *c);
 /* A reload changed who may connect to the data socket. */
@@ -150,10 +151,10 @@ struct proc {
 	uint32_t generation, restarts;
 	uint8_t layers;
 	int last_status;
-	int64_t since_ms;    /* of state */
-	int64_t deadline_ms; /* of step; 0: none */
-	int64_t up_ms;	     /* COMMIT sent; 0: never in this generation */
-	int64_t heard_ms;    /* last PONG */
+	int64_t since_ms;	  /* of state */
+	int64_t deadline_ms;	  /* of step; 0: none */
+	int64_t up_ms;		  /* COMMIT sent; 0: never in this generation */
+	int64_t heard_ms;	  /* last PONG */
 	uint64_t cookie[COOKIES]; /* of the last PINGs, not to be guessed; 0: answered */
 	unsigned next_cookie;
 	uint8_t asked; /* PREPARE outstanding */

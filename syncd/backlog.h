@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * When the changes of the log were made: marks of (time, index, place in the log), the more apart the
- * longer ago, in a table of fixed size. Tells how old a change is, how fast the log fills, and up to
- * where it is older than some time. Pure; times are boottime in ms.
+ * When the changes of the log were made: marks of (time, index, place in the log), the more apart
+ * the longer ago, in a table of fixed size. Tells how old a change is, how fast the log fills, and
+ * up to where it is older than some time. Pure; times are boottime in ms.
  */
 #ifndef BH_SYNCD_BACKLOG_H
 #define BH_SYNCD_BACKLOG_H
@@ -21,7 +21,7 @@ struct backlog_mark {
 struct backlog {
 	struct backlog_mark mark[BACKLOG_MARKS];
 	size_t n;
-	int64_t step_ms; /* between two marks */
+	int64_t step_ms;   /* between two marks */
 	int64_t newest_ms; /* the newest change was made */
 	uint64_t newest;   /* its index */
 };

@@ -248,7 +248,8 @@ free_name(const struct position *end, char name[NAME_SIZE])
 
 /* The first lines: what this is, and what is missing. */
 static void
-put_heading(struct writer *w, const struct position *from, const struct position *start, bool doubtful)
+put_heading(
+    struct writer *w, const struct position *from, const struct position *start, bool doubtful)
 {
 	char text[240];
 

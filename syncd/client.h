@@ -21,7 +21,7 @@ enum client_flag {
 	CLIENT_IN_TURN = 1 << 10, /* in face.turn */
 	CLIENT_NO_EVICT = 1 << 11,
 	CLIENT_GIVEN = 1 << 13, /* its socket is somebody else's */
-	CLIENT_KNOWN = 1 << 14 /* the owner may keep something of it: main was asked */
+	CLIENT_KNOWN = 1 << 14	/* the owner may keep something of it: main was asked */
 };
 
 enum client_state {
@@ -70,7 +70,7 @@ struct client {
 	const struct command *last;
 	struct client_queue queue;
 	struct interest_list watched, channels, patterns;
-	struct position written; /* its newest change */
+	struct position written;     /* its newest change */
 	struct interest_list serves; /* names of actions */
 	unsigned n_given;	     /* actions that it has and did not answer */
 	uint64_t given_turn;	     /* when it was given the last one: actions.turn */

@@ -23,7 +23,7 @@ enum command_flag { /* the names of COMMAND INFO, in its order */
 	CMD_ALLOW_BUSY = 1 << 11,
 	CMD_SHOWN = (1 << 12) - 1,
 	/* ours */
-	CMD_NOW = 1 << 12,   /* executed at once, also between MULTI and EXEC */
+	CMD_NOW = 1 << 12,    /* executed at once, also between MULTI and EXEC */
 	CMD_LISTEN = 1 << 13, /* allowed to a client that listens (version 2) */
 	CMD_ALONE = 1 << 14   /* refused inside of a transaction */
 };

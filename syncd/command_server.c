@@ -264,7 +264,8 @@ command_snapshot(struct call *a)
 		resp_error(a->out, "SNAPSHOT needs a connection of its own");
 		return;
 	}
-	if (restores && a->f->calls->reads_only != NULL && a->f->calls->reads_only(a->f->arg, c->uid)) {
+	if (restores && a->f->calls->reads_only != NULL &&
+	    a->f->calls->reads_only(a->f->arg, c->uid)) {
 		resp_error(a->out, "-NOPERM this user may only read");
 		return;
 	}

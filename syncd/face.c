@@ -71,7 +71,8 @@ face_open(struct face *f, uv_loop_t *loop, int listen_fd, struct store *store,
 		log_error("no memory for the local face");
 		return -1;
 	}
-	f->before_poll.data = f->after_poll.data = f->gather.data = f->expiry.data = f->deadlines.data = f;
+	f->before_poll.data = f->after_poll.data = f->gather.data = f->expiry.data =
+	    f->deadlines.data = f;
 	f->rest.data = f;
 	uv_prepare_init(loop, &f->before_poll);
 	uv_check_init(loop, &f->after_poll);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * The local face: apps of this server talk the Redis protocol on a Unix socket. What is read in one
- * turn of the loop is executed, then made durable with one store_flush(), then answered. A turn with
- * changes goes on while others have sent more meanwhile, a few looks at most: a sync costs as much
- * as the execution of some dozens of commands, so what is there already has a part in it.
+ * turn of the loop is executed, then made durable with one store_flush(), then answered. A turn
+ * with changes goes on while others have sent more meanwhile, a few looks at most: a sync costs as
+ * much as the execution of some dozens of commands, so what is there already has a part in it.
  *
  * The face does not know whether it is main: it asks its owner (struct face_calls) for each write.
  */
@@ -94,7 +94,10 @@ struct face_calls {
 	size_t (*count_synced)(void *arg, const struct position *p, bool on_disk);
 	/* Answers to changes up to this index may leave (sync mode); NULL: all. */
 	uint64_t (*released)(void *arg);
-	/* The changes of this turn are made; our own disk comes next: others can have them meanwhile. */
+	/*
+	 * The changes of this turn are made; our own disk comes next: others can have them
+	 * meanwhile.
+	 */
 	void (*before_sync)(void *arg);
 	/* The answer to a request of face_remote_run(); last is the newest change of that client.
 	 */
@@ -104,17 +107,18 @@ struct face_calls {
 	void (*describe)(void *arg, struct resp_out *text);
 	/* The answer to ROLE of a server that is not main. */
 	void (*role)(void *arg, struct resp_out *answer);
-	/* Whether this user may only read: asked at each change, a reload may have another answer. */
+	/*
+	 * Whether this user may only read: asked at each change, a reload may have another answer.
+	 */
 	bool (*reads_only)(void *arg, uid_t uid);
 	/*
-	 * Root wants a copy of the data on this connection, or to send one that replaces it. NULL: the
-	 * connection is the owner's, who answers on it and closes it, from the next turn of the
+	 * Root wants a copy of the data on this connection, or to send one that replaces it. NULL:
+	 * the connection is the owner's, who answers on it and closes it, from the next turn of the
 	 * loop on. Else the refusal.
 	 */
 	const char *(*snapshot)(void *arg, int fd, bool restores, bool replace);
 	/* Sends an action of that client to main; as proxy(). */
-	int (*act)(
-	    void *arg, uint64_t client, const struct face_action *a, const char **refusal);
+	int (*act)(void *arg, uint64_t client, const struct face_action *a, const char **refusal);
 	/* An action ended that came here as to main. */
 	void (*action_ended)(void *arg, const struct face_ended *e);
 	/* Whether apps of this server may serve actions, now or as main later; else *refusal. */
@@ -182,7 +186,8 @@ struct face {
 
 	struct client *clients, *turn,
 	    *dead; /* all; those with something to do; those to be freed */
-	unsigned n_clients, n_remote, n_turn, n_waiting; /* n_remote: of n_clients, without a connection */
+	/* n_remote: of n_clients, without a connection */
+	unsigned n_clients, n_remote, n_turn, n_waiting;
 	size_t remote_bytes; /* of answers to those, which are not durable yet */
 	uint64_t next_id;
 	struct interests watches, channels, patterns;

@@ -23,19 +23,20 @@ enum feed_state {
 	FEED_COPYING, /* a snapshot is under way */
 	FEED_STREAMING,
 };
-static const char *const state_names[] = {"down", "handshake", "handshake", "snapshot", "snapshot", "online"};
+static const char *const state_names[] = {
+    "down", "handshake", "handshake", "snapshot", "snapshot", "online"};
 
 /* One partner. It outlives its link, so that a snapshot can be gone on with. */
 struct feed {
 	struct data_link *link; /* NULL: down */
 	enum feed_state state;
-	uint64_t next;		  /* index of the change to be sent next */
+	uint64_t next;		   /* index of the change to be sent next */
 	uint64_t applied, durable; /* acknowledged */
-	uint64_t asked;		  /* an acknowledgement of all up to here is under way */
-	uint64_t held;		  /* as far as we know it has that, also while it is away */
-	uint8_t known;		  /* held is */
-	uint8_t unpacks;	  /* what is compressed, it said */
-	uint64_t low, high;	  /* probing: the same at low if that was seen, not at high + 1 */
+	uint64_t asked;		   /* an acknowledgement of all up to here is under way */
+	uint64_t held;		   /* as far as we know it has that, also while it is away */
+	uint8_t known;		   /* held is */
+	uint8_t unpacks;	   /* what is compressed, it said */
+	uint64_t low, high;	   /* probing: the same at low if that was seen, not at high + 1 */
 	uint8_t low_seen;
 	int64_t acked_ms, beat_ms;
 	struct store_copy *copy;
@@ -47,7 +48,7 @@ static struct feed feeds[CONF_SERVERS];
 static struct change scratch;
 static uint64_t drain_cookie;
 static uint8_t drain_server = NO_SERVER; /* it has not everything yet */
-static uint8_t leaving_to = NO_SERVER;   /* the role goes there: no writes, its link stays up */
+static uint8_t leaving_to = NO_SERVER;	 /* the role goes there: no writes, its link stays up */
 
 static uint64_t leaving_epoch;
 
@@ -200,7 +201,9 @@ stream_from(struct feed *f, const struct position *p)
 		feed_pump(f);
 }
 
-/* A copy of everything first. One that was cut off is offered again: the partner has a part of it. */
+/*
+ * A copy of everything first. One that was cut off is offered again: the partner has a part of it.
+ */
 static void
 offer_snapshot(struct feed *f)
 {
@@ -286,8 +289,8 @@ take_found(struct feed *f, struct slice body)
 
 	if (wire_found_decode(body, &found, &theirs) != 0 || f->state != FEED_PROBING)
 		return -1;
-	if (found && theirs.index == middle &&
-	    log_at(store_log(syncd.store), middle, &ours) == 1 && ours.hash == theirs.hash) {
+	if (found && theirs.index == middle && log_at(store_log(syncd.store), middle, &ours) == 1 &&
+	    ours.hash == theirs.hash) {
 		f->low = middle;
 		f->low_seen = 1;
 	} else if (f->low_seen) {
@@ -319,8 +322,9 @@ take_have(struct feed *f, struct slice body)
 		return 0;
 	}
 	if (memcmp(have.id, store_id(syncd.store), STORE_ID) != 0) {
-		log_error("%s has data of another group: it cannot follow; if its data may go, stop "
-			  "it and move the folder data of its state directory away",
+		log_error(
+		    "%s has data of another group: it cannot follow; if its data may go, stop "
+		    "it and move the folder data of its state directory away",
 		    partner_name(f));
 		link_end(f->link, "its data is of another group");
 		return 0;
@@ -363,8 +367,7 @@ pump_changes(struct feed *f)
 {
 	struct log *log = store_log(syncd.store);
 
-	while (f->state == FEED_STREAMING && !link_full(f->link) &&
-	       f->next <= log_end(log).index) {
+	while (f->state == FEED_STREAMING && !link_full(f->link) && f->next <= log_end(log).index) {
 		struct position at;
 		struct slice body;
 		int r = log_read(log, f->next, &at, &body);
@@ -561,8 +564,8 @@ feed_ask(void)
 }
 
 /*
- * A partner that takes its snapshot slowly, or not at all, holds room in the file, and may take what
- * cannot be gone on from: then it begins anew.
+ * A partner that takes its snapshot slowly, or not at all, holds room in the file, and may take
+ * what cannot be gone on from: then it begins anew.
  */
 static void
 check_copy(struct feed *f)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * As standby: main's changes are applied as they come, and go to the disk, all of one turn of the loop
- * together. They are acknowledged then when main asks (BEAT), else a little later. A snapshot is loaded beside the data in use and replaces it at its
- * end. What this server has and main has not is saved before it goes.
+ * As standby: main's changes are applied as they come, and go to the disk, all of one turn of the
+ * loop together. They are acknowledged then when main asks (BEAT), else a little later. A snapshot
+ * is loaded beside the data in use and replaces it at its end. What this server has and main has
+ * not is saved before it goes.
  */
 #include "config.h"
 
@@ -18,7 +19,8 @@
 
 enum {
 	ACK_EVERY_MS = 10,
-	BUNDLE_BACKLOGS = 4, /* bytes of bundles, in those of the log; a byte may be written as \xHH */
+	/* bytes of bundles, in those of the log; a byte may be written as \xHH */
+	BUNDLE_BACKLOGS = 4,
 };
 
 enum follow_state {
@@ -32,14 +34,14 @@ enum follow_state {
 static struct {
 	enum follow_state state;
 	struct data_link *link;
-	struct position main_end; /* as main said last */
+	struct position main_end;   /* as main said last */
 	struct position main_start; /* of its log, when it offered */
 	int64_t heard_ms;
 	uint8_t dirty; /* something was applied and is not on disk, or main asked */
 	uint8_t asked; /* main waits for an acknowledgement */
 	uint8_t owes;  /* there is something to acknowledge */
 	int64_t acked_ms;
-	uint8_t nothing; /* what we have cannot be followed on */
+	uint8_t nothing;  /* what we have cannot be followed on */
 	uint8_t diverged; /* what main has not cannot be saved: it is not followed */
 	struct position loading;
 	uint8_t id[STORE_ID]; /* of main's data */
@@ -165,8 +167,8 @@ take_probe(struct slice body)
 		return -1;
 	out[0] = log_at(store_log(syncd.store), index, &at) == 1;
 	wire_position_encode(out + 1, &at);
-	(void)link_put(follow.link, WIRE_FOUND, (struct slice){out, sizeof(out)},
-	    (struct slice){NULL, 0});
+	(void)link_put(
+	    follow.link, WIRE_FOUND, (struct slice){out, sizeof(out)}, (struct slice){NULL, 0});
 	return 0;
 }
 
@@ -180,7 +182,8 @@ take_diverged(struct slice body)
 	if (wire_position_decode(body, &common) != 0 || follow.state != FOLLOW_OFFERED ||
 	    follow.nothing) /* all was saved already, and main knows */
 		return -1;
-	follow.diverged = bundle_save(syncd.store, &common, common.index == 0, BUNDLE_BACKLOGS * backlog) < 0;
+	follow.diverged =
+	    bundle_save(syncd.store, &common, common.index == 0, BUNDLE_BACKLOGS * backlog) < 0;
 	if (follow.diverged) {
 		link_end(follow.link, "our own changes cannot be saved");
 		return 0;
@@ -209,9 +212,9 @@ take_stream(struct slice body)
 
 /*
  * The log of main does not go back to what we have: are our changes in its history? Those of one
- * epoch were all made by one main, one behind the other, so they are when its log begins with a later
- * change of our newest epoch. Else nobody can tell, and they are saved before the snapshot takes their
- * place. 0, or -1: they cannot be.
+ * epoch were all made by one main, one behind the other, so they are when its log begins with a
+ * later change of our newest epoch. Else nobody can tell, and they are saved before the snapshot
+ * takes their place. 0, or -1: they cannot be.
  */
 static int
 save_doubtful(void)
@@ -221,8 +224,9 @@ save_doubtful(void)
 	if (follow.state != FOLLOW_OFFERED || follow.nothing || end.index == 0 ||
 	    end.epoch == follow.main_start.epoch)
 		return 0;
-	follow.diverged = bundle_save(syncd.store, &all, true,
-			      BUNDLE_BACKLOGS * (uint64_t)child_conf(&syncd.child)->general.data_backlog) < 0;
+	follow.diverged =
+	    bundle_save(syncd.store, &all, true,
+		BUNDLE_BACKLOGS * (uint64_t)child_conf(&syncd.child)->general.data_backlog) < 0;
 	if (follow.diverged)
 		return -1;
 	follow.nothing = 1;
@@ -254,8 +258,8 @@ take_snapshot(struct slice body)
 	    (unsigned long long)s.at.epoch, (unsigned long long)s.at.index);
 	follow.loading = s.at;
 	follow.state = FOLLOW_LOADING;
-	(void)link_put(follow.link, WIRE_FROM, (struct slice){out, wire_cursor_encode(out, &cursor)},
-	    (struct slice){NULL, 0});
+	(void)link_put(follow.link, WIRE_FROM,
+	    (struct slice){out, wire_cursor_encode(out, &cursor)}, (struct slice){NULL, 0});
 	return 0;
 }
 
@@ -285,8 +289,8 @@ take_complete(struct slice body)
 		return 0;
 	}
 	face_replaced(&syncd.face);
-	log_info("the snapshot is in place, at %llu/%llu",
-	    (unsigned long long)follow.loading.epoch, (unsigned long long)follow.loading.index);
+	log_info("the snapshot is in place, at %llu/%llu", (unsigned long long)follow.loading.epoch,
+	    (unsigned long long)follow.loading.index);
 	follow.nothing = follow.diverged = 0;
 	follow.state = FOLLOW_STREAMING;
 	follow.dirty = follow.asked = 1;
@@ -370,8 +374,8 @@ acknowledge(int64_t now)
 	follow.asked = follow.owes = 0;
 	wire_u64_encode(out, store_end(syncd.store).index);
 	wire_u64_encode(out + 8, store_durable(syncd.store).index);
-	return link_put(follow.link, WIRE_ACK, (struct slice){out, sizeof(out)},
-	    (struct slice){NULL, 0});
+	return link_put(
+	    follow.link, WIRE_ACK, (struct slice){out, sizeof(out)}, (struct slice){NULL, 0});
 }
 
 /* What was applied goes to the disk, and is acknowledged if it is time for that. */
@@ -397,8 +401,8 @@ acknowledge_due(void)
 {
 	if (follow.link == NULL || follow.state == FOLLOW_NONE)
 		return INT64_MAX;
-	return follow.acked_ms + (follow.owes ? ACK_EVERY_MS
-					      : child_conf(&syncd.child)->general.status_interval_ms);
+	return follow.acked_ms +
+	       (follow.owes ? ACK_EVERY_MS : child_conf(&syncd.child)->general.status_interval_ms);
 }
 
 int64_t
@@ -455,7 +459,8 @@ void
 follow_role_answer(struct resp_out *answer)
 {
 	const struct conf *c = child_conf(&syncd.child);
-	static const char *const states[] = {"connect", "connected", "connecting", "sync", "connected"};
+	static const char *const states[] = {
+	    "connect", "connected", "connecting", "sync", "connected"};
 	char address[64] = "";
 	uint16_t port = 0;
 

@@ -295,7 +295,7 @@ on_role(struct msg *m)
 		return -1;
 	if (c != NULL && main != NO_SERVER && main >= c->general.n_servers)
 		return 0; /* of a config that is not ours yet, or no more; it is said again */
-	if (c == NULL) { /* looked at with the config */
+	if (c == NULL) {  /* looked at with the config */
 		syncd.role = role;
 		syncd.main = main;
 		syncd.flags = flags;
@@ -338,8 +338,7 @@ on_drain(struct msg *m)
 		return -1;
 	/* a server of another config is passed over, and nobody waits for itself */
 	if (c != NULL &&
-	    (server == NO_SERVER ||
-		(server < c->general.n_servers && server != c->general.self))) {
+	    (server == NO_SERVER || (server < c->general.n_servers && server != c->general.self))) {
 		feed_drain(cookie, server);
 		audit_now();
 	}

@@ -25,10 +25,11 @@ enum {
 	RETRY_MAX_MS = 2000,
 	STABLE_MS = 5000, /* a link that was up for so long is dialled again at once */
 	LOG_INTERVAL_MS = 10000,
-	OUT_KEEP = 1 << 20, /* an empty queue keeps no more memory */
-	LIMIT_PARTS = 8,    /* a limited link says something so many times in a second */
+	OUT_KEEP = 1 << 20,	/* an empty queue keeps no more memory */
+	LIMIT_PARTS = 8,	/* a limited link says something so many times in a second */
 	LIMIT_QUEUE = 64 << 10, /* what waits on one, if that is more than a second of it */
-	PARTS_MAX = 2,	    /* longest frames whose beginnings may be kept at a time, of all partners */
+	/* longest frames whose beginnings may be kept at a time, of all partners */
+	PARTS_MAX = 2,
 };
 
 static void session_ask_dh(struct session *s, uint32_t cookie, const uint8_t *public_key);
@@ -180,7 +181,8 @@ end_link(struct data_link *l, const char *why)
 		if (all->slot[server][k].up[end] == l)
 			all->slot[server][k].up[end] = NULL;
 	}
-	if (why != NULL && log_limited(&all->slot[server][k].line, now_ms(), LOG_INTERVAL_MS, &held))
+	if (why != NULL &&
+	    log_limited(&all->slot[server][k].line, now_ms(), LOG_INTERVAL_MS, &held))
 		log_info("the %s link %s %s ended: %s", kind_name(s->kind),
 		    s->inbound ? "from" : "to", server_name(all, server), why);
 	if (l->up) {
@@ -271,7 +273,7 @@ link_pack(struct data_link *l)
 		return -1;
 	}
 	l->packed_len = 0;
-	if (link_put(l, WIRE_PACKED, (struct slice){body, sizeof(body)}, (struct slice){NULL, 0}) == 0)
+	if (!link_put(l, WIRE_PACKED, (struct slice){body, sizeof(body)}, (struct slice){NULL, 0}))
 		l->plain_left = link_queued(l);
 	return 0;
 }

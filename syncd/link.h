@@ -23,8 +23,9 @@ enum {
 	LINK_ENDS = 2,	   /* outbound, inbound */
 	LINKS_PENDING = 8, /* inbound handshakes at a time */
 	LINKS_MAX = CONF_SERVERS * LINK_KINDS * LINK_ENDS + LINKS_PENDING,
-	LINK_SILENT_MS = 15000, /* both ends say something in every status interval, of 60 s at most ... */
-	LINK_SILENT_FACTOR = 4, /* ... so this many of them are waited for, if that is longer */
+	/* both ends say something in every status interval, which may have 60 s ... */
+	LINK_SILENT_MS = 15000,
+	LINK_SILENT_FACTOR = 4,	  /* ... so this many of them are waited for, if that is longer */
 	LINK_QUEUE_MAX = 8 << 20, /* bytes that wait before the owner should stop (link_full) */
 };
 
@@ -40,14 +41,14 @@ struct data_link {
 	uint8_t *memory;   /* of the session's buffers; NULL while free */
 	struct change out; /* frames that are not in records yet, from out_pos on */
 	size_t out_pos;
-	uint8_t *part; /* the beginning of a frame */
+	uint8_t *part;			       /* the beginning of a frame */
 	size_t part_len, part_size, part_need; /* need: bytes that it will have, 0 not known yet */
-	uint8_t dirty; /* something was put into out since the last pump */
-	struct feed *feed;     /* sync, outbound */
-	int64_t heard_ms;	      /* a record came */
-	uint32_t refused; /* requests in a row, for want of room for answers */
-	uint64_t bytes_in, bytes_out; /* of frames */
-	uint64_t wire_out;	      /* of the records that they left in */
+	uint8_t dirty;			       /* something was put into out since the last pump */
+	struct feed *feed;		       /* sync, outbound */
+	int64_t heard_ms;		       /* a record came */
+	uint32_t refused;		       /* requests in a row, for want of room for answers */
+	uint64_t bytes_in, bytes_out;	       /* of frames */
+	uint64_t wire_out;		       /* of the records that they left in */
 	/* compression: of what goes out behind plain_left bytes, and of what comes in */
 	struct packer *packer;
 	struct unpacker *unpacker;
@@ -102,8 +103,8 @@ void data_links_init(
     struct data_links *l, uv_loop_t *loop, const struct data_links_ops *ops, uint64_t boot);
 
 /*
- * A config is in force. Links to partners that are unchanged stay, at their new index; the others are
- * closed. old is NULL the first time. moved[i]: new index of the old server i, or 255.
+ * A config is in force. Links to partners that are unchanged stay, at their new index; the others
+ * are closed. old is NULL the first time. moved[i]: new index of the old server i, or 255.
  */
 void data_links_configure(struct data_links *l, const struct conf *old, const struct conf *new,
     uint8_t moved[CONF_SERVERS]);
@@ -116,8 +117,8 @@ void data_links_dismiss(struct data_links *l, uint8_t server, enum link_kind kin
 /* Do what is due. Returns when to be called again at the latest. */
 int64_t data_links_tick(struct data_links *l, int64_t now);
 /*
- * Everything put since the last time goes into the streams, as far as there is room and the limits of
- * the partners allow. Returns when to be called again at the latest.
+ * Everything put since the last time goes into the streams, as far as there is room and the limits
+ * of the partners allow. Returns when to be called again at the latest.
  */
 int64_t data_links_pump(struct data_links *l);
 

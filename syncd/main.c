@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * syncd: its story from exec to exit. The store is opened with the first configuration, which has its
- * sizes, inside the sandbox.
+ * syncd: its story from exec to exit. The store is opened with the first configuration, which has
+ * its sizes, inside the sandbox.
  */
 #include "config.h"
 
@@ -76,8 +76,8 @@ wake_earlier(int64_t at_ms)
 }
 
 /*
- * Before the loop waits: what standbys have to do is on its way already (before_sync), what came from
- * main goes to the disk and is acknowledged, the rest is what time brings.
+ * Before the loop waits: what standbys have to do is on its way already (before_sync), what came
+ * from main goes to the disk and is acknowledged, the rest is what time brings.
  */
 static void
 on_turn(uv_prepare_t *prepare)
@@ -148,8 +148,7 @@ face_before_sync(void *arg)
 }
 
 static void
-face_remote_answer(
-    void *arg, uint64_t client, struct slice answer, const struct position *last)
+face_remote_answer(void *arg, uint64_t client, struct slice answer, const struct position *last)
 {
 	(void)arg;
 	proxy_remote_answer(client, answer, last);
@@ -253,8 +252,7 @@ enum refusal
 syncd_open(const struct conf *c)
 {
 	const struct conf_general *g = &c->general;
-	struct store_limits limits = {
-	    .map_bytes = (uint64_t)g->data_size,
+	struct store_limits limits = {.map_bytes = (uint64_t)g->data_size,
 	    .backlog_bytes = (uint64_t)g->data_backlog,
 	    .change_bytes = wire_change_max((uint64_t)g->data_bulk)};
 	struct face_options options = {.bulk_max = (size_t)g->data_bulk,
@@ -270,8 +268,8 @@ syncd_open(const struct conf *c)
 		return REFUSE_DATA;
 	store_listen(syncd.store, on_change, NULL);
 	reach_start();
-	if (face_open(&syncd.face, &syncd.loop, FD_LOCAL, syncd.store, &face_calls, NULL,
-		&options) != 0)
+	if (face_open(
+		&syncd.face, &syncd.loop, FD_LOCAL, syncd.store, &face_calls, NULL, &options) != 0)
 		fatal("the data socket cannot be served");
 	return REFUSE_NONE;
 }

@@ -48,8 +48,7 @@ packer_new(void)
 	p->context = ZSTD_createCCtx();
 	if (p->context != NULL &&
 	    !ZSTD_isError(ZSTD_CCtx_setParameter(p->context, ZSTD_c_compressionLevel, LEVEL)) &&
-	    !ZSTD_isError(
-		ZSTD_CCtx_setParameter(p->context, ZSTD_c_windowLog, PACK_WINDOW_LOG)) &&
+	    !ZSTD_isError(ZSTD_CCtx_setParameter(p->context, ZSTD_c_windowLog, PACK_WINDOW_LOG)) &&
 	    warm_up_packer(p) == 0)
 		return p;
 	packer_free(p);
@@ -97,8 +96,7 @@ warm_up_unpacker(struct unpacker *u)
 
 	unpack_begin(u, header, sizeof(header));
 	return unpack(u, &none) == 0 &&
-			       !ZSTD_isError(
-				   ZSTD_DCtx_reset(u->context, ZSTD_reset_session_only))
+		       !ZSTD_isError(ZSTD_DCtx_reset(u->context, ZSTD_reset_session_only))
 		   ? 0
 		   : -1;
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Compression of one direction of a link: the stream of frames becomes one zstd stream with a window
- * of 1 << PACK_WINDOW_LOG bytes, cut into records. What went in is flushed, so that the other end has all of
- * it at once; what one record holds is at most PACK_GROUP bytes of frames, so that a small record
- * cannot become an endless one. Pure, but for memory: all of it is taken by the two _new functions,
- * because zstd would take it at the first byte.
+ * Compression of one direction of a link: the stream of frames becomes one zstd stream with a
+ * window of 1 << PACK_WINDOW_LOG bytes, cut into records. What went in is flushed, so that the
+ * other end has all of it at once; what one record holds is at most PACK_GROUP bytes of frames, so
+ * that a small record cannot become an endless one. Pure, but for memory: all of it is taken by the
+ * two _new functions, because zstd would take it at the first byte.
  */
 #ifndef BH_SYNCD_PACK_H
 #define BH_SYNCD_PACK_H

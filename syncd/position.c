@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * What roled is told of our data: where it ends, and whether it was all of main's when main was last
- * heard. Told at changes of the answer, and once in a status interval.
+ * What roled is told of our data: where it ends, and whether it was all of main's when main was
+ * last heard. Told at changes of the answer, and once in a status interval.
  */
 #include "config.h"
 
@@ -53,8 +53,7 @@ tell_all(int64_t now)
 
 	(void)follow_streams(&main_end, &heard_ms);
 	snprintf(d.role, sizeof(d.role), "%s", roles[syncd.role]);
-	snprintf(d.stream, sizeof(d.stream), "%s",
-	    syncd.role == DATA_MAIN ? "" : follow_state());
+	snprintf(d.stream, sizeof(d.stream), "%s", syncd.role == DATA_MAIN ? "" : follow_state());
 	d.blank = (uint8_t)data_is_blank();
 	memcpy(d.id, store_id(syncd.store), sizeof(d.id));
 	d.durable = store_durable(syncd.store).index;

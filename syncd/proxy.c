@@ -19,16 +19,18 @@
 
 enum {
 	REMOTES_MAX = 1000, /* programs of one server: no syncd lets in so many */
-	OWN = NO_SERVER, /* as the server of a remote client: a program of ours, that we serve as main */
+	/* as the server of a remote client: a program of ours, that we serve as main */
+	OWN = NO_SERVER,
 	WAIT_MS = 10000, /* for a main */
-	GRACE_MS = 1000, /* main itself says that the time of an action is up; it is waited for so long */
+	/* main itself says that the time of an action is up; it is waited for so long */
+	GRACE_MS = 1000,
 };
 
 static const char unknown_outcome[] =
     "-UNKNOWN the link to main ended before the answer: the request may or may not have been "
     "executed";
-static const char too_long[] =
-    "-ERR the request was executed, and its answer is longer than what main may send: see data.bulk\r\n";
+static const char too_long[] = "-ERR the request was executed, and its answer is longer than what "
+			       "main may send: see data.bulk\r\n";
 static const char no_main[] =
     "-MASTERDOWN no main is known, or there is no link to it: the request was not executed";
 
@@ -36,8 +38,9 @@ static const char no_main[] =
 struct request {
 	struct request *next;
 	uint64_t client;
-	uint64_t wire;		/* how main calls it: the client, or of an action a number of its own */
-	int64_t until_ms;	/* while it waits; an action: its time */
+	/* how main calls it: the client, or of an action a number of its own */
+	uint64_t wire;
+	int64_t until_ms; /* while it waits; an action: its time */
 	uint8_t action;
 	struct data_link *sent; /* NULL: it waits, or is executed here; body has it then */
 	uint8_t own;		/* executed here */
@@ -51,8 +54,8 @@ static const char too_late[] =
 /* A program of another server, or one action of it, on main. */
 struct remote {
 	struct remote *next;
-	uint64_t client; /* there: request.wire */
-	uint64_t face;	 /* here, a client of the face */
+	uint64_t client;	/* there: request.wire */
+	uint64_t face;		/* here, a client of the face */
 	struct data_link *link; /* NULL for OWN */
 	uint8_t server;
 	uint8_t once; /* goes with its answer */
@@ -79,8 +82,9 @@ proxy_route(uint64_t *epoch, const char **refusal)
 		if (feed_leaving())
 			return FACE_PROXY; /* waits for the new main */
 		if (snapshot_restoring()) {
-			*refusal = "-LOADING a snapshot is being restored: writes are refused until it is "
-				   "done";
+			*refusal =
+			    "-LOADING a snapshot is being restored: writes are refused until it is "
+			    "done";
 			return FACE_REFUSE;
 		}
 		if (data_is_blank()) {
@@ -332,14 +336,14 @@ refuse_remote(struct data_link *l, uint64_t client, const char *why)
 {
 	uint8_t head[8];
 
-	(void)link_put(l, WIRE_REFUSED, (struct slice){head, wire_u64_encode(head, client)},
-	    slice_of(why));
+	(void)link_put(
+	    l, WIRE_REFUSED, (struct slice){head, wire_u64_encode(head, client)}, slice_of(why));
 }
 
 /*
- * Answers wait for the link, or for the disk before: is there room for more? Returns 0; 1 when there is
- * none; -1: the link has ended, because each program of the partner has one request under way and so
- * cannot have been refused twice without one of these answers having been read.
+ * Answers wait for the link, or for the disk before: is there room for more? Returns 0; 1 when
+ * there is none; -1: the link has ended, because each program of the partner has one request under
+ * way and so cannot have been refused twice without one of these answers having been read.
  */
 static int
 answers_wait(struct data_link *l)
@@ -411,7 +415,8 @@ take_action(struct data_link *l, struct slice body)
 		remote->once = 1;
 	if (remote == NULL ||
 	    face_remote_act(&syncd.face, remote->face, &a, c->server[link_server(l)].name) != 0)
-		refuse_remote(l, client, "-BUSY main has no room for the action: it was not executed");
+		refuse_remote(
+		    l, client, "-BUSY main has no room for the action: it was not executed");
 	return 0;
 }
 

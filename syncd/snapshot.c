@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * bulkheadctl snapshot: a copy of the data leaves on root's connection to the data socket while writes
- * go on, or comes in on one and replaces everything. Root's connection comes to us directly, so that
- * no other process of the guard has to be trusted with the data.
+ * bulkheadctl snapshot: a copy of the data leaves on root's connection to the data socket while
+ * writes go on, or comes in on one and replaces everything. Root's connection comes to us directly,
+ * so that no other process of the guard has to be trusted with the data.
  *
- * What comes in is loaded beside the data in use (store_load_begin) and replaces it in one step when
- * the last byte of the file has been found right. It becomes the newest change of the group, so that
- * no server can take it for something old: all others get it from main as a snapshot. Meanwhile
- * writes are refused: nothing can be acknowledged and then be replaced.
+ * What comes in is loaded beside the data in use (store_load_begin) and replaces it in one step
+ * when the last byte of the file has been found right. It becomes the newest change of the group,
+ * so that no server can take it for something old: all others get it from main as a snapshot.
+ * Meanwhile writes are refused: nothing can be acknowledged and then be replaced.
  */
 #include "config.h"
 
@@ -34,7 +34,7 @@ enum {
 /* A copy that leaves. */
 static struct {
 	uv_poll_t poll;
-	int fd; /* -1: none */
+	int fd;			 /* -1: none */
 	uint8_t polled, closing; /* the handle */
 	int64_t moved_ms;
 	struct store_copy *copy; /* NULL: to be taken when nothing waits for its sync */
@@ -136,7 +136,8 @@ next_record(void)
 	if (r < 0)
 		return -1;
 	if (r > 0) {
-		snapshot_items(&save.writer, save.items.data, save.items.len, save.items.n_ops, save.head);
+		snapshot_items(
+		    &save.writer, save.items.data, save.items.len, save.items.n_ops, save.head);
 		save.head_len = SNAPSHOT_RECORD;
 	} else {
 		snapshot_end(&save.writer, save.head);
@@ -161,7 +162,8 @@ on_save(uv_poll_t *poll, int status, int events)
 		const uint8_t *from = save.sent < save.head_len
 					  ? save.head + save.sent
 					  : save.items.data + (save.sent - save.head_len);
-		size_t left = save.sent < save.head_len ? save.head_len - save.sent : total - save.sent;
+		size_t left =
+		    save.sent < save.head_len ? save.head_len - save.sent : total - save.sent;
 		ssize_t n;
 		int r;
 
@@ -265,8 +267,7 @@ begin_load(void)
 	p.epoch = p.epoch > 0 ? p.epoch : 1;
 	p.index = (end.index > h->index ? end.index : h->index) + 1;
 	randombytes_buf(&p.hash, sizeof(p.hash));
-	return store_load_begin(
-	    syncd.store, &p, data_is_blank() ? h->id : store_id(syncd.store));
+	return store_load_begin(syncd.store, &p, data_is_blank() ? h->id : store_id(syncd.store));
 }
 
 /* Operations of a record. -1: malformed. */
@@ -350,8 +351,8 @@ put_into_place(void)
 	restore.loading = 0;
 	now = store_end(syncd.store);
 	snprintf(text, sizeof(text),
-	    "%llu keys of the snapshot of %s at %llu/%llu are the data now, at %llu/%llu, in place of "
-	    "%llu keys at %llu/%llu",
+	    "%llu keys of the snapshot of %s at %llu/%llu are the data now, at %llu/%llu, in place "
+	    "of %llu keys at %llu/%llu",
 	    (unsigned long long)store_count(syncd.store), h->server, (unsigned long long)h->epoch,
 	    (unsigned long long)h->index, (unsigned long long)now.epoch,
 	    (unsigned long long)now.index, (unsigned long long)keys, (unsigned long long)old.epoch,
@@ -466,7 +467,9 @@ snapshot_tick(int64_t now)
 {
 	int64_t due = INT64_MAX;
 
-	/* a change that waits for its sync must not be synced, or undone, by anybody but the face */
+	/*
+	 * a change that waits for its sync must not be synced, or undone, by anybody but the face
+	 */
 	if (save.fd >= 0 && save.head_len == 0) {
 		if (syncd.face.changed)
 			due = now;

@@ -107,7 +107,9 @@ int store_random(struct store *s, uint64_t number, struct slice *key);
  * needed.
  */
 int store_begin(struct store *s, uint64_t epoch);
-/* From now on a change that is made here (not one of main's) has at most so many bytes, else E2BIG. */
+/*
+ * From now on a change that is made here (not one of main's) has at most so many bytes, else E2BIG.
+ */
 void store_limit_change(struct store *s, uint64_t bytes);
 int store_apply(struct store *s, const struct change_op *op);
 int store_end_change(struct store *s, struct position *at);
@@ -163,8 +165,8 @@ struct store_copy *store_copy_open(struct store *s); /* NULL: errno */
 struct position store_copy_position(const struct store_copy *c);
 int store_copy_next(struct store_copy *c, struct store_cursor *at, size_t max, struct change *body);
 /*
- * While a copy is open, what changes free is not used again. True when half of the room that there was
- * at its beginning is gone, or something was refused for want of room: it should be closed.
+ * While a copy is open, what changes free is not used again. True when half of the room that there
+ * was at its beginning is gone, or something was refused for want of room: it should be closed.
  */
 bool store_copy_hurts(const struct store_copy *c);
 void store_copy_close(struct store_copy *c);

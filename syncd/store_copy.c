@@ -16,7 +16,7 @@
 struct store_copy {
 	struct store *s;
 	struct store_copy *next;
-	MDB_txn *txn; /* read-only: what was committed when it began */
+	MDB_txn *txn;  /* read-only: what was committed when it began */
 	uint64_t room; /* pages that LMDB could take then */
 	struct state state;
 	struct set set;

@@ -84,14 +84,15 @@ struct store {
 	uint64_t puts;		      /* since the last checkpoint */
 	struct estimate estimates[3]; /* keys, fields, expiry */
 	uint64_t log_bytes;	      /* of the log since then */
-	uint64_t room;		  /* pages that LMDB can take before the disk or the map is full */
-	uint64_t reserve;	  /* of them, for deletions and checkpoints */
-	uint64_t freed;		  /* pages that the next checkpoint makes usable */
-	int64_t measured_ms;	  /* CLOCK_BOOTTIME */
-	int64_t retry_ms;	  /* no checkpoint before: the last one failed */
-	int undone;		  /* errno of a flush inside a checkpoint, which store_flush() has to tell */
-	bool refused;		  /* something, for want of room */
-	struct log_limit no_room; /* and that it says so */
+	uint64_t room;	     /* pages that LMDB can take before the disk or the map is full */
+	uint64_t reserve;    /* of them, for deletions and checkpoints */
+	uint64_t freed;	     /* pages that the next checkpoint makes usable */
+	int64_t measured_ms; /* CLOCK_BOOTTIME */
+	int64_t retry_ms;    /* no checkpoint before: the last one failed */
+	/* errno of a flush inside a checkpoint, which store_flush() has to tell */
+	int undone;
+	bool refused;		   /* something, for want of room */
+	struct log_limit no_room;  /* and that it says so */
 	struct store_copy *copies; /* open: pages that were freed since are not reused */
 
 	uint64_t changes; /* of any kind, in this process: places of walks go stale */
@@ -109,7 +110,9 @@ int store_commit(struct store *s);
 int store_measure(struct store *s);
 bool store_make_room(struct store *s, size_t bytes);
 double store_dirty_pages(const struct store *s);
-/* store_copy.c: the transaction of the oldest copy; what that or a later one freed is not reused. */
+/*
+ * store_copy.c: the transaction of the oldest copy; what that or a later one freed is not reused.
+ */
 uint64_t store_copy_oldest(const struct store *s);
 
 /* store_open.c */

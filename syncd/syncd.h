@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * syncd copies: it keeps the replicated data, serves local programs, and with the syncd of the other
- * servers keeps it the same everywhere. One thread, one loop, no network of its own.
+ * syncd copies: it keeps the replicated data, serves local programs, and with the syncd of the
+ * other servers keeps it the same everywhere. One thread, one loop, no network of its own.
  *
  *	main.c	 entry, sandbox, loop
  *	ipc.c	 messages of supervisor, netd, roled and keyd, and to them
@@ -12,7 +12,8 @@
  *	audit.c	 what becomes of actions, to roled
  *	position.c what roled is told of our data, and when
  *	snapshot.c copies of the data for an admin, and back
- *	face.c, client.c, command*.c  local programs, in the Redis protocol; action.c what apps do for them
+ *	face.c, client.c, command*.c  local programs, in the Redis protocol
+ *	action.c		      what apps do for them
  *	store*.c, log*.c, change.c    the data
  */
 #ifndef BH_SYNCD_SYNCD_H
@@ -31,7 +32,8 @@ enum {
 	NO_SERVER = 255,
 	SNAPSHOT_KEPT_MS = 60000, /* a snapshot that was cut off can be gone on with for so long */
 	ITEMS_MAX = 48 * 1024,	  /* bytes of a frame of a snapshot */
-	QUEUED_MAX = 64 << 20,	  /* bytes of requests that wait for a main, of answers that wait for a link */
+	/* bytes of requests that wait for a main, of answers that wait for a link */
+	QUEUED_MAX = 64 << 20,
 };
 
 struct syncd {
@@ -54,7 +56,8 @@ extern struct syncd syncd;
 
 /* ipc.c */
 void ipc_init(void);
-void tell_position(uint8_t flags, const struct position *p, uint64_t behind_items, int64_t behind_ms);
+void tell_position(
+    uint8_t flags, const struct position *p, uint64_t behind_items, int64_t behind_ms);
 void tell_drained(uint64_t cookie);
 void tell_state(const struct ctl_data *d);
 void tell_partner(const struct ctl_data_partner *p);
@@ -68,7 +71,7 @@ enum refusal syncd_open(const struct conf *c); /* the store and the face, with t
 
 /* feed.c: as main */
 void feed_again(void); /* our data is new: offer it to all again */
-void feed_role(void); /* the role, the config or the partners changed */
+void feed_role(void);  /* the role, the config or the partners changed */
 void feed_moved(const uint8_t moved[CONF_SERVERS]);
 void feed_up(struct data_link *l);
 void feed_down(struct data_link *l);
@@ -96,7 +99,7 @@ int64_t follow_turn(int64_t now); /* what was applied goes to the disk, and is a
 /* For INFO: does the stream of main run; its end; when it was last heard (ms), 0 never. */
 int follow_streams(struct position *main_end, int64_t *heard_ms);
 const char *follow_state(void);
-void follow_describe(struct resp_out *text); /* lines of INFO replication */
+void follow_describe(struct resp_out *text);	  /* lines of INFO replication */
 void follow_role_answer(struct resp_out *answer); /* ROLE of a standby */
 
 /* position.c */

@@ -486,7 +486,8 @@ wire_request_decode(struct slice body, uint64_t *client, struct face_request *ou
 	out->version = (int)get_number(&r, 1);
 	transaction = (unsigned)get_number(&r, 1);
 	if (!r.ok || (out->version != 2 && out->version != 3) || transaction > 1 ||
-	    measure(r, &shape) != 0 || (!transaction && (shape.commands != 1 || shape.watched != 0)))
+	    measure(r, &shape) != 0 ||
+	    (!transaction && (shape.commands != 1 || shape.watched != 0)))
 		return -1;
 	*memory = malloc(shape.watched * sizeof(*watched) + shape.commands * sizeof(*commands) +
 			 shape.arguments * sizeof(*arguments));
@@ -552,7 +553,8 @@ wire_put_action(struct change *out, uint64_t client, const struct face_action *a
 void
 wire_action_left(struct change *frame, int64_t left_ms)
 {
-	put_number(frame->data + WIRE_HEADER + ACTION_LEFT_AT, left_ms < 1 ? 1 : (uint64_t)left_ms, 4);
+	put_number(
+	    frame->data + WIRE_HEADER + ACTION_LEFT_AT, left_ms < 1 ? 1 : (uint64_t)left_ms, 4);
 }
 
 int

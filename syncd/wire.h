@@ -3,8 +3,8 @@
  * What two syncd say to each other on sync and request links (doc/protocol.md): frames in the byte
  * stream that the records of a session make, so a frame can be longer than a record. Pure.
  *
- * A frame, little endian: u32 length of what follows (1 to the bound of the receiver), u8 type, body.
- * A position is u64 epoch, u64 index, u64 hash (log.h).
+ * A frame, little endian: u32 length of what follows (1 to the bound of the receiver), u8 type,
+ * body. A position is u64 epoch, u64 index, u64 hash (log.h).
  */
 #ifndef BH_SYNCD_WIRE_H
 #define BH_SYNCD_WIRE_H
@@ -15,21 +15,21 @@
 
 enum wire_type {
 	/* sync link; main dialled it */
-	WIRE_OFFER = 1, /* main: u64 epoch, 16 bytes store id, position of its end, of the start of its log */
+	WIRE_OFFER = 1, /* main: u64 epoch, 16 bytes store id, where its log ends and begins */
 	WIRE_HAVE,	/* standby: u8 flags (enum wire_have), 16 bytes store id, its end */
 	WIRE_PROBE,	/* main: u64 index; what have you there? */
 	WIRE_FOUND,	/* standby: u8 1 or 0, position */
 	WIRE_STREAM,	/* main: position that the changes follow on */
-	WIRE_DIVERGED,	/* main: position up to which both are the same; what is behind is not main's */
+	WIRE_DIVERGED,	/* main: position up to which both are the same; the rest is not main's */
 	WIRE_SNAPSHOT,	/* main: position, 16 bytes store id, u64 keys: a snapshot; from where? */
-	WIRE_FROM,	/* standby: u16 length, cursor up to which it has that one already (0: nothing) */
+	WIRE_FROM,	/* standby: u16 length, cursor up to which it has that one (0: nothing) */
 	WIRE_ITEMS,	/* main: u16 length, cursor behind them, items (change.h) */
 	WIRE_COMPLETE,	/* main: the snapshot was all; the stream follows */
 	WIRE_CHANGE,	/* main: position, operations (change.h) */
 	WIRE_ACK,	/* standby: u64 index in its state, u64 index on its disk */
-	WIRE_BEAT,	/* main, and both ends of a request link: position of the end, each status interval */
-	WIRE_PACKED,	/* main: u8 how (PACK_ZSTD), u8 log2 of the window; the last frame of its record, all
-			   behind it is compressed */
+	WIRE_BEAT,	/* main, request links both: position of the end, each status interval */
+	WIRE_PACKED,	/* main: u8 how (PACK_ZSTD), u8 log2 of the window; all records behind its
+			   own are compressed */
 	/* request link; a standby dialled it */
 	WIRE_REQUEST = 32, /* u64 client, request (wire_get_request) */
 	WIRE_FORGET,	   /* u64 client: it is gone */
@@ -39,9 +39,9 @@ enum wire_type {
 	WIRE_TYPE_MAX
 };
 enum wire_have {
-	HAVE_BLANK = 1,	   /* belongs to no group yet */
-	HAVE_NOTHING = 2,  /* what it has cannot be followed on: a snapshot, please */
-	HAVE_UNPACKS = 4,  /* it understands PACKED */
+	HAVE_BLANK = 1,	  /* belongs to no group yet */
+	HAVE_NOTHING = 2, /* what it has cannot be followed on: a snapshot, please */
+	HAVE_UNPACKS = 4, /* it understands PACKED */
 	HAVE_FLAGS = 7
 };
 
@@ -51,7 +51,7 @@ enum {
 	WIRE_CONTROL_MAX = 1024, /* of every frame but ITEMS, CHANGE, REQUEST, ANSWER, ACTION */
 	WIRE_ARGS_MAX = 1 << 20,
 	WIRE_COMMANDS_MAX = 1 << 16,
-	WIRE_REQUEST_MIN = 64 << 20, /* a request may have so many bytes, however short its values are */
+	WIRE_REQUEST_MIN = 64 << 20, /* bytes that a request may have, however short its values */
 	WIRE_SLACK = 16 << 20,	     /* lengths and kinds of up to WIRE_ARGS_MAX arguments */
 };
 
@@ -93,11 +93,12 @@ struct wire_snapshot {
 };
 
 /*
- * The first frame in n bytes: 1 with *type, *body and *used, 0 when it is not all there (*used: bytes
- * it will have, 0 not known yet), -1 when its body is longer than max (*used as before) or it is of no
- * type (*used is 0).
+ * The first frame in n bytes: 1 with *type, *body and *used, 0 when it is not all there (*used:
+ * bytes it will have, 0 not known yet), -1 when its body is longer than max (*used as before) or it
+ * is of no type (*used is 0).
  */
-int wire_next(const uint8_t *in, size_t n, size_t max, uint8_t *type, struct slice *body, size_t *used);
+int wire_next(
+    const uint8_t *in, size_t n, size_t max, uint8_t *type, struct slice *body, size_t *used);
 
 /* Append a frame; the body is one of the encoders' below, or raw. 0, or -1 without memory. */
 int wire_put(struct change *out, uint8_t type, struct slice head, struct slice body);
@@ -123,18 +124,18 @@ int wire_packed_decode(struct slice body, uint8_t *how, uint8_t *window_log);
 int wire_cursor_decode(struct slice body, struct store_cursor *c);
 int wire_items_decode(struct slice body, struct store_cursor *cursor, struct slice *items);
 int wire_change_decode(struct slice body, struct position *at, struct slice *ops);
-int wire_answer_decode(struct slice body, uint64_t *client, struct position *at, struct slice *text);
+int wire_answer_decode(
+    struct slice body, uint64_t *client, struct position *at, struct slice *text);
 int wire_refused_decode(struct slice body, uint64_t *client, struct slice *text);
 
 /*
  * A request: u64 client, u8 protocol version, u8 transaction, u32 n watched, each u32 length, key,
  * 32 bytes digest; u32 n commands, each u32 n arguments, each u32 length, bytes.
- * Encoding appends to out: 0, or -1 without memory. Decoding: 0 with r, whose arrays live in *memory
- * (freed by the caller with free(), also after -1).
+ * Encoding appends to out: 0, or -1 without memory. Decoding: 0 with r, whose arrays live in
+ * *memory (freed by the caller with free(), also after -1).
  */
 int wire_put_request(struct change *out, uint64_t client, const struct face_request *r);
-int wire_request_decode(
-    struct slice body, uint64_t *client, struct face_request *r, void **memory);
+int wire_request_decode(struct slice body, uint64_t *client, struct face_request *r, void **memory);
 
 /*
  * An action: u64 client, u8 protocol version, u32 uid, u32 pid of the program, u32 ms that are left

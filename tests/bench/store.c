@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * What the store of syncd costs: random SETs of 100 bytes in batches, each batch one flush of the log,
- * with checkpoints; syncs, bytes written, pauses, memory. Figures are printed, nothing is asserted.
- * usage: tests/bench/store [FOLDER [KEYS [CHECKPOINT_MIB]]]   (a new folder in FOLDER, on the disk to be
- * measured; KEYS: only for so many; CHECKPOINT_MIB: dirty pages of a checkpoint)
+ * What the store of syncd costs: random SETs of 100 bytes in batches, each batch one flush of the
+ * log, with checkpoints; syncs, bytes written, pauses, memory. Figures are printed, nothing is
+ * asserted.
+ * usage: tests/bench/store [FOLDER [KEYS [CHECKPOINT_MIB]]]
+ *        (a new folder in FOLDER, on the disk to be measured; KEYS: only for so many;
+ *        CHECKPOINT_MIB: dirty pages of a checkpoint)
  */
 #include "config.h"
 
@@ -71,7 +73,8 @@ set(struct store *s, uint64_t n)
 {
 	static uint8_t value[VALUE];
 	char name[NAME];
-	struct change_op op = {.kind = CHANGE_SET, .key = {(uint8_t *)name, 0}, .value = {value, VALUE}};
+	struct change_op op = {
+	    .kind = CHANGE_SET, .key = {(uint8_t *)name, 0}, .value = {value, VALUE}};
 
 	op.key.len = (size_t)snprintf(name, sizeof(name), "key:%012llu", (unsigned long long)n);
 	must(store_begin(s, 1), "begin");
@@ -123,12 +126,15 @@ run(struct store *s, uint64_t keys, int batch, int seconds)
 		flushes++;
 	}
 	took = now_us() - begin;
-	printf("%9llu keys, batch %4d: %8.0f puts/s, %6.0f flushes/s, CPU %.2f us/put, %.3f syncs/flush, "
-	       "%5.0f B written/put, longest turn %lld ms, RSS %lld MiB (private %lld)\n",
-	    (unsigned long long)keys, batch, (double)puts * 1e6 / (double)took, (double)flushes * 1e6 / (double)took,
-	    (double)(cpu_us() - cpu) / (double)puts, (double)(syncs - syncs_before) / (double)flushes,
+	printf(
+	    "%9llu keys, batch %4d: %8.0f puts/s, %6.0f flushes/s, CPU %.2f us/put, %.3f "
+	    "syncs/flush, %5.0f B written/put, longest turn %lld ms, RSS %lld MiB (private %lld)\n",
+	    (unsigned long long)keys, batch, (double)puts * 1e6 / (double)took,
+	    (double)flushes * 1e6 / (double)took, (double)(cpu_us() - cpu) / (double)puts,
+	    (double)(syncs - syncs_before) / (double)flushes,
 	    (double)(written - written_before) / (double)puts, (long long)longest / 1000,
-	    status("/proc/self/status", "VmRSS:") / 1024, status("/proc/self/status", "RssAnon:") / 1024);
+	    status("/proc/self/status", "VmRSS:") / 1024,
+	    status("/proc/self/status", "RssAnon:") / 1024);
 }
 
 static int

@@ -46,6 +46,9 @@ fresh_page(void)
 	return mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 }
 
+/* from here on an attempt that is one call is one line, as a row of a table */
+/* clang-format off */
+
 /* ---- files */
 
 long try_open_shadow(void) { return syscall(SYS_openat, AT_FDCWD, "/etc/shadow", O_RDONLY); }
@@ -119,7 +122,11 @@ try_execve_memfd(void)
 #endif
 }
 
-long try_gain_execution(void) { return syscall(SYS_personality, 0x0400000 /* READ_IMPLIES_EXEC */); }
+long
+try_gain_execution(void)
+{
+	return syscall(SYS_personality, 0x0400000 /* READ_IMPLIES_EXEC */);
+}
 
 static long
 map(int prot, int flags, int fd)
@@ -129,15 +136,31 @@ map(int prot, int flags, int fd)
 	return p == MAP_FAILED ? -1 : 0;
 }
 
-long try_mmap_rwx(void) { return map(PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1); }
+long
+try_mmap_rwx(void)
+{
+	return map(PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+}
+
 long try_mmap_rx(void) { return map(PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1); }
 long try_mmap_file(void) { return map(PROT_READ, MAP_PRIVATE, FD_NULL); }
 long try_mprotect_x(void) { return mprotect(fresh_page(), PAGE, PROT_READ | PROT_EXEC); }
-long try_mprotect_high(void) { return syscall(SYS_mprotect, fresh_page(), PAGE, HIGH_BIT | PROT_READ | PROT_EXEC); }
+
+long
+try_mprotect_high(void)
+{
+	return syscall(SYS_mprotect, fresh_page(), PAGE, HIGH_BIT | PROT_READ | PROT_EXEC);
+}
+
 long try_make_memfd(void) { return syscall(SYS_memfd_create, "x", 0); }
 long try_attach_shm(void) { return syscall(SYS_shmat, -1, NULL, 0); }
 long try_remap_pages(void) { return syscall(SYS_remap_file_pages, fresh_page(), PAGE, 0, 1, 0); }
-long try_protect_with_key(void) { return syscall(SYS_pkey_mprotect, fresh_page(), PAGE, PROT_READ, -1); }
+
+long
+try_protect_with_key(void)
+{
+	return syscall(SYS_pkey_mprotect, fresh_page(), PAGE, PROT_READ, -1);
+}
 
 /* ---- processes */
 
@@ -213,7 +236,7 @@ try_change_groups(void)
 long
 try_set_capabilities(void)
 {
-	uint32_t head[2] = {0x20080522, 0}; /* version 3, own process */
+	uint32_t head[2] = {0x20080522, 0};		 /* version 3, own process */
 	uint32_t data[6] = {1 << 7, 1 << 7, 0, 0, 0, 0}; /* CAP_SETUID */
 
 	return syscall(SYS_capset, head, data);
@@ -321,11 +344,15 @@ try_int80_getpid(void)
 long
 try_mmap_high(void)
 {
-	return syscall(SYS_mmap, NULL, PAGE, HIGH_BIT | PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1L,
-	    0L);
+	return syscall(SYS_mmap, NULL, PAGE, HIGH_BIT | PROT_READ | PROT_EXEC,
+	    MAP_PRIVATE | MAP_ANONYMOUS, -1L, 0L);
 }
 
-long try_madvise_high(void) { return syscall(SYS_madvise, fresh_page(), PAGE, HIGH_BIT | MADV_DONTFORK); }
+long
+try_madvise_high(void)
+{
+	return syscall(SYS_madvise, fresh_page(), PAGE, HIGH_BIT | MADV_DONTFORK);
+}
 
 long
 try_tgkill_high(void)
@@ -343,7 +370,8 @@ try_setsockopt_high(void)
 {
 	int one = 1;
 
-	return syscall(SYS_setsockopt, FD_CONTROL, HIGH_BIT | SOL_SOCKET, SO_PASSCRED, &one, sizeof(one));
+	return syscall(
+	    SYS_setsockopt, FD_CONTROL, HIGH_BIT | SOL_SOCKET, SO_PASSCRED, &one, sizeof(one));
 }
 
 long
@@ -371,8 +399,10 @@ try_raise_limit_of_parent(void)
 long
 try_exceed_memory(void)
 {
-	return mmap(NULL, MUCH, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
-	    0) == MAP_FAILED ? -1 : 0;
+	return mmap(NULL, MUCH, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+		   -1, 0) == MAP_FAILED
+		   ? -1
+		   : 0;
 }
 
 /* More than 1 MiB, which is the most that any row has, and less than its address space. */
@@ -408,7 +438,8 @@ try_exceed_pairs(void)
 	int fds[2];
 
 	for (int i = 0; i < MANY / 2; i++) {
-		if (syscall(SYS_socketpair, AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) != 0)
+		if (syscall(SYS_socketpair, AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0,
+			fds) != 0)
 			return -1;
 	}
 	return 0;
@@ -454,8 +485,17 @@ try_queue_signal(void)
 	return syscall(SYS_rt_sigqueueinfo, drill_target.supervisor, 0, &info);
 }
 
-long try_trace_sibling(void) { return syscall(SYS_ptrace, PTRACE_SEIZE, drill_target.supervisor, 0, 0); }
-long try_trace_same_user(void) { return syscall(SYS_ptrace, PTRACE_SEIZE, drill_target.same_user, 0, 0); }
+long
+try_trace_sibling(void)
+{
+	return syscall(SYS_ptrace, PTRACE_SEIZE, drill_target.supervisor, 0, 0);
+}
+
+long
+try_trace_same_user(void)
+{
+	return syscall(SYS_ptrace, PTRACE_SEIZE, drill_target.same_user, 0, 0);
+}
 
 /* Both are forks of one process: what is here is there at the same address. */
 static long
@@ -493,9 +533,24 @@ open_file_of(pid_t pid, const char *name, int flags)
 }
 
 long try_open_sibling_memory(void) { return open_file_of(drill_target.supervisor, "mem", O_RDWR); }
-long try_open_same_user_maps(void) { return open_file_of(drill_target.same_user, "maps", O_RDONLY); }
-long try_open_same_user_environ(void) { return open_file_of(drill_target.same_user, "environ", O_RDONLY); }
-long try_open_same_user_descriptor(void) { return open_file_of(drill_target.same_user, "fd/0", O_RDONLY); }
+
+long
+try_open_same_user_maps(void)
+{
+	return open_file_of(drill_target.same_user, "maps", O_RDONLY);
+}
+
+long
+try_open_same_user_environ(void)
+{
+	return open_file_of(drill_target.same_user, "environ", O_RDONLY);
+}
+
+long
+try_open_same_user_descriptor(void)
+{
+	return open_file_of(drill_target.same_user, "fd/0", O_RDONLY);
+}
 
 static long
 connect_unix(const char *name, int abstract)
@@ -547,7 +602,6 @@ try_get_queue(void)
 
 	return id < 0 ? id : syscall(SYS_msgctl, id, IPC_RMID, NULL);
 }
-
 
 long
 try_open_queue(void)

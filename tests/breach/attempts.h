@@ -16,12 +16,12 @@
 /* A process of the table and what it inherits. */
 struct drill_role {
 	enum process process;
-	unsigned peers;	   /* mask of enum process: channels besides the one to the supervisor */
+	unsigned peers;	    /* mask of enum process: channels besides the one to the supervisor */
 	unsigned listeners; /* mask of descriptors that are listening TCP sockets */
-	unsigned files;	   /* mask of descriptors that are regular files */
-	unsigned admin;	   /* mask of descriptors that are listening Unix sockets */
-	unsigned local;	   /* the same, and real ones: connections can be accepted */
-	int socket;	   /* SOCK_STREAM, SOCK_RAW: a connected one at FD_FIRST_FREE; 0: none */
+	unsigned files;	    /* mask of descriptors that are regular files */
+	unsigned admin;	    /* mask of descriptors that are listening Unix sockets */
+	unsigned local;	    /* the same, and real ones: connections can be accepted */
+	int socket;	    /* SOCK_STREAM, SOCK_RAW: a connected one at FD_FIRST_FREE; 0: none */
 };
 extern const struct drill_role drill_roles[];
 extern const size_t drill_n_roles;
@@ -43,11 +43,12 @@ const char *drill_lacks(void);
 /* What the attempts aim at. */
 struct drill_targets {
 	pid_t supervisor;
-	pid_t same_user; /* a process with the user of the attempt, easy to trace */
+	pid_t same_user;     /* a process with the user of the attempt, easy to trace */
 	unsigned short port; /* TCP, loopback */
-	int shared; /* System V segment of the supervisor's namespace */
+	int shared;	     /* System V segment of the supervisor's namespace */
 	char pathname[96];
-	char outside[96]; /* a plain file beside the root folders that everybody may read and write */
+	/* a plain file beside the root folders that everybody may read and write */
+	char outside[96];
 	char abstract[64];
 	unsigned long long expected_fds; /* bit per descriptor below 64 */
 };
@@ -58,7 +59,8 @@ void drill_die(const char *what) __attribute__((noreturn));
  * In the process of the attempt: fixed descriptors as the supervisor lays them out, and the working
  * directory. is_root: the attempt is made as root, who could write to the empty folder.
  */
-void drill_descriptors(const struct drill_role *role, const struct drill_report *report, int is_root);
+void drill_descriptors(
+    const struct drill_role *role, const struct drill_report *report, int is_root);
 void drill_core_limit(rlim_t limit);
 void drill_namespaces(void);
 void drill_join_namespaces(void);
@@ -73,6 +75,7 @@ void drill_report_read(struct drill_report *r, pid_t pid, char *verdict, size_t 
  * Every attempt returns what its system call returned: -1 with errno when it was refused. The rest
  * is "through".
  */
+/* clang-format off */
 #define ATTEMPTS(X) \
 	X(open_shadow) X(open_own_memory) X(open_root) X(open_null) X(openat2_null) \
 	X(creat_file) X(reopen_descriptor) X(stray_descriptors) X(execve_shell) \
@@ -112,6 +115,7 @@ void drill_report_read(struct drill_report *r, pid_t pid, char *verdict, size_t 
 	X(rename_out) X(link_outside) X(make_folder) X(make_link) X(make_device) X(make_fifo) \
 	X(make_unnamed) X(change_mode) X(change_owner) X(set_attribute) X(run_own_file) \
 	X(map_own_code) X(protect_own_map)
+/* clang-format on */
 #define X(name) long try_##name(void);
 ATTEMPTS(X)
 #undef X

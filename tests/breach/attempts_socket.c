@@ -24,10 +24,22 @@ enum { FD_ABSENT = 63 };
 
 static char byte[1];
 
+/* from here on an attempt that is one call is one line, as a row of a table */
+/* clang-format off */
+
 /* ---- descriptors that it has */
 
-long try_send_on_resource(void) { return syscall(SYS_sendto, FD_RESOURCE, "x", 1, MSG_NOSIGNAL, NULL, 0); }
-long try_send_on_unknown(void) { return syscall(SYS_sendto, FD_ABSENT, "x", 1, MSG_NOSIGNAL, NULL, 0); }
+long
+try_send_on_resource(void)
+{
+	return syscall(SYS_sendto, FD_RESOURCE, "x", 1, MSG_NOSIGNAL, NULL, 0);
+}
+
+long
+try_send_on_unknown(void)
+{
+	return syscall(SYS_sendto, FD_ABSENT, "x", 1, MSG_NOSIGNAL, NULL, 0);
+}
 
 long
 try_sendmsg_on_channel(void)
@@ -91,9 +103,8 @@ try_connect_unspec(void)
 static long
 tcp(long call, unsigned short port)
 {
-	struct sockaddr_in in = {.sin_family = AF_INET,
-	    .sin_port = htons(port),
-	    .sin_addr = {htonl(INADDR_LOOPBACK)}};
+	struct sockaddr_in in = {
+	    .sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
 	long fd = syscall(SYS_socket, AF_INET, SOCK_STREAM, 0);
 
 	return fd < 0 ? fd : syscall(call, fd, &in, sizeof(in));
@@ -202,9 +213,8 @@ try_attach_filter(void)
 }
 
 /* Another address than that which the socket is connected to. */
-static const struct sockaddr_in elsewhere = {.sin_family = AF_INET,
-    .sin_port = 0x0100,
-    .sin_addr = {0x0200007f /* 127.0.0.2 */}};
+static const struct sockaddr_in elsewhere = {
+    .sin_family = AF_INET, .sin_port = 0x0100, .sin_addr = {0x0200007f /* 127.0.0.2 */}};
 
 long
 try_send_elsewhere(void)
@@ -221,10 +231,9 @@ send_message_elsewhere(long call)
 	struct sockaddr_in to = elsewhere;
 	uint8_t echo[8] = {8};
 	struct iovec iov = {echo, sizeof(echo)};
-	struct mmsghdr m = {.msg_hdr = {.msg_name = &to,
-				.msg_namelen = sizeof(to),
-				.msg_iov = &iov,
-				.msg_iovlen = 1}};
+	struct mmsghdr m = {
+	    .msg_hdr = {
+		.msg_name = &to, .msg_namelen = sizeof(to), .msg_iov = &iov, .msg_iovlen = 1}};
 
 	if (call == SYS_sendmsg)
 		return syscall(call, FD_FIRST_FREE, &m.msg_hdr, MSG_NOSIGNAL);
@@ -250,7 +259,11 @@ try_disconnect_socket(void)
 
 /* ---- bit 32 set in an argument that a filter looks at: the kernel does not see that bit */
 
-long try_sendto_high(void) { return syscall(SYS_sendto, FD_CONTROL, byte, 1UL, HIGH_BIT | MSG_OOB, NULL, 0UL); }
+long
+try_sendto_high(void)
+{
+	return syscall(SYS_sendto, FD_CONTROL, byte, 1UL, HIGH_BIT | MSG_OOB, NULL, 0UL);
+}
 
 long
 try_sendmsg_high(void)
@@ -275,11 +288,17 @@ try_getsockopt_high(void)
 	int value;
 	socklen_t len = sizeof(value);
 
-	return syscall(SYS_getsockopt, FD_CONTROL, HIGH_BIT | SOL_SOCKET, HIGH_BIT | SO_RCVBUF, &value, &len);
+	return syscall(
+	    SYS_getsockopt, FD_CONTROL, HIGH_BIT | SOL_SOCKET, HIGH_BIT | SO_RCVBUF, &value, &len);
 }
 
 long try_dup3_high(void) { return syscall(SYS_dup3, FD_NULL, HIGH_BIT | FD_CONTROL, O_CLOEXEC); }
-long try_accept4_high(void) { return syscall(SYS_accept4, HIGH_BIT | FD_CONTROL, NULL, NULL, SOCK_NONBLOCK); }
+
+long
+try_accept4_high(void)
+{
+	return syscall(SYS_accept4, HIGH_BIT | FD_CONTROL, NULL, NULL, SOCK_NONBLOCK);
+}
 
 long
 try_pipe2_high(void)

@@ -2,11 +2,11 @@
 /*
  * Breach drill: catches the parser at its work. It lives for some milliseconds only.
  *
- *   catch PID [STEPS]   PID: the supervisor. Makes it read its configuration again (SIGHUP), follows the
- *                 parser that it starts until all its filters are in force, and so many instructions
- *                 from there on, while it parses; leaves it there, stopped by SIGSTOP, and prints its
- *                 process id. Each instruction is a stop: a crowded machine does not get through
- *                 thousands in the time that a parser is given.
+ * usage: catch PID [STEPS]
+ * PID: the supervisor. Makes it read its configuration again (SIGHUP), follows the parser that it
+ * starts until all its filters are in force, and so many instructions from there on, while it
+ * parses; leaves it there, stopped by SIGSTOP, and prints its process id. Each instruction is a
+ * stop: a crowded machine does not get through thousands in the time that a parser is given.
  *
  * Exit 0 when it was caught, 2 when not. Nothing in the daemon helps: root's ptrace follows the
  * fork.

@@ -13,9 +13,9 @@
  * Then everything again with each layer taken away, and with each layer alone: a wall that only
  * stands because another one does is no wall. A verdict that is better than the table says is wrong
  * as well: then something else refused it, and the layer has not been tried. And each attempt is
- * made without any sandbox: one that fails there too would prove nothing. On an admin's machine it may
- * be the machine that refuses it (noexec on /tmp, sysctls, another security module). That is no hole:
- * with -t and -j it is told, and is not wrong.
+ * made without any sandbox: one that fails there too would prove nothing. On an admin's machine it
+ * may be the machine that refuses it (noexec on /tmp, sysctls, another security module). That is no
+ * hole: with -t and -j it is told, and is not wrong.
  */
 #include "config.h"
 
@@ -44,7 +44,7 @@ _Static_assert(sizeof(attempts) / sizeof(attempts[0]) <= ATTEMPTS_MAX, "too many
 static struct result results[ATTEMPTS_MAX][ROLES_MAX][RUNS_MAX];
 static unsigned wrong;
 static int bears_stricter; /* the machine is an admin's */
-static const char *only; /* process, NULL: all */
+static const char *only;   /* process, NULL: all */
 
 /* A process that makes its attempt. */
 struct flight {
@@ -204,8 +204,8 @@ expect(struct result *r)
 }
 
 /*
- * Refused with an error that is not that of the layers. Where a filter has to answer nothing can have
- * come before it: there it is the filter that is not what it should be.
+ * Refused with an error that is not that of the layers. Where a filter has to answer nothing can
+ * have come before it: there it is the filter that is not what it should be.
  */
 static int
 is_stricter(const struct result *r)
@@ -322,7 +322,8 @@ main(int argc, char **argv)
 
 	bears_stricter = option == 't' || option == 'j';
 #ifdef BH_SANITIZERS
-	fprintf(stderr, "drill: skipped, the filter of a sanitizer build reports and the process goes on\n");
+	fprintf(stderr,
+	    "drill: skipped, the filter of a sanitizer build reports and the process goes on\n");
 	return option == -1 || option == 'p' ? SKIP : 1;
 #endif
 	if (option == 'p')

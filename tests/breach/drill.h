@@ -51,7 +51,8 @@ struct result {
 	const struct run *run;
 	int is_denial; /* something is to be denied here; else it shows how far the layers reach */
 	int is_wrong;
-	int is_stricter; /* refused by the machine itself, so that a layer could not show its work */
+	/* refused by the machine itself, so that a layer could not show its work */
+	int is_stricter;
 	char verdict[96];
 	char want[48]; /* the verdicts that are right, by blanks */
 };

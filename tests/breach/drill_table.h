@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Breach drill: the attempts, and which layer refuses each of them. The number is that of the list in
- * doc/privsep.md. A column says what comes of it behind that layer alone; where there is none the
- * layer leaves the attempt as it is without any sandbox, which is tried as well. What comes of it
- * behind several layers follows: it is refused when one of them refuses it alone.
+ * Breach drill: the attempts, and which layer refuses each of them. The number is that of the list
+ * in doc/privsep.md. A column says what comes of it behind that layer alone; where there is none
+ * the layer leaves the attempt as it is without any sandbox, which is tried as well. What comes of
+ * it behind several layers follows: it is refused when one of them refuses it alone.
  *
  * K killed, T trapped, E any errno, an errno by name, "through"; where it depends on the kernel:
  * MDWE (executable memory, 6.3), NET and SCOPE (Landlock ABI 4 and 6). Of what only syncd may do,
@@ -12,6 +12,8 @@
  * BARE: without any sandbox, where it is not "through". An error there: the arguments are such that
  * nothing is harmed, or the kernel may lack it.
  */
+/* a row is a line */
+/* clang-format off */
 #define TRY(number, text, name, ...)	   {number, text, try_##name, 0, {__VA_ARGS__}}
 /* who has what it aims at: in the place of the others it is tried too, and may fail anyway */
 #define TRY_OF(who, number, text, name, ...) {number, text, try_##name, who, {__VA_ARGS__}}
@@ -196,6 +198,7 @@ const struct attempt attempts[] = {
     TRY(53, "map a file that it made as code", map_own_code, FILTER = "T", LANDLOCK = "OWN", USER = "OWN"),
     TRY(53, "make code of a file that it mapped", protect_own_map, FILTER = "T", LANDLOCK = "OWN", USER = "OWN", LIMITS = "MDWE"),
 };
+/* clang-format on */
 
 /* Where a process differs: by its promises and by its descriptors. */
 static const struct {

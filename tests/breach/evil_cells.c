@@ -92,8 +92,8 @@ add_descriptors(unsigned type, const struct message_row *row)
 }
 
 /*
- * An answer without a question. Zeros are none to a question that is under way; where there is nothing
- * in it, one may be asked for just then, but not two.
+ * An answer without a question. Zeros are none to a question that is under way; where there is
+ * nothing in it, one may be asked for just then, but not two.
  */
 static void
 add_not_asked_for(unsigned type, const struct message_row *row)
@@ -153,8 +153,9 @@ add_impossible(enum process receiver, enum process sender, enum channel_state st
 
 		if ((row->from & (1U << sender)) && (row->to & (1U << receiver)) &&
 		    (row->states & state))
+			/* 255 of DATA_DRAIN: go on */
 			add_single(types[i], row->min, row->fds, V(BODY), "impossible values")
-			    ->fill = types[i] == MSG_DATA_DRAIN ? SCHAR_MAX : (char)-1; /* 255: go on */
+			    ->fill = types[i] == MSG_DATA_DRAIN ? SCHAR_MAX : (char)-1;
 	}
 	if (receiver == PROC_RUNNER)
 		add_single(MSG_RUN_CONFIG, 0, 0, V(BODY), "in force without having come");

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Evil peers behind the real programs: we start netd, icmpd, roled, keyd, syncd, the parser and the
- * runner as their supervisor does, in their real sandboxes, lead them into each state of a channel and
- * then say, as the supervisor or as a neighbour, what must not be said. A child that its supervisor
- * speaks to like that has to end with EXIT_PROTOCOL; a neighbour is cut off and reported. The
- * supervisor is root: that its children bear a confused one is robustness, no wall.
+ * runner as their supervisor does, in their real sandboxes, lead them into each state of a channel
+ * and then say, as the supervisor or as a neighbour, what must not be said. A child that its
+ * supervisor speaks to like that has to end with EXIT_PROTOCOL; a neighbour is cut off and
+ * reported. The supervisor is root: that its children bear a confused one is robustness, no wall.
  */
 #include "config.h"
 
@@ -624,28 +624,27 @@ static const struct unused {
 	uint8_t body[11];
 	uint8_t answer, at, expected; /* type, place and value of a byte; 0: nothing is said */
 } unused[] = {
-    {PROC_NETD, PROC_SYNCD, "server that is not configured", MSG_LINK_OPEN, 0, 
+    {PROC_NETD, PROC_SYNCD, "server that is not configured", MSG_LINK_OPEN, 0,
 	{1, 0, 0, 0, CONF_SERVERS - 1, 0, LINK_SYNC}, MSG_LINK_CLOSED, 4, CLOSE_ERROR},
-    {PROC_NETD, PROC_SYNCD, "no server at all", MSG_LINK_OPEN, 0, 
+    {PROC_NETD, PROC_SYNCD, "no server at all", MSG_LINK_OPEN, 0,
 	{2, 0, 0, 0, UINT8_MAX, 0, LINK_SYNC}, MSG_LINK_CLOSED, 4, CLOSE_ERROR},
-    {PROC_NETD, PROC_SYNCD, "path that is not configured", MSG_LINK_OPEN, 0, 
+    {PROC_NETD, PROC_SYNCD, "path that is not configured", MSG_LINK_OPEN, 0,
 	{3, 0, 0, 0, 1, UINT8_MAX, LINK_REQUEST}, MSG_LINK_CLOSED, 4, CLOSE_ERROR},
-    {PROC_NETD, PROC_SYNCD, "this server itself", MSG_LINK_OPEN, 4, 
-	{4, 0, 0, 0, 0, 0, LINK_SYNC}, MSG_LINK_CLOSED, 4, CLOSE_ERROR},
-    {PROC_NETD, PROC_SYNCD, "kind of link of another", MSG_LINK_OPEN, 0, 
+    {PROC_NETD, PROC_SYNCD, "this server itself", MSG_LINK_OPEN, 4, {4, 0, 0, 0, 0, 0, LINK_SYNC},
+	MSG_LINK_CLOSED, 4, CLOSE_ERROR},
+    {PROC_NETD, PROC_SYNCD, "kind of link of another", MSG_LINK_OPEN, 0,
 	{5, 0, 0, 0, 1, 0, LINK_STATUS}, MSG_LINK_CLOSED, 4, CLOSE_ERROR},
-    {PROC_NETD, PROC_ROLED, "kind of link of another", MSG_LINK_OPEN, 0, 
+    {PROC_NETD, PROC_ROLED, "kind of link of another", MSG_LINK_OPEN, 0,
 	{6, 0, 0, 0, 1, 0, LINK_REQUEST}, MSG_LINK_CLOSED, 4, CLOSE_ERROR},
     {PROC_NETD, PROC_SYNCD, "link that is not there", MSG_LINK_DROP, 0, {7, 0, 0, 128}, 0, 0, 0},
-    {PROC_SYNCD, PROC_ROLED, "main that is not configured", MSG_DATA_ROLE, 0, 
+    {PROC_SYNCD, PROC_ROLED, "main that is not configured", MSG_DATA_ROLE, 0,
 	{DATA_STANDBY, CONF_SERVERS - 1, 0, 1}, 0, 0, 0},
-    {PROC_SYNCD, PROC_ROLED, "main that is this server, a standby", MSG_DATA_ROLE, 1, 
+    {PROC_SYNCD, PROC_ROLED, "main that is this server, a standby", MSG_DATA_ROLE, 1,
 	{DATA_STANDBY, 0, DATA_MAIN_HEARD, 1}, 0, 0, 0},
-    {PROC_SYNCD, PROC_ROLED, "server that is not configured", MSG_DATA_DRAIN, 0, 
+    {PROC_SYNCD, PROC_ROLED, "server that is not configured", MSG_DATA_DRAIN, 0,
 	{1, 0, 0, 0, 0, 0, 0, 0, CONF_SERVERS - 1}, 0, 0, 0},
     {PROC_SYNCD, PROC_ROLED, "this server itself", MSG_DATA_DRAIN, 8, {2}, 0, 0, 0},
-    {PROC_SYNCD, PROC_ROLED, "not as main", MSG_DATA_INIT, 0, {3}, MSG_DATA_RESULT, 8,
-	CTL_REFUSED},
+    {PROC_SYNCD, PROC_ROLED, "not as main", MSG_DATA_INIT, 0, {3}, MSG_DATA_RESULT, 8, CTL_REFUSED},
     {PROC_SYNCD, PROC_NETD, "link that is not there", MSG_LINK_CONNECTED, 0, {9}, 0, 0, 0},
     {PROC_SYNCD, PROC_NETD, "link that is not there", MSG_LINK_CLOSED, 0, {9}, 0, 0, 0},
     {PROC_KEYD, PROC_SYNCD, "public key of zeros", MSG_KEY_DH, 0, {8}, MSG_KEY_SHARED, 4, 0},

@@ -6,26 +6,27 @@
  *   evil_peer children PID SOCKET   the receivers are the children of supervisor PID, and roled on
  *                                   its admin socket
  *   evil_peer supervisor PID COUNT PART PARTS
- *                                   the receiver is the supervisor: COUNT cells of all, per child, of
- *                                   which this run says the PART-th of PARTS
+ *                                   the receiver is the supervisor: COUNT cells of all, per child,
+ *                                   of which this run says the PART-th of PARTS
  *   evil_peer prepare PID COUNT     the same while it waits for the answer to its PREPARE; the file
  *                                   of its configuration must differ from what is in force
  *   evil_peer stop PID CELL COUNT   the same, of roled, while it waits for the end of roled
  *   evil_peer runner PID CELL COUNT the sender is the runner
- *   evil_peer unused PID 0          what is right in form, of a server or hook that is not configured
- *   evil_peer parser PID 0          prints the cells of the parser, for which it stands in: a copy of
- *                                   this program called parser, started by the supervisor, says the
- *                                   one whose number is in the file "cell" of its folder
+ *   evil_peer unused PID 0          what is right in form, of a server or hook that is not there
+ *   evil_peer parser PID 0          prints the cells of the parser, for which it stands in: a copy
+ *                                   of this program called parser, started by the supervisor, says
+ *                                   the one whose number is in the file "cell" of its folder
  *   evil_peer start PID COUNT FIRST prints cells of children that are not up yet, STREAK of COUNT
  *                                   from FIRST on, and ends the real ones: copies of this program
  *                                   with their names say one each, as the files "count" and "first"
  *                                   say, and then are the real one of the folder "real"
  *   evil_peer list RECEIVER SENDER STATE    prints type and fault of each cell
- *   evil_peer host LIBEXEC CONFIG FOLDER COUNT  evil_host.c: we are the supervisor, of the real programs
+ *   evil_peer host LIBEXEC CONFIG FOLDER COUNT
+ *                                   evil_host.c: we are the supervisor, of the real programs
  *   evil_peer admin CTL CONFIG SOCKET COUNT evil_host.c: we are roled, of bulkheadctl
  *
- * children: the supervisor is stopped meanwhile, and its ends of the control channels are ours: PEER
- * gives a child a new neighbour, which is us, and PEER_BROKEN tells what the child made of it.
+ * children: the supervisor is stopped meanwhile, and its ends of the control channels are ours:
+ * PEER gives a child a new neighbour, which is us, and PEER_BROKEN tells what the child made of it.
  * supervisor: a child is stopped and its end used; the supervisor must kill it. Each restart is
  * delayed for twice as long as the one before, so that a server is good for some cells per child
  * only: hence PARTS and FIRST.
@@ -504,8 +505,8 @@ limit_of(const struct victim *v, enum channel_state state, size_t count)
 }
 
 /*
- * Each child says count of its cells, or those of a part of them; one after the other while a reload
- * is under way.
+ * Each child says count of its cells, or those of a part of them; one after the other while a
+ * reload is under way.
  */
 static void
 attack_supervisor(enum channel_state state, size_t count, size_t part, size_t parts)
@@ -608,12 +609,14 @@ struct unused {
 };
 
 /*
- * Servers 0 (standard), 1 (permanent, this one) and 2 (dmz) are configured, with a path each; of the
- * hooks, stop is not; numbers of the answer: CLOSE_ERROR, RESULT_NONE.
+ * Servers 0 (standard), 1 (permanent, this one) and 2 (dmz) are configured, with a path each; of
+ * the hooks, stop is not; numbers of the answer: CLOSE_ERROR, RESULT_NONE.
  */
-#define NO_DIAL(n, what, ...) \
-	{PROC_NETD, what, MSG_DIAL, {1, 2, 3, n, __VA_ARGS__}, 7, MSG_DIAL_FAILED, \
-	    {1, 2, 3, n, CLOSE_ERROR}, 0, 5}
+#define NO_DIAL(n, what, ...)                                                                      \
+	{                                                                                          \
+		PROC_NETD, what, MSG_DIAL, {1, 2, 3, n, __VA_ARGS__}, 7, MSG_DIAL_FAILED,          \
+		    {1, 2, 3, n, CLOSE_ERROR}, 0, 5                                                \
+	}
 static const struct unused questions[] = {
     NO_DIAL(4, "server that is not configured", 3, 0, LINK_STATUS),
     NO_DIAL(5, "last server there can be", CONF_SERVERS - 1, 0, LINK_STATUS),
@@ -725,8 +728,8 @@ print_parser(void)
 }
 
 /*
- * Which cell does that generation say, when the first one to say one says number first? SIZE_MAX for
- * none: it is the real program, as the very first one is.
+ * Which cell does that generation say, when the first one to say one says number first? SIZE_MAX
+ * for none: it is the real program, as the very first one is.
  */
 static size_t
 cell_of(unsigned long generation, size_t count, size_t first)
@@ -819,8 +822,9 @@ stand_in(enum process process, char **argv)
 	evil_supervisor = getppid();
 	make_cells(PROC_SUPERVISOR, process, S_START);
 	count = process == PROC_PARSER ? n_cells : read_number("count");
-	number = process == PROC_PARSER ? read_number("cell")
-					: cell_of(strtoul(argv[2], NULL, 10), count, read_number("first"));
+	number = process == PROC_PARSER
+		     ? read_number("cell")
+		     : cell_of(strtoul(argv[2], NULL, 10), count, read_number("first"));
 	if (number == SIZE_MAX) {
 		snprintf(real, sizeof(real), "real/%s", process_name(process));
 		beside(path, sizeof(path), real);
@@ -845,7 +849,8 @@ static int
 usage(void)
 {
 	fprintf(stderr,
-	    "usage: evil_peer children PID SOCKET | supervisor PID COUNT PART PARTS | prepare PID COUNT |\n"
+	    "usage: evil_peer children PID SOCKET | supervisor PID COUNT PART PARTS |\n"
+	    "       prepare PID COUNT |\n"
 	    "       stop PID CELL COUNT | runner PID CELL COUNT | unused PID | parser PID | start "
 	    "PID COUNT FIRST |\n"
 	    "       list RECEIVER SENDER STATE | host LIBEXEC CONFIG FOLDER COUNT | admin CTL "

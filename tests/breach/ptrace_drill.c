@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Breach drill on a running daemon: makes the process itself issue a system call, as code of an
- * intruder in it would, and says what became of it. Nothing in the daemon helps: root's ptrace puts a
- * call instruction where the process happens to stand, and takes it away again if it lives.
+ * intruder in it would, and says what became of it. Nothing in the daemon helps: root's ptrace puts
+ * a call instruction where the process happens to stand, and takes it away again if it lives.
  *
- *   ptrace_drill -l              the attempts, one per line: name, expected verdict, "socket" when it
- *                                needs an Internet socket that the process holds, "syncd=" verdict
- *                                when it is another for syncd, which has files
- *   ptrace_drill PID ATTEMPT     one line: verdict, a blank, detail
+ * ptrace_drill -l prints the attempts, one per line: name, expected verdict, "socket" when it needs
+ * an Internet socket that the process holds, "syncd=" verdict when it is another for syncd, which
+ * has files. ptrace_drill PID ATTEMPT prints one line: verdict, a blank, detail.
  *
  * Verdicts: killed (by the kernel), trapped (SIGSYS handler: named in the log, exit 112), refused
  * (an error, detail is its name; the process lives on), through.
@@ -45,14 +44,34 @@ main(void)
 }
 #else
 
-#define OWN_PAGE   ((uint64_t)-1) /* replaced: address of the text below on the stack */
+#define OWN_PAGE ((uint64_t)-1)	  /* replaced: address of the text below on the stack */
 #define SUPERVISOR ((uint64_t)-2) /* replaced: parent of the process */
-#define SOCKET	   ((uint64_t)-3) /* replaced: the first Internet socket among its descriptors */
-#define X32	   0x40000000
+#define SOCKET ((uint64_t)-3)	  /* replaced: the first Internet socket among its descriptors */
+#define X32 0x40000000
 enum door { SYSCALL, INT80 };
-enum { EXIT_WRONG = 1, EXIT_UNTRIED = 2, STACK_BELOW = 2048, WAIT_S = 20, FD_FIRST = 16, FD_END = 768 };
+enum {
+	EXIT_WRONG = 1,
+	EXIT_UNTRIED = 2,
+	STACK_BELOW = 2048,
+	WAIT_S = 20,
+	FD_FIRST = 16,
+	FD_END = 768
+};
 /* What lies at OWN_PAGE, for those that get so far. */
-enum payload { PATH, NAME, DATA, DEVICE, OPTIONS, ONE, FILTER, ADDRESS, MESSAGE, VECTOR, REDIRECT, ZEROES };
+enum payload {
+	PATH,
+	NAME,
+	DATA,
+	DEVICE,
+	OPTIONS,
+	ONE,
+	FILTER,
+	ADDRESS,
+	MESSAGE,
+	VECTOR,
+	REDIRECT,
+	ZEROES
+};
 enum { PAYLOAD_SIZE = 128 };
 
 static const struct attempt {
@@ -61,6 +80,8 @@ static const struct attempt {
 	uint64_t nr, arg[6];
 	enum payload payload;
 } attempts[] = {
+    /* a row is a line */
+    /* clang-format off */
     {"open", "trapped", SYSCALL, SYS_open, {OWN_PAGE, O_RDONLY}, PATH},
     {"openat", "trapped", SYSCALL, SYS_openat, {(uint64_t)AT_FDCWD, OWN_PAGE, O_RDONLY}, PATH},
     {"linkat", "trapped", SYSCALL, SYS_linkat, {(uint64_t)AT_FDCWD, OWN_PAGE, (uint64_t)AT_FDCWD, OWN_PAGE, 0}, PATH},
@@ -148,6 +169,7 @@ static const struct attempt {
     /* what icmpd keeps: its targets, by other ICMP messages than echo requests */
     {"control_icmp_type", "through", SYSCALL, SYS_sendto, {SOCKET, OWN_PAGE, 8, MSG_DONTWAIT, 0, 0}, REDIRECT},
     {"control_getpid", "through", SYSCALL, SYS_getpid, {0}, PATH},
+    /* clang-format on */
 };
 
 static pid_t target;
@@ -413,7 +435,7 @@ resume(enum __ptrace_request how)
 			untried("continue");
 		status = wait_target();
 	} while (WIFSTOPPED(status) && WSTOPSIG(status) != SIGSYS &&
-	    WSTOPSIG(status) != (how == PTRACE_SYSCALL ? SIGTRAP | 0x80 : SIGTRAP));
+		 WSTOPSIG(status) != (how == PTRACE_SYSCALL ? SIGTRAP | 0x80 : SIGTRAP));
 	return status;
 }
 
@@ -438,8 +460,8 @@ try_attempt(const struct attempt *a)
 		status = resume(PTRACE_SINGLESTEP); /* what is pending happens now */
 	}
 	if (WIFSIGNALED(status))
-		return verdict(a, WTERMSIG(status) == SIGSYS ? "killed" : "died",
-		    strsignal(WTERMSIG(status)));
+		return verdict(
+		    a, WTERMSIG(status) == SIGSYS ? "killed" : "died", strsignal(WTERMSIG(status)));
 	if (WIFEXITED(status))
 		return verdict(a, "died", "exit");
 	if (WSTOPSIG(status) == SIGSYS)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Breach drill: the stage. Descriptors as the supervisor lays them out, something to aim at, and how
- * an attempt ended.
+ * Breach drill: the stage. Descriptors as the supervisor lays them out, something to aim at, and
+ * how an attempt ended.
  */
 #include "config.h"
 
@@ -105,8 +105,11 @@ listening_unix(const char *name, int abstract)
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	memcpy(un.sun_path + abstract, name, strlen(name));
-	if (fd < 0 || bind(fd, (struct sockaddr *)&un, (socklen_t)(offsetof(struct sockaddr_un,
-	    sun_path) + (size_t)abstract + strlen(name))) != 0 || listen(fd, BACKLOG) != 0)
+	if (fd < 0 ||
+	    bind(fd, (struct sockaddr *)&un,
+		(socklen_t)(offsetof(struct sockaddr_un, sun_path) + (size_t)abstract +
+			    strlen(name))) != 0 ||
+	    listen(fd, BACKLOG) != 0)
 		return -1;
 	return fd;
 }
@@ -319,10 +322,10 @@ drill_prepare(void)
 	snprintf(empty, sizeof(empty), "%s/empty", folder);
 	snprintf(scratch, sizeof(scratch), "%s/scratch", folder);
 	snprintf(drill_target.pathname, sizeof(drill_target.pathname), "%s/socket", folder);
-	snprintf(drill_target.abstract, sizeof(drill_target.abstract), "bh-drill-%d", (int)getpid());
+	snprintf(
+	    drill_target.abstract, sizeof(drill_target.abstract), "bh-drill-%d", (int)getpid());
 	if (mkdir(empty, 0555) != 0 || mkdir(scratch, 0555) != 0 ||
-	    listening_tcp(&drill_target.port) < 0 ||
-	    listening_unix(drill_target.pathname, 0) < 0 ||
+	    listening_tcp(&drill_target.port) < 0 || listening_unix(drill_target.pathname, 0) < 0 ||
 	    listening_unix(drill_target.abstract, 1) < 0 ||
 	    chmod(drill_target.pathname, 0777) != 0 || make_store() != 0)
 		return 0;
@@ -411,7 +414,9 @@ drill_descriptors(const struct drill_role *role, const struct drill_report *repo
 		if (role->listeners & M(fd))
 			put_at(fcntl(listening_tcp(&port), F_DUPFD, 100), fd);
 		if (role->files & M(fd))
-			put_at(fcntl((int)syscall(SYS_memfd_create, "a file of its own", 0U), F_DUPFD, 100), fd);
+			put_at(fcntl((int)syscall(SYS_memfd_create, "a file of its own", 0U),
+				   F_DUPFD, 100),
+			    fd);
 		if (role->admin & M(fd))
 			put_at(fcntl(channel_end(), F_DUPFD, 100), fd);
 		if (role->local & M(fd))
@@ -458,7 +463,8 @@ void
 drill_parse_args(enum process process, struct sandbox_args *args)
 {
 	char user[16], supervisor[16], name[16];
-	char *argv[] = {name, name, (char[]){"1"}, user, user, supervisor, drill_lacks() != NULL ? "1" : "0", NULL};
+	char *argv[] = {name, name, (char[]){"1"}, user, user, supervisor,
+	    drill_lacks() != NULL ? "1" : "0", NULL};
 
 	snprintf(name, sizeof(name), "%s", process_name(process));
 	snprintf(user, sizeof(user), "%d", DRILL_USER);
@@ -470,7 +476,8 @@ drill_parse_args(enum process process, struct sandbox_args *args)
 void
 drill_report_open(struct drill_report *r)
 {
-	if (pipe(r->pipe) != 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, r->control) != 0)
+	if (pipe(r->pipe) != 0 ||
+	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, r->control) != 0)
 		drill_die("pipe");
 }
 
@@ -538,9 +545,10 @@ drill_report_read(struct drill_report *r, pid_t pid, char *verdict, size_t size)
 	} else if (WIFSIGNALED(status)) {
 		snprintf(verdict, size, "signal %d", WTERMSIG(status));
 	} else if (WEXITSTATUS(status) == EXIT_SIGSYS &&
-	    strstr(text, "is outside the promises") != NULL) {
+		   strstr(text, "is outside the promises") != NULL) {
 		snprintf(verdict, size, "T");
-	} else if (WEXITSTATUS(status) == 0 && line != NULL && sscanf(line, "R %*d %31s", word) == 1) {
+	} else if (WEXITSTATUS(status) == 0 && line != NULL &&
+		   sscanf(line, "R %*d %31s", word) == 1) {
 		snprintf(verdict, size, "%s", word);
 	} else if (WEXITSTATUS(status) == 0 && text[0] == '\0') {
 		snprintf(verdict, size, "through"); /* another program ran in its place */

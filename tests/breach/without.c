@@ -22,8 +22,10 @@ refuse(scmp_filter_ctx ctx, const char *what)
 	int r;
 
 	if (strcmp(what, "landlock") == 0)
-		return seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(landlock_create_ruleset), 0);
-	if (strcmp(what, "ptrace") == 0) { /* other numberings are let through, they are tried too */
+		return seccomp_rule_add(
+		    ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(landlock_create_ruleset), 0);
+	/* other numberings are let through, they are tried too */
+	if (strcmp(what, "ptrace") == 0) {
 		r = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ALLOW);
 		if (r != 0)
 			return r;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Compressed records of a link, from the outside: the input is records, each with two bytes of length
- * before it, on one stream. No record gives more than it may, and what we compress comes back.
+ * Compressed records of a link, from the outside: the input is records, each with two bytes of
+ * length before it, on one stream. No record gives more than it may, and what we compress comes
+ * back.
  */
 #include "config.h"
 
@@ -60,7 +61,8 @@ try_there_and_back(const uint8_t *data, size_t size)
 		in += used;
 		unpack_begin(u, record, (size_t)n);
 		while ((r = unpack(u, &piece)) == 1) {
-			if (piece.len > size - out || memcmp(data + out, piece.data, piece.len) != 0)
+			if (piece.len > size - out ||
+			    memcmp(data + out, piece.data, piece.len) != 0)
 				abort();
 			out += piece.len;
 		}
@@ -92,7 +94,8 @@ fuzz_seed(uint8_t *out, size_t size)
 	size_t at = 0, used;
 
 	for (int i = 0; p != NULL && i < 2 && size - at > 2 + sizeof(text); i++) {
-		long n = pack(p, (const uint8_t *)text, sizeof(text), &used, out + at + 2, size - at - 2);
+		long n = pack(
+		    p, (const uint8_t *)text, sizeof(text), &used, out + at + 2, size - at - 2);
 
 		if (n <= 0)
 			abort();

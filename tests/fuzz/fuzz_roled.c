@@ -224,7 +224,8 @@ start(void)
 static void
 stop(void)
 {
-	struct channel *all[] = {&roled.child.control, &roled.netd, &roled.icmpd, &roled.keyd, &roled.syncd};
+	struct channel *all[] = {
+	    &roled.child.control, &roled.netd, &roled.icmpd, &roled.keyd, &roled.syncd};
 
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
 		loop_detach_channel(all[i]);

@@ -354,7 +354,8 @@ start(unsigned how)
 		size_t n = hello_prologue(prologue, LINK_STATUS, self.group);
 
 		if (noise_init(&noise, NOISE_RESPONDER, prologue, n, public_key[1], NULL) != 0 ||
-		    session_dial(&session, &loop, fds[0], LINK_STATUS, &self, &partner_conf, 4, 5) != 0)
+		    session_dial(
+			&session, &loop, fds[0], LINK_STATUS, &self, &partner_conf, 4, 5) != 0)
 			abort();
 		work();
 		return;

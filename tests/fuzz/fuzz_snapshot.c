@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * A snapshot file that somebody brings: read at once and in two pieces it is the same, every part is
- * inside it, and only its own checksum lets it end. A checksum that was put right leads further, so
- * that what is behind it is tried too.
+ * A snapshot file that somebody brings: read at once and in two pieces it is the same, every part
+ * is inside it, and only its own checksum lets it end. A checksum that was put right leads further,
+ * so that what is behind it is tried too.
  */
 #include "config.h"
 
@@ -17,8 +17,13 @@
 size_t
 fuzz_seed(uint8_t *out, size_t size)
 {
-	static const struct snapshot_head head = {
-	    .id = {1}, .epoch = 3, .index = 77, .keys = 2, .saved_ms = 1700000000000, .group = "g", .server = "alpha"};
+	static const struct snapshot_head head = {.id = {1},
+	    .epoch = 3,
+	    .index = 77,
+	    .keys = 2,
+	    .saved_ms = 1700000000000,
+	    .group = "g",
+	    .server = "alpha"};
 	static const uint8_t bytes[100] = {'x'};
 	struct snapshot_writer w;
 	struct change c;
@@ -119,7 +124,8 @@ try_repaired(const uint8_t *data, size_t len)
 	if (copy == NULL)
 		abort();
 	memcpy(copy, data, len);
-	crypto_generichash(copy + len - SNAPSHOT_SUM, SNAPSHOT_SUM, data, len - SNAPSHOT_SUM, NULL, 0);
+	crypto_generichash(
+	    copy + len - SNAPSHOT_SUM, SNAPSHOT_SUM, data, len - SNAPSHOT_SUM, NULL, 0);
 	now = read_all(copy, len, len);
 	if (was.last == SNAPSHOT_MORE && was.at == len && was.parts % 5 == SNAPSHOT_GOT_END &&
 	    memcmp(copy, data, len) != 0)

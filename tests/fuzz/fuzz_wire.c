@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Frames of data links, from the outside: the stream is cut into frames, every body is decoded as what
- * its type says, and what decodes must encode to the same bytes again.
+ * Frames of data links, from the outside: the stream is cut into frames, every body is decoded as
+ * what its type says, and what decodes must encode to the same bytes again.
  */
 #include "config.h"
 
@@ -170,16 +170,20 @@ fuzz_seed(uint8_t *out, size_t size)
 	change_init(&frames);
 	change_init(&ops);
 	(void)change_append(&ops, &op);
-	(void)wire_put(&frames, WIRE_OFFER, (struct slice){body, wire_offer_encode(body, &offer)}, none);
-	(void)wire_put(&frames, WIRE_HAVE, (struct slice){body, wire_have_encode(body, &have)}, none);
 	(void)wire_put(
-	    &frames, WIRE_SNAPSHOT, (struct slice){body, wire_snapshot_encode(body, &snapshot)}, none);
+	    &frames, WIRE_OFFER, (struct slice){body, wire_offer_encode(body, &offer)}, none);
+	(void)wire_put(
+	    &frames, WIRE_HAVE, (struct slice){body, wire_have_encode(body, &have)}, none);
+	(void)wire_put(&frames, WIRE_SNAPSHOT,
+	    (struct slice){body, wire_snapshot_encode(body, &snapshot)}, none);
 	(void)wire_put(&frames, WIRE_ITEMS, (struct slice){body, wire_cursor_encode(body, &cursor)},
 	    (struct slice){ops.data, ops.len});
-	(void)wire_put(&frames, WIRE_FROM, (struct slice){body, wire_cursor_encode(body, &cursor)}, none);
+	(void)wire_put(
+	    &frames, WIRE_FROM, (struct slice){body, wire_cursor_encode(body, &cursor)}, none);
 	(void)wire_put(&frames, WIRE_CHANGE, (struct slice){body, wire_position_encode(body, &p)},
 	    (struct slice){ops.data, ops.len});
-	(void)wire_put(&frames, WIRE_BEAT, (struct slice){body, wire_position_encode(body, &p)}, none);
+	(void)wire_put(
+	    &frames, WIRE_BEAT, (struct slice){body, wire_position_encode(body, &p)}, none);
 	(void)wire_put(&frames, WIRE_PROBE, (struct slice){body, wire_u64_encode(body, 7)}, none);
 	(void)wire_put(&frames, WIRE_PACKED, (struct slice){(const uint8_t *)"\1\24", 2}, none);
 	(void)wire_put_request(&frames, 12, &r);

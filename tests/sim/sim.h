@@ -39,21 +39,21 @@ int rnd_chance(unsigned percent);
 
 /* ---- events */
 enum event_kind {
-	EV_TICK,   /* server a: a timer; gen */
-	EV_RECORD, /* to server a from b over a link */
-	EV_RETRY,  /* records held back on a link side are sent again */
-	EV_LINK,   /* link event for server a about partner b */
-	EV_FIN,	   /* the other end of a link closed it */
-	EV_DIAL,   /* server a dials b */
-	EV_SYN,	   /* outcome of a dial */
-	EV_SHAKE,  /* outcome of a handshake */
-	EV_PING,   /* server a pings everybody */
-	EV_PONG,   /* an answer */
-	EV_RESULT, /* a hook of server a ended */
+	EV_TICK,    /* server a: a timer; gen */
+	EV_RECORD,  /* to server a from b over a link */
+	EV_RETRY,   /* records held back on a link side are sent again */
+	EV_LINK,    /* link event for server a about partner b */
+	EV_FIN,	    /* the other end of a link closed it */
+	EV_DIAL,    /* server a dials b */
+	EV_SYN,	    /* outcome of a dial */
+	EV_SHAKE,   /* outcome of a handshake */
+	EV_PING,    /* server a pings everybody */
+	EV_PONG,    /* an answer */
+	EV_RESULT,  /* a hook of server a ended */
 	EV_DRAINED, /* the target of its hand-over has all data of server a */
-	EV_LIFE,   /* something starts again on server a: what */
-	EV_FAULT,  /* the next thing goes wrong */
-	EV_HEAL,   /* a fault of the network ends: what */
+	EV_LIFE,    /* something starts again on server a: what */
+	EV_FAULT,   /* the next thing goes wrong */
+	EV_HEAL,    /* a fault of the network ends: what */
 	EV_MAX
 };
 

@@ -20,7 +20,7 @@ struct fake {
 	int status; /* of wait, once it has ended */
 	enum process process;
 	struct channel control, roled;
-	int syncd; /* our end of its channel to syncd, which says nothing */
+	int syncd;		       /* our end of its channel to syncd, which says nothing */
 	struct msg *inbox[FAKE_INBOX]; /* received and not asked for yet, in order */
 	size_t n_inbox;
 	int log; /* what it logs, a file */

@@ -2,8 +2,8 @@
 /*
  * The local face alone, as main, for tests: opens the store in a folder and answers on a Unix
  * socket until SIGTERM. No sandbox and no other server. It prints "ready" when apps can connect.
- * usage: resp_server FOLDER SOCKET [-f] [-o bytes of output] [-p of notifications] [-b bytes of an argument] [-c clients]
- *        [-u uid that may only read] [-m mapped bytes]
+ * usage: resp_server FOLDER SOCKET [-f] [-o bytes of output] [-p of notifications]
+ *        [-b bytes of an argument] [-c clients] [-u uid that may only read] [-m mapped bytes]
  *   -f   FLUSHALL is permitted
  */
 #include "config.h"

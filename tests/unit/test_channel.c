@@ -164,8 +164,8 @@ whole_table_refuses(void **state)
 			continue;
 		for (enum process self = 0; self < PROC_MAX; self++) {
 			for (enum process peer = 0; peer < PROC_MAX; peer++) {
-				enum channel_violation v = verdict(self, peer, S_RUN, type, 0,
-				    (size_t)row->max + 1, row->fds);
+				enum channel_violation v = verdict(
+				    self, peer, S_RUN, type, 0, (size_t)row->max + 1, row->fds);
 
 				if (!(row->from & (1U << peer)))
 					assert_int_equal(v, V_FROM);
@@ -247,7 +247,7 @@ beat_needs_its_answer(void **state)
 	assert_int_equal(channel_beat(&e.c, now), 0);
 	answer_beat(&e, 0);
 	assert_int_equal(channel_read(&e.c), 0);
-	heard = now_ms(); /* or earlier: until then some time may have gone by */
+	heard = now_ms();	      /* or earlier: until then some time may have gone by */
 	assert_int_equal(handled, 0); /* not the owner's business */
 	for (at = now + 500; at < now + BEAT_SILENT_MS - 100; at += 500)
 		assert_int_equal(channel_beat(&e.c, at), 0);
@@ -560,7 +560,8 @@ descriptor_without_room_is_no_violation(void **state)
 
 	(void)state;
 	if (getenv("BULKHEAD_VALGRIND") != NULL) {
-		print_message("left out: valgrind keeps the limit of descriptors from the kernel\n");
+		print_message(
+		    "left out: valgrind keeps the limit of descriptors from the kernel\n");
 		skip();
 	}
 	setup(&e, PROC_NETD, PROC_SUPERVISOR);
@@ -673,7 +674,8 @@ fields_round_trip_and_stop_at_the_end(void **state)
 	msg_put_u64(&m, UINT64_C(0x0123456789abcdef));
 	msg_put_i64(&m, -5);
 	msg_put_str(&m, "hello");
-	assert_memory_equal(m.body, "\xab\x34\x12\xef\xbe\xad\xde\xef\xcd\xab\x89\x67\x45\x23\x01", 15);
+	assert_memory_equal(
+	    m.body, "\xab\x34\x12\xef\xbe\xad\xde\xef\xcd\xab\x89\x67\x45\x23\x01", 15);
 	assert_int_equal(msg_get_u8(&m), 0xab);
 	assert_int_equal(msg_get_u16(&m), 0x1234);
 	assert_int_equal(msg_get_u32(&m), 0xdeadbeef);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * The local face and its owner: where writes go (here, to main, nowhere), answers that are held for
- * standbys, clients of other servers, changes that a failed flush takes back, and actions. The store
- * is real; only its flush can be told to fail.
+ * standbys, clients of other servers, changes that a failed flush takes back, and actions. The
+ * store is real; only its flush can be told to fail.
  */
 #include "config.h"
 
@@ -393,7 +393,8 @@ test_reader(void **state)
 	say(a, "EXEC\n");
 	hear(a, "-EXECABORT Transaction discarded because of: NOPERM this user may only read\r\n");
 	say(a, "SET a 3\nFLUSHALL\nGET a\nWAIT 0 0\nMULTI\nGET a\nEXEC\n");
-	snprintf(text, sizeof(text), "%s%s$1\r\n1\r\n:0\r\n+OK\r\n+QUEUED\r\n*1\r\n$1\r\n1\r\n", no, no);
+	snprintf(
+	    text, sizeof(text), "%s%s$1\r\n1\r\n:0\r\n+OK\r\n+QUEUED\r\n*1\r\n$1\r\n1\r\n", no, no);
 	hear(a, text);
 	where = FACE_PROXY; /* nothing of it goes to main either, but WAIT: main knows */
 	say(a, "DEL a\n");
@@ -406,7 +407,8 @@ test_reader(void **state)
 	hear(a, ":1\r\n");
 	where = FACE_LOCAL;
 	say(a, "MULTI\nDEL a\nEXEC\n");
-	snprintf(text, sizeof(text), "+OK\r\n%s-EXECABORT Transaction discarded because of previous errors.\r\n", no);
+	snprintf(text, sizeof(text),
+	    "+OK\r\n%s-EXECABORT Transaction discarded because of previous errors.\r\n", no);
 	hear(a, text);
 	reader = (uid_t)-2;
 	say(a, "DEL a\n");
@@ -708,8 +710,8 @@ take_push(struct app a, const char *name, const char *payload)
 	assert_non_null(id);
 	id = strchr(strchr(id, '$'), '\n') + 1;
 	snprintf(expected, sizeof(expected),
-	    "*7\r\n$6\r\naction\r\n$%zu\r\n%s\r\n$%zu\r\n%d\r\n$%zu\r\n%s\r\n$5\r\nalpha\r\n$4\r\n1000\r\n"
-	    "$1\r\n7\r\n",
+	    "*7\r\n$6\r\naction\r\n$%zu\r\n%s\r\n$%zu\r\n%d\r\n$%zu\r\n%s\r\n$5\r\nalpha\r\n"
+	    "$4\r\n1000\r\n$1\r\n7\r\n",
 	    strlen(name), name, strcspn(id, "\r"), atoi(id), strlen(payload), payload);
 	assert_string_equal(got, expected);
 	return atoi(id);
@@ -787,7 +789,8 @@ test_action_words(void **state)
 	hear(a, "-ERR wrong number of arguments for 'action' command\r\n"
 		"-ERR the name of an action is 1 to 64 letters, digits and . _ : / @ -\r\n"
 		"-ERR syntax error\r\n-ERR syntax error\r\n");
-	say(a, "ACTION valve x TIMEOUT 0\nACTION valve x TIMEOUT 3600001\nACTION valve x TIMEOUT y\n");
+	say(a,
+	    "ACTION valve x TIMEOUT 0\nACTION valve x TIMEOUT 3600001\nACTION valve x TIMEOUT y\n");
 	hear(a, "-ERR the time-out of an action is 1 to 3600000 milliseconds\r\n"
 		"-ERR the time-out of an action is 1 to 3600000 milliseconds\r\n"
 		"-ERR value is not an integer or out of range\r\n");
@@ -799,8 +802,9 @@ test_action_words(void **state)
 		"-EXECABORT Transaction discarded because of previous errors.\r\n");
 	/* version 2: a push could be taken for the answer of anything else */
 	say(app, "GET a\nPING\n");
-	hear(app, "-ERR Can't execute 'get': only ACTION.* / (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / "
-		  "QUIT / RESET are allowed in this context\r\n+PONG\r\n");
+	hear(app,
+	    "-ERR Can't execute 'get': only ACTION.* / (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / "
+	    "QUIT / RESET are allowed in this context\r\n+PONG\r\n");
 	say(app, "RESET\nGET a\n");
 	hear(app, "+RESET\r\n$-1\r\n");
 	reader = 1000;
@@ -815,7 +819,8 @@ test_action_words(void **state)
 	app.c->uid = 1000;
 	only.c->uid = 1001;
 	say(only, "ACTION valve x TIMEOUT 1\n");
-	hear_in_time(only, "-TIMEOUT no app had room for the action in time: it was not executed\r\n");
+	hear_in_time(
+	    only, "-TIMEOUT no app had room for the action in time: it was not executed\r\n");
 	hear(app, "");
 	reader = (uid_t)-2;
 	where = FACE_REFUSE;
@@ -828,7 +833,9 @@ test_action_words(void **state)
 	turns();
 }
 
-/* One goes to exactly one, in turn; an app that has enough gets no more, and what waits comes next. */
+/*
+ * One goes to exactly one, in turn; an app that has enough gets no more, and what waits comes next.
+ */
 static void
 test_action_shared(void **state)
 {
@@ -849,7 +856,8 @@ test_action_shared(void **state)
 	assert_int_equal(face.actions.n_waiting, 40 - 2 * GIVEN_MAX);
 	assert_int_equal(face.actions.bytes, 40 - 2 * GIVEN_MAX);
 	assert_true(read(two.fd, got, sizeof(got)) > 0);
-	id = atoi(strstr(strstr(got, "valve"), "$1") + 4); /* its first; every other one is its own */
+	/* its first; every other one is its own */
+	id = atoi(strstr(strstr(got, "valve"), "$1") + 4);
 	say_id(two, "ACTION.REPLY", id, "y");
 	hear(caller[id - 1], "$1\r\ny\r\n");
 	assert_int_equal(two.c->n_given, GIVEN_MAX);
@@ -858,8 +866,8 @@ test_action_shared(void **state)
 	close(two.fd);
 	turns();
 	assert_int_equal(n_ended[CONTROL_APP_GONE], GIVEN_MAX);
-	hear(caller[id + 1],
-	    "-UNKNOWN the app that had the action is gone: it may or may not have been executed\r\n");
+	hear(caller[id + 1], "-UNKNOWN the app that had the action is gone: it may or may not have "
+			     "been executed\r\n");
 	assert_int_equal(face.actions.n_waiting, 40 - 2 * GIVEN_MAX - 1);
 	close(one.fd);
 	turns();
@@ -883,8 +891,9 @@ test_action_times_out(void **state)
 
 	(void)state;
 	say(caller, "ACTION valve x TIMEOUT 1\n");
-	hear_in_time(caller, "-UNKNOWN time-out: an app has the action and did not answer in time, it may "
-			     "or may not have been executed\r\n");
+	hear_in_time(caller,
+	    "-UNKNOWN time-out: an app has the action and did not answer in time, it may "
+	    "or may not have been executed\r\n");
 	id = take_push(app, "valve", "x");
 	assert_int_equal(app.c->n_given, 1);
 	assert_int_equal(n_ended[CONTROL_LATE], 1);
@@ -892,11 +901,13 @@ test_action_times_out(void **state)
 	assert_true(read(busy.fd, (char[1024]){0}, 1024) > 0);
 	/* who waits for its own action cannot do it: it is not given */
 	say(busy, "ACTION self x TIMEOUT 1\n");
-	hear_in_time(busy, "-TIMEOUT no app had room for the action in time: it was not executed\r\n");
+	hear_in_time(
+	    busy, "-TIMEOUT no app had room for the action in time: it was not executed\r\n");
 	assert_int_equal(n_ended[CONTROL_NO_TIME], 1);
 	say_id(app, "ACTION.REPLY", id, "y");
-	hear(app, "-NOACTION the time of this action was over before: who asked for it was told that its "
-		  "outcome is unknown\r\n");
+	hear(app,
+	    "-NOACTION the time of this action was over before: who asked for it was told that its "
+	    "outcome is unknown\r\n");
 	assert_int_equal(app.c->n_given, 0);
 	hear(caller, "");
 	assert_null(face.actions.first);
@@ -934,8 +945,9 @@ test_action_ends_between(void **state)
 	assert_int_equal(face.actions.n_waiting, 1);
 	face_actions_stop(&face);
 	turns();
-	hear(caller[1], "-UNKNOWN this server is no longer main, and an app had the action: it may or may "
-			"not have been executed\r\n");
+	hear(caller[1],
+	    "-UNKNOWN this server is no longer main, and an app had the action: it may or may "
+	    "not have been executed\r\n");
 	hear(caller[GIVEN_MAX + 1],
 	    "-MASTERDOWN this server is no longer main: the action was not executed\r\n");
 	assert_int_equal(n_ended[CONTROL_ROLE_GONE], GIVEN_MAX - 1);
@@ -995,7 +1007,8 @@ test_action_flood(void **state)
 static void
 test_action_remote(void **state)
 {
-	struct slice serve[] = {{(const uint8_t *)"ACTION.SERVE", 12}, {(const uint8_t *)"pump", 4}};
+	struct slice serve[] = {
+	    {(const uint8_t *)"ACTION.SERVE", 12}, {(const uint8_t *)"pump", 4}};
 	struct slice ask[] = {{(const uint8_t *)"ACTION", 6}, {(const uint8_t *)"valve", 5},
 	    {(const uint8_t *)"x", 1}};
 	struct face_command commands[] = {{serve, 2}, {ask, 3}};
@@ -1022,14 +1035,14 @@ test_action_remote(void **state)
 	request.transaction = true;
 	assert_int_equal(face_remote_run(&face, id, &request), 0);
 	turns();
-	assert_string_equal(
-	    answered, "*1\r\n-ERR Command not allowed inside a transaction\r\n");
+	assert_string_equal(answered, "*1\r\n-ERR Command not allowed inside a transaction\r\n");
 	memset(answered, 0, sizeof(answered));
 	assert_int_equal(face_remote_act(&face, id, &action, "beta"), 0);
 	turns();
 	assert_int_equal(face_remote_act(&face, id, &action, "beta"), -1); /* one at a time */
-	hear(app, ">7\r\n$6\r\naction\r\n$5\r\nvalve\r\n$1\r\n1\r\n$1\r\nx\r\n$4\r\nbeta\r\n$2\r\n77\r\n"
-		  "$1\r\n7\r\n");
+	hear(app,
+	    ">7\r\n$6\r\naction\r\n$5\r\nvalve\r\n$1\r\n1\r\n$1\r\nx\r\n$4\r\nbeta\r\n$2\r\n77\r\n"
+	    "$1\r\n7\r\n");
 	assert_string_equal(answered, "");
 	say(app, "ACTION.REPLY 1 y\n");
 	assert_string_equal(answered, "$1\r\ny\r\n");

@@ -201,7 +201,8 @@ test_loopback(void **state)
 	assert_int_equal(r.loss, 0);
 	assert_in_range(r.rtt_us, 1, 50000);
 	assert_in_range(r.answer_ms, begin, now_ms());
-	assert_in_range(r.sent_ms, r.answer_ms - r.rtt_us / 1000 - 1, now_ms()); /* that one or a later */
+	/* that one or a later */
+	assert_in_range(r.sent_ms, r.answer_ms - r.rtt_us / 1000 - 1, now_ms());
 }
 
 /* Answers are reported when they come, not an interval later. */

@@ -464,7 +464,8 @@ static void
 both_directions_come_up(void **state)
 {
 	(void)state;
-	for (int i = 0; i < PEERS; i++) { /* a slow machine, or valgrind, is no reason to dial again */
+	/* a slow machine, or valgrind, is no reason to dial again */
+	for (int i = 0; i < PEERS; i++) {
 		conf_of(i)->general.dial_timeout_ms = DEADLINE_MS;
 		conf_of(i)->general.hello_timeout_ms = DEADLINE_MS;
 		conf_of(i)->general.status_misses = DEADLINE_MS / 50;
@@ -808,7 +809,9 @@ silent_keyd_is_not_the_partner(void **state)
 	links_key_down(&peer[ALPHA].links);
 }
 
-/* Nobody has answered our SYN yet: that keyd was started again is no sign of life of the partner. */
+/*
+ * Nobody has answered our SYN yet: that keyd was started again is no sign of life of the partner.
+ */
 static void
 keyd_restart_is_no_sign_of_life(void **state)
 {
@@ -876,7 +879,8 @@ records_go_on_after_rekey(void **state)
 	for (int i = 0; i < RECORD_REKEY + 100; i++) {
 		say(ALPHA, BETA);
 		if (i % 1000 == 0)
-			say(BETA, ALPHA); /* or alpha ends a link that says nothing, if this takes long */
+			/* or alpha ends a link that says nothing, if this takes long */
+			say(BETA, ALPHA);
 		if (i % 4 == 3)
 			turn();
 	}

@@ -93,8 +93,9 @@ pwrite(int fd, const void *b, size_t n, off_t at)
 	return -1;
 }
 
-static int syncs;      /* that were asked for */
-static int sync_error; /* of the next one; those after it say that all is well, as the kernel does */
+static int syncs; /* that were asked for */
+/* of the next one; those after it say that all is well, as the kernel does */
+static int sync_error;
 
 int fdatasync(int fd);
 int

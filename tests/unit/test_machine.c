@@ -545,7 +545,10 @@ test_row_offline_never(void **state)
 	assert_waits(RULE_WAIT_CONFIRM_NEVER);
 }
 
-/* Its port was blocked for long, then it is cut off: it counts its step-down from the last ping, and so do we. */
+/*
+ * Its port was blocked for long, then it is cut off: it counts its step-down from the last ping,
+ * and so do we.
+ */
 static void
 test_row_offline_then_unreachable(void **state)
 {
@@ -1357,7 +1360,10 @@ have_data(uint64_t index)
 	step();
 }
 
-/* A main whose syncd said last that it has data up to index, and whose standby hook runs; the event of the hook. */
+/*
+ * A main whose syncd said last that it has data up to index, and whose standby hook runs; the event
+ * of the hook.
+ */
 static uint64_t
 begin_drain(uint64_t index)
 {

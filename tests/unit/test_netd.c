@@ -36,7 +36,7 @@ static struct fake netd;
 static struct conf conf;
 static int listener; /* that netd serves */
 static uint16_t port;
-enum { NETD_LINKS = 96 }; /* as in netd.h */
+enum { NETD_LINKS = 96 };		   /* as in netd.h */
 static uint64_t counters[NET_COUNTER_MAX]; /* newest that netd has told */
 static struct hello_keys keys;		   /* of server 0, that is netd */
 
@@ -513,8 +513,8 @@ fill(int fd)
 }
 
 /*
- * An owner that keeps netd's end too, and makes it one that waits: that is its own link's matter, and
- * netd waits for nothing.
+ * An owner that keeps netd's end too, and makes it one that waits: that is its own link's matter,
+ * and netd waits for nothing.
  */
 static void
 test_blocking_end(void **state)
@@ -1332,8 +1332,8 @@ test_kinds_of_each_owner(void **state)
 	to_syncd.state = S_RUN;
 	for (uint8_t kind = 0; kind <= LINK_KIND_MAX; kind++) {
 		for (int syncd = 0; syncd < 2; syncd++) {
-			int own = syncd ? kind == LINK_SYNC || kind == LINK_REQUEST
-					: kind == LINK_STATUS;
+			int own =
+			    syncd ? kind == LINK_SYNC || kind == LINK_REQUEST : kind == LINK_STATUS;
 			uint8_t told[64];
 
 			assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);

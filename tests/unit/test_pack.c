@@ -28,7 +28,7 @@ set_up(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(text); i++) {
 		x = x * 1664525 + 1013904223;
-		text[i] = (i & 512) != 0 ? (uint8_t)(x >> 24) : (uint8_t)"a value "[i % 8];
+		text[i] = (i & 512) != 0 ? (uint8_t)(x >> 24) : (uint8_t)("a value "[i % 8]);
 	}
 	return 0;
 }
@@ -106,7 +106,8 @@ test_nothing_to_send(void **state)
 
 /* A stream that another program makes of n bytes, in one record. */
 static size_t
-foreign(uint8_t *out, size_t size, const uint8_t *in, size_t n, int window_log, ZSTD_EndDirective end)
+foreign(
+    uint8_t *out, size_t size, const uint8_t *in, size_t n, int window_log, ZSTD_EndDirective end)
 {
 	ZSTD_CCtx *c = ZSTD_createCCtx();
 	ZSTD_inBuffer from = {in, n, 0};

@@ -212,8 +212,8 @@ test_values(void **state)
 	(void)state;
 	expect("status { interval = 500 }", "6: status.interval: '500' has no unit; write ms, s, "
 					    "min, h or d behind it, as in 500ms");
-	expect("status { interval = 5m }",
-	    "6: status.interval: '5m' has an unknown unit; the units are ms, s, min, h and d, behind whole numbers");
+	expect("status { interval = 5m }", "6: status.interval: '5m' has an unknown unit; the "
+					   "units are ms, s, min, h and d, behind whole numbers");
 	expect("status { interval = 1ms }",
 	    "6: status.interval: 1ms is out of range; it must be 5ms to 1min");
 	expect("status { interval = soon }",

@@ -165,8 +165,8 @@ value_near(const char *name, unsigned arg)
 		for (size_t k = 0; k < POLICY_CONDITIONS; k++) {
 			const struct condition *c = &policy.promises[i].condition[k];
 
-			if (strcmp(policy.promises[i].name, name) == 0 &&
-			    c->op != CONDITION_NONE && c->arg == arg)
+			if (strcmp(policy.promises[i].name, name) == 0 && c->op != CONDITION_NONE &&
+			    c->arg == arg)
 				found[n++] = c;
 		}
 	}
@@ -217,8 +217,8 @@ check_call(const struct role_row *row, const struct sock_fprog *p, int nr, const
 			fail_msg("%s: %s(%#lx, %#lx, %#lx, %#lx, %#lx) is promised: %#x", row->name,
 			    name, args[0], args[1], args[2], args[3], args[4], v);
 		if (!may && v == SECCOMP_RET_ALLOW)
-			fail_msg("%s: %s(%#lx, %#lx, %#lx, %#lx, %#lx) goes through", row->name, name,
-			    args[0], args[1], args[2], args[3], args[4]);
+			fail_msg("%s: %s(%#lx, %#lx, %#lx, %#lx, %#lx) goes through", row->name,
+			    name, args[0], args[1], args[2], args[3], args[4]);
 		if (!may && d != NULL && d->denial == DENIAL_KILL)
 			assert_int_equal(v, SECCOMP_RET_KILL_PROCESS);
 		if (!may && d != NULL && d->denial == DENIAL_ENOSYS)
@@ -386,9 +386,10 @@ arguments_are_strict(void **state)
 	static const struct {
 		int at;
 		const char *text;
-	} bad[] = {{1, "supervisor"}, {1, "keyd "}, {1, ""}, {2, "0"}, {2, ""}, {2, "-1"}, {2, "+1"},
-	    {2, " 1"}, {2, "1x"}, {2, "4294967296"}, {3, "0"}, {3, "4294967295"}, {4, "0"},
-	    {4, "99999999999999999999999"}, {5, "0"}, {5, "2147483648"}, {6, "2"}, {6, "yes"}};
+	} bad[] = {{1, "supervisor"}, {1, "keyd "}, {1, ""}, {2, "0"}, {2, ""}, {2, "-1"},
+	    {2, "+1"}, {2, " 1"}, {2, "1x"}, {2, "4294967296"}, {3, "0"}, {3, "4294967295"},
+	    {4, "0"}, {4, "99999999999999999999999"}, {5, "0"}, {5, "2147483648"}, {6, "2"},
+	    {6, "yes"}};
 	struct sandbox_args args;
 
 	(void)state;
@@ -423,7 +424,9 @@ exits_are_described(void **state)
 	assert_string_equal(exit_describe(5 << 8, text, sizeof(text)), "exit 5");
 }
 
-/* In a process of its own: a call that is trapped, or SIGSYS that is sent. Returns its wait status. */
+/*
+ * In a process of its own: a call that is trapped, or SIGSYS that is sent. Returns its wait status.
+ */
 static int
 under_the_filter(int sent, char *text, size_t size)
 {

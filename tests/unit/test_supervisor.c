@@ -489,13 +489,15 @@ test_dials(void **state)
 	assert_int_not_equal(proc_of(PROC_NETD)->pid, netd);
 }
 
-/* Main dials sync links, a standby dials main; what never is main does not dial or is not dialled. */
+/*
+ * Main dials sync links, a standby dials main; what never is main does not dial or is not dialled.
+ */
 static void
 test_dials_by_kind(void **state)
 {
 	static const struct {
 		uint8_t self, partner; /* enum server_kind */
-		unsigned kinds; /* of links: 1 << LINK_... */
+		unsigned kinds;	       /* of links: 1 << LINK_... */
 	} may[] = {
 	    {KIND_STANDARD, KIND_STANDARD, 1 << LINK_STATUS | 1 << LINK_SYNC | 1 << LINK_REQUEST},
 	    {KIND_STANDARD, KIND_PERMANENT, 1 << LINK_STATUS | 1 << LINK_SYNC},

@@ -27,7 +27,8 @@ test_frames_in_pieces(void **state)
 
 	(void)state;
 	change_init(&out);
-	assert_int_equal(wire_put(&out, WIRE_PROBE, (struct slice){(const uint8_t *)"12345678", 8}, none), 0);
+	assert_int_equal(
+	    wire_put(&out, WIRE_PROBE, (struct slice){(const uint8_t *)"12345678", 8}, none), 0);
 	assert_int_equal(out.len, WIRE_HEADER + 8);
 	for (size_t n = 0; n < out.len; n++) {
 		assert_int_equal(wire_next(out.data, n, 100, &type, &body, &used), 0);
@@ -75,7 +76,8 @@ test_bounds(void **state)
 	assert_int_equal(wire_request_max(32 << 20), 64 << 20);
 	assert_int_equal(wire_request_max(512 << 20), 1 << 30);
 	assert_true(wire_change_max(1024) >= wire_request_max(1024) + (size_t)WIRE_ARGS_MAX * 11);
-	assert_true(wire_frame_max(1024) >= wire_change_max(1024) + STORE_CURSOR_MAX + WIRE_POSITION);
+	assert_true(
+	    wire_frame_max(1024) >= wire_change_max(1024) + STORE_CURSOR_MAX + WIRE_POSITION);
 	assert_true(wire_frame_max(512 << 20) < LOG_BODY_MAX);
 }
 
@@ -209,16 +211,18 @@ test_bad_requests(void **state)
 	r.transaction = false; /* two commands and a watched key need one */
 	change_init(&out);
 	assert_int_equal(wire_put_request(&out, 1, &r), 0);
-	assert_int_equal(wire_request_decode((struct slice){out.data + WIRE_HEADER, out.len - WIRE_HEADER},
-			     &client, &back, &memory),
+	assert_int_equal(
+	    wire_request_decode((struct slice){out.data + WIRE_HEADER, out.len - WIRE_HEADER},
+		&client, &back, &memory),
 	    -1);
 	free(memory);
 	r = sample();
 	r.version = 4;
 	out.len = 0;
 	assert_int_equal(wire_put_request(&out, 1, &r), 0);
-	assert_int_equal(wire_request_decode((struct slice){out.data + WIRE_HEADER, out.len - WIRE_HEADER},
-			     &client, &back, &memory),
+	assert_int_equal(
+	    wire_request_decode((struct slice){out.data + WIRE_HEADER, out.len - WIRE_HEADER},
+		&client, &back, &memory),
 	    -1);
 	free(memory);
 	r = sample();
@@ -226,8 +230,9 @@ test_bad_requests(void **state)
 	r.n_watched = 0;
 	out.len = 0;
 	assert_int_equal(wire_put_request(&out, 1, &r), 0);
-	assert_int_equal(wire_request_decode((struct slice){out.data + WIRE_HEADER, out.len - WIRE_HEADER},
-			     &client, &back, &memory),
+	assert_int_equal(
+	    wire_request_decode((struct slice){out.data + WIRE_HEADER, out.len - WIRE_HEADER},
+		&client, &back, &memory),
 	    -1);
 	free(memory);
 	r = sample();
@@ -235,14 +240,16 @@ test_bad_requests(void **state)
 	r.commands = &no_words; /* a command of nothing */
 	out.len = 0;
 	assert_int_equal(wire_put_request(&out, 1, &r), 0);
-	assert_int_equal(wire_request_decode((struct slice){out.data + WIRE_HEADER, out.len - WIRE_HEADER},
-			     &client, &back, &memory),
+	assert_int_equal(
+	    wire_request_decode((struct slice){out.data + WIRE_HEADER, out.len - WIRE_HEADER},
+		&client, &back, &memory),
 	    -1);
 	free(memory);
 	/* a count that no body can hold asks for no memory */
 	memset(out.data + WIRE_HEADER + 10, 0xff, 4);
-	assert_int_equal(wire_request_decode((struct slice){out.data + WIRE_HEADER, out.len - WIRE_HEADER},
-			     &client, &back, &memory),
+	assert_int_equal(
+	    wire_request_decode((struct slice){out.data + WIRE_HEADER, out.len - WIRE_HEADER},
+		&client, &back, &memory),
 	    -1);
 	assert_null(memory);
 	change_free(&out);
@@ -257,8 +264,8 @@ test_action(void **state)
 	    .left_ms = 5000,
 	    .uid = 1000,
 	    .pid = 4000000,
-	    .version = 3},
-			   back;
+	    .version = 3};
+	struct face_action back;
 	struct change out;
 	struct slice body;
 	uint64_t client;
@@ -290,15 +297,17 @@ test_action(void **state)
 	a.name = (struct slice){(const uint8_t *)"va lve", 6};
 	out.len = 0;
 	assert_int_equal(wire_put_action(&out, 1, &a), 0);
-	assert_int_equal(wire_action_decode(
-			     (struct slice){out.data + WIRE_HEADER, out.len - WIRE_HEADER}, &client, &back),
+	assert_int_equal(
+	    wire_action_decode(
+		(struct slice){out.data + WIRE_HEADER, out.len - WIRE_HEADER}, &client, &back),
 	    -1);
 	a.name = (struct slice){(const uint8_t *)"valve", 5};
 	a.version = 4;
 	out.len = 0;
 	assert_int_equal(wire_put_action(&out, 1, &a), 0);
-	assert_int_equal(wire_action_decode(
-			     (struct slice){out.data + WIRE_HEADER, out.len - WIRE_HEADER}, &client, &back),
+	assert_int_equal(
+	    wire_action_decode(
+		(struct slice){out.data + WIRE_HEADER, out.len - WIRE_HEADER}, &client, &back),
 	    -1);
 	change_free(&out);
 }
@@ -317,8 +326,8 @@ test_action_names(void **state)
 	for (unsigned c = 0; c < 256; c++) {
 		uint8_t one = (uint8_t)c;
 		bool good = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
-			    (c >= 'A' && c <= 'Z') || c == '.' || c == '_' || c == ':' || c == '/' ||
-			    c == '@' || c == '-';
+			    (c >= 'A' && c <= 'Z') || c == '.' || c == '_' || c == ':' ||
+			    c == '/' || c == '@' || c == '-';
 
 		assert_int_equal(wire_name_ok((struct slice){&one, 1}), good);
 	}
