@@ -72,9 +72,13 @@ int
 cmd_init(const struct options *o, int argc, char **argv)
 {
 	static struct msg m;
+	int replace =
+	    argc == 3 && strcmp(argv[1], "--replace") == 0 && strcmp(argv[2], "none") == 0;
 
-	no_arguments(o, argc, argv);
+	if (!replace)
+		no_arguments(o, argc, argv);
 	msg_begin(&m, MSG_CTL_INIT);
+	msg_put_u8(&m, (uint8_t)replace);
 	return run_action(o, &m, "the data of the group begins here");
 }
 

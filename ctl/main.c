@@ -31,7 +31,7 @@ static const struct command commands[] = {
 	"the decision ledger, oldest first"},
     {"data", cmd_data, NEEDS_SOCKET, "",
 	"the replicated data: where each server is, and what would be lost"},
-    {"init", cmd_init, NEEDS_SOCKET, "",
+    {"init", cmd_init, NEEDS_SOCKET, "[--replace none]",
 	"begin the data of the group on this server, once per group"},
     {"bundle", cmd_bundle, NEEDS_STATE | NEEDS_SOCKET,
 	"list | show BUNDLE | export BUNDLE FILE | apply BUNDLE | discard BUNDLE --confirm",

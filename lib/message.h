@@ -46,12 +46,12 @@ enum link_close {
 enum data_role { DATA_NOBODY, DATA_MAIN, DATA_STANDBY, DATA_DMZ, DATA_ROLE_MAX };
 enum data_role_flag {
 	DATA_MAIN_HEARD = 1, /* the server that is main is heard */
-	DATA_HAD_DATA = 2,   /* this server once had data of the group */
+	DATA_HAD_DATA = 2,   /* the group has data, as far as this server knows */
 	DATA_ROLE_FLAGS = 3
 };
 enum data_flag {
 	DATA_IN_SYNC = 1, /* had all of main's changes when main was last heard */
-	DATA_BLANK = 2,	  /* has nothing, and the group has */
+	DATA_BLANK = 2,	  /* has no data of any group */
 	DATA_STALE = 4,	  /* main went on without it for longer than the bound */
 	DATA_FLAGS = 7
 };

@@ -736,20 +736,25 @@ command_hook_test(struct admin_client *k, struct msg *m)
 static int
 command_init(struct admin_client *k, struct msg *m)
 {
-	if (msg_end(m) != 0)
+	const struct machine *r = &roled.machine;
+	uint8_t replace = msg_get_u8(m);
+
+	if (msg_end(m) != 0 || replace > 1)
 		return -1;
-	if (roled.machine.role != ROLE_MAIN) {
-		client_end(
-		    k, CTL_REFUSED, "the data of a group begins on main, and this server is not");
+	if (r->role != ROLE_MAIN && (!replace || r->main != NOBODY ||
+					r->config.server[r->config.self].kind != KIND_STANDARD)) {
+		client_end(k, CTL_REFUSED,
+		    "the data of a group begins on main, and this server is not; while there is no "
+		    "main, on a standard server with --replace none");
 		return 0;
 	}
 	if (roled.syncd.fd < 0 || k->waits_data != 0) {
 		client_end(k, CTL_REFUSED, "syncd is not there, or works on another command");
 		return 0;
 	}
-	note_command(k, "init");
+	note_command(k, replace ? "init --replace none" : "init");
 	k->waits_data = ++roled.next_cookie;
-	ask_init(k->waits_data);
+	ask_init(k->waits_data, replace);
 	return 0;
 }
 

@@ -110,7 +110,7 @@ tell_data_role(void)
 
 	if (main_is_heard(m))
 		flags |= DATA_MAIN_HEARD;
-	if (roled.persisted.position_index > 0)
+	if (m->persisted.position_index > 0)
 		flags |= DATA_HAD_DATA;
 	if (roled.syncd.fd < 0 ||
 	    (roled.data_told && now < roled.data_told_ms + DATA_AGAIN_MS &&
@@ -144,12 +144,13 @@ ask_drain(uint8_t server)
 }
 
 void
-ask_init(uint64_t cookie)
+ask_init(uint64_t cookie, uint8_t replace)
 {
 	static struct msg msg;
 
 	msg_begin(&msg, MSG_DATA_INIT);
 	msg_put_u64(&msg, cookie);
+	msg_put_u8(&msg, replace);
 	channel_permit(&roled.syncd, MSG_DATA_RESULT);
 	(void)channel_send(&roled.syncd, &msg);
 }
@@ -891,6 +892,7 @@ on_peer_down(struct child *ch, struct channel *c)
 		links_key_down(&roled.links);
 		break;
 	case PROC_SYNCD:
+		input_local(PROC_SYNCD, 0);
 		admin_syncd_down();
 		if (roled.running && !roled.stopping && roled.data_role == DATA_MAIN &&
 		    roled.data.action_names > 0)

@@ -163,15 +163,23 @@ machine_in_sync(const struct machine *m)
 	const struct machine_position *p = &m->position;
 
 	if (!m->has_position)
-		return 1;
-	return p->in_sync && p->behind_ms <= m->config.sync_bound_ms &&
+		return !machine_data_unknown(m);
+	return !machine_blank(m) && p->in_sync && p->behind_ms <= m->config.sync_bound_ms &&
 	       p->behind_items <= m->config.sync_bound_items;
 }
 
 int
 machine_blank(const struct machine *m)
 {
-	return m->has_position ? m->position.blank : !m->persisted.initialised;
+	if (!m->has_position)
+		return !m->persisted.initialised;
+	return m->position.blank && m->persisted.position_index > 0;
+}
+
+int
+machine_data_unknown(const struct machine *m)
+{
+	return !m->has_position && m->persisted.position_index > 0;
 }
 
 int
@@ -218,6 +226,29 @@ expire_pause(struct step *s)
 
 /* ---- inputs */
 
+/* The group has data: not forgotten again, also when ours is lost. */
+static void
+remember_data(struct step *s, uint64_t index)
+{
+	struct machine_persisted *ps = &s->m->persisted;
+	int first = ps->position_index == 0;
+
+	ps->position_index = index;
+	if (first) {
+		s->changed = s->announce = 1;
+		step_persist(s, 1);
+	}
+}
+
+/* A server without data learns from its partners whether there is some. */
+static void
+note_data_of_group(struct step *s, unsigned i, const struct status_record *r)
+{
+	if (s->m->persisted.position_index == 0 && r->position_index > 0 &&
+	    server_is_partner(s->m, i, KIND_STANDARD))
+		remember_data(s, r->position_index);
+}
+
 static void
 take_record(struct step *s, const struct machine_input *in)
 {
@@ -226,6 +257,7 @@ take_record(struct step *s, const struct machine_input *in)
 
 	if (evidence_take_record(s, i, in->u.status.path, in->u.status.direction, r) == -1)
 		return;
+	note_data_of_group(s, i, r);
 	/* what only a standard server can be: the word of any other proves nothing */
 	if (r->role == ROLE_MAIN && !server_is_partner(s->m, i, KIND_STANDARD))
 		return;
@@ -256,8 +288,11 @@ take_position(struct step *s, const struct machine_position *p)
 	struct machine *m = s->m;
 
 	m->position = *p;
+	if (!m->has_position)
+		s->changed = s->announce = 1;
 	m->has_position = 1;
-	m->persisted.position_index = p->index;
+	if (p->index > 0)
+		remember_data(s, p->index);
 	if (m->persisted.stale != p->stale) {
 		m->persisted.stale = p->stale;
 		step_persist(s, 1);
@@ -654,6 +689,7 @@ record_flags(const struct machine *m, int64_t now_ms)
 	f |= m->handover >= HANDOVER_STOPPING || m->abdicated ? RECORD_HANDOVER : 0U;
 	f |= machine_blank(m) ? RECORD_BLANK : 0U;
 	f |= m->abdicated ? RECORD_WAS_MAIN : 0U;
+	f |= machine_data_unknown(m) ? RECORD_DATA_UNKNOWN : 0U;
 	return (uint16_t)f;
 }
 
@@ -693,7 +729,7 @@ machine_record(struct machine *m, int64_t now_ms, uint8_t partner, enum record_k
 	r->epoch = m->persisted.epoch;
 	r->epoch_seen = m->persisted.epoch_seen;
 	r->position_epoch = m->has_position ? m->position.epoch : m->persisted.epoch;
-	r->position_index = m->persisted.position_index;
+	r->position_index = m->has_position ? m->position.index : m->persisted.position_index;
 	r->in_sync_age_ms = machine_in_sync(m) ? 0 : -1;
 	r->heard_age_ms =
 	    partner < MACHINE_SERVERS ? record_age(now_ms, m->partner[partner].heard_ms) : -1;

@@ -102,7 +102,8 @@ struct machine_persisted {
 	uint64_t instance;   /* of the supervisor, that wrote it */
 	uint64_t epoch;	     /* of the main we are, or followed last */
 	uint64_t epoch_seen; /* highest ever seen or voted for; the next promotion is above it */
-	uint64_t position_index; /* of our data, in epoch */
+	uint64_t position_index; /* of our data when last told; without any: of the group's; 0: none
+				    known */
 	uint64_t event;		 /* last event number given out */
 	uint8_t role;		 /* enum machine_role */
 	uint8_t last_main;	 /* 1: we were the last main that we know of */
@@ -143,9 +144,11 @@ enum record_flag {
 	RECORD_HEALTHY = 32, /* no health check fails */
 	RECORD_IN_SYNC = 64,
 	RECORD_HANDOVER = 128, /* a planned hand-over is under way */
-	RECORD_BLANK = 256,    /* never belonged to an initialised group */
+	RECORD_BLANK = 256,    /* has no data, and the group has some */
 	RECORD_WAS_MAIN = 512, /* goodbye: sent by (former) main; it is an abdication */
-	RECORD_FLAGS = 1023
+	RECORD_DATA_UNKNOWN =
+	    1024, /* has not looked yet what data it has; its position is of before */
+	RECORD_FLAGS = 2047
 };
 
 struct status_record {
@@ -230,7 +233,10 @@ struct machine_check {
 	uint8_t index, healthy;
 };
 
-/* Our own data; until the first one arrives we count as in sync at (epoch, 0). */
+/*
+ * Our own data. Until the first one arrives we count as in sync at (epoch, 0) when no data of the
+ * group is known, else as not knowing what we have: never main. blank: no data of any group.
+ */
 struct machine_position {
 	uint64_t epoch, index;
 	uint64_t behind_items;
@@ -389,6 +395,7 @@ struct machine_path {
 struct machine_partner {
 	struct status_record last; /* newest record; valid when heard_ms > 0 */
 	int64_t heard_ms;	   /* newest record of this boot of it; 0 never */
+	int64_t unknown_ms;	   /* it does not know its data since; 0: it does */
 	int64_t silent_from_ms; /* silence is counted from here: heard, or later when we could not
 				   hear */
 	int64_t contact_ms;	/* it and we heard each other then; 0 never */

@@ -318,6 +318,8 @@ standby_held(struct step *s, uint8_t peer)
 		rule = RULE_WAIT_PAUSED;
 	else if (m->persisted.stale)
 		rule = RULE_WAIT_STALE;
+	else if (machine_data_unknown(m))
+		rule = RULE_WAIT_DATA;
 	else if (machine_blank(m) && m->persisted.initialised)
 		rule = RULE_WAIT_BLANK;
 	else if (machine_observing(m))

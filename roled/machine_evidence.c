@@ -212,6 +212,10 @@ evidence_take_local(struct step *s, const struct machine_local *l)
 
 	if (l->process == PROC_ICMPD)
 		m->icmp_from_ms = l->up ? s->now : 0;
+	if (l->process == PROC_SYNCD && !l->up && m->has_position) {
+		m->has_position = 0; /* what it said ages; it says it again when it is back */
+		s->changed = s->announce = 1;
+	}
 	if (l->process != PROC_NETD)
 		return;
 	m->netd_from_ms = l->up ? s->now : 0;
@@ -315,11 +319,16 @@ evidence_take_record(
 		return -1;
 	if (p->heard_ms == 0 || r->boot_id != p->last.boot_id) {
 		p->old_boot_id = p->heard_ms != 0 ? p->last.boot_id : 0;
+		p->unknown_ms = 0;
 		s->answer |= 1U << i;
 	}
 	if (p->heard_ms == 0 || r->role != p->last.role || r->condition != p->last.condition)
 		s->changed = 1;
 	p->last = *r;
+	if ((r->flags & RECORD_DATA_UNKNOWN) == 0)
+		p->unknown_ms = 0;
+	else if (p->unknown_ms == 0)
+		p->unknown_ms = s->now;
 	note_heard(s, p, r);
 	note_epochs(s, i, r);
 	if (r->kind == RECORD_GOODBYE || r->kind == RECORD_OBITUARY) {

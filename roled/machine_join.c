@@ -44,6 +44,23 @@ roll_call(struct step *s, struct roll_call *c)
 	}
 }
 
+/* A server that counts and has not looked yet what data it has; NOBODY when that is known, or over.
+ */
+static uint8_t
+data_awaited(struct step *s)
+{
+	const struct machine *m = s->m;
+
+	if (machine_data_unknown(m) && !step_reached(s, m->started_ms + m->config.join_ms))
+		return m->config.self;
+	for (uint8_t i = 0; i < m->config.n_servers; i++)
+		if (server_is_partner(m, i, KIND_STANDARD) && evidence_heard(s, i) &&
+		    m->partner[i].unknown_ms != 0 &&
+		    !step_reached(s, m->partner[i].unknown_ms + m->config.join_ms))
+			return i;
+	return NOBODY;
+}
+
 /* Whether a server may be elected. */
 static int
 electable(struct step *s, unsigned i, const struct roll_call *c)
@@ -53,10 +70,10 @@ electable(struct step *s, unsigned i, const struct roll_call *c)
 
 	if (i == m->config.self)
 		return m->config.server[i].kind == KIND_STANDARD && !m->persisted.stale &&
-		       !machine_observing(m) && !m->stopping &&
+		       !machine_observing(m) && !m->stopping && !machine_data_unknown(m) &&
 		       !(machine_blank(m) && c->initialised);
 	return server_is_partner(m, i, KIND_STANDARD) && evidence_heard(s, i) &&
-	       (r->flags & (RECORD_OBSERVING | RECORD_STOPPING)) == 0 &&
+	       (r->flags & (RECORD_OBSERVING | RECORD_STOPPING | RECORD_DATA_UNKNOWN)) == 0 &&
 	       r->condition != CONDITION_STALE &&
 	       !((r->flags & RECORD_BLANK) != 0 && c->initialised);
 }
@@ -91,17 +108,19 @@ static void
 join_elect(struct step *s, const struct roll_call *c)
 {
 	struct machine *m = s->m;
-	uint8_t first = elect_first(s, c), dissent;
+	uint8_t first = elect_first(s, c), awaited = data_awaited(s), dissent;
 
 	if (first != m->elect) {
 		m->elect = first;
 		s->announce = 1;
 	}
-	if (first == NOBODY) {
+	if (first != NOBODY && first != m->config.self) {
+		step_why(s, RULE_JOIN_WAIT_ELECTED, first, MACHINE_NEVER);
+	} else if (awaited != NOBODY) {
+		step_why(s, RULE_JOIN_WAIT_DATA, awaited, MACHINE_NEVER);
+	} else if (first == NOBODY) {
 		if (!standby_held(s, NOBODY))
 			step_why(s, RULE_JOIN_NOBODY, NOBODY, MACHINE_NEVER);
-	} else if (first != m->config.self) {
-		step_why(s, RULE_JOIN_WAIT_ELECTED, first, MACHINE_NEVER);
 	} else {
 		dissent = find_dissent(s);
 		if (dissent != NOBODY)
@@ -204,6 +223,8 @@ join_voters(struct step *s)
 		step_why(s, RULE_JOIN_ASKING, NOBODY, asked_ms);
 	else if (c.handing != NOBODY)
 		step_why(s, RULE_JOIN_WAIT_HANDOVER, c.handing, MACHINE_NEVER);
+	else if (machine_data_unknown(m))
+		step_why(s, RULE_WAIT_DATA, NOBODY, MACHINE_NEVER);
 	else if (machine_blank(m) && (c.initialised || c.missing != NOBODY))
 		step_why(s, RULE_WAIT_BLANK, NOBODY, MACHINE_NEVER);
 	else

@@ -130,11 +130,9 @@ handover_accepted(struct step *s, const struct status_record *r)
 	m->handover = HANDOVER_STOPPING;
 	m->handover_ms = m->handover_accept_ms = s->now;
 	m->handover_boot = r->boot_id;
-	/*
-	 * syncd knows whether there is data to wait for: the position that we heard may be of
-	 * before the first
-	 */
-	m->handover_drains = m->has_position;
+	/* syncd knows whether there is data to wait for: the position that we heard may be of
+	 * before the first */
+	m->handover_drains = m->has_position || machine_data_unknown(m);
 	if (m->handover_drains)
 		step_emit(s, OUT_DRAIN)->u.drain.partner = to;
 	role_demote(s, rule, to, NOBODY);
@@ -486,6 +484,10 @@ promote_refusal(struct step *s, uint8_t dead, uint8_t *peer)
 		}
 	if (m->persisted.stale)
 		return RULE_WAIT_STALE;
+	if (machine_data_unknown(m))
+		return RULE_WAIT_DATA;
+	if (machine_blank(m) && m->persisted.initialised)
+		return RULE_WAIT_BLANK;
 	if (machine_observing(m))
 		return RULE_WAIT_OBSERVING;
 	if (m->config.mode == ARB_VOTERS)

@@ -155,7 +155,7 @@ report_self(struct ctl_self *s, int64_t now)
 	s->reload_age_ms = age(now, roled.reload_ms);
 	WORD(s->reload_text, roled.reload_text);
 	s->position = m->has_position ? m->position.index : 0;
-	s->in_sync = m->has_position ? m->position.in_sync != 0 : 1;
+	s->in_sync = m->has_position ? m->position.in_sync != 0 : m->persisted.position_index == 0;
 	for (size_t i = 0; i < MACHINE_TAKEOVERS; i++)
 		s->takeovers +=
 		    m->takeover_ms[i] > 0 && now - m->takeover_ms[i] <= m->config.flap_window_ms;
@@ -216,7 +216,8 @@ report_server(struct ctl_server *s, uint8_t i, int64_t now)
 		WORD(s->condition, condition_name(m->condition));
 		s->epoch = m->persisted.epoch;
 		s->boot_id = roled.boot;
-		s->in_sync = m->has_position ? m->position.in_sync != 0 : 1;
+		s->in_sync =
+		    m->has_position ? m->position.in_sync != 0 : m->persisted.position_index == 0;
 		s->position = m->has_position ? m->position.index : 0;
 		s->paused = m->pause_until_ms > now;
 		s->observe = m->config.observe != 0;

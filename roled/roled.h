@@ -179,7 +179,7 @@ void tell_data_role(void);
 void ask_drain(uint8_t server);
 /* The data of the group begins on this server. */
 void ask_figures(uint64_t cookie); /* those of the data as of now; answered by DATA_RESULT */
-void ask_init(uint64_t cookie);
+void ask_init(uint64_t cookie, uint8_t replace);
 /* ACTION to the supervisor; entry: of the ledger, for the one who reads what a hook has logged. */
 void ask_action(enum action action, uint8_t index, uint8_t rule, uint8_t peer, uint64_t epoch,
     uint64_t event, uint64_t entry);

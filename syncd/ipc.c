@@ -253,20 +253,27 @@ static int
 on_init(struct msg *m)
 {
 	uint64_t cookie = msg_get_u64(m);
-	uint8_t id[STORE_ID];
+	uint8_t replace = msg_get_u8(m), id[STORE_ID];
 
-	if (msg_end(m) != 0)
+	if (msg_end(m) != 0 || replace > 1)
 		return -1;
 	if (!syncd.running) {
 		tell_result(cookie, CTL_REFUSED, "syncd is starting; try again");
 		return 0;
 	}
-	if (syncd.role != DATA_MAIN) {
+	if (!data_is_blank()) {
+		tell_result(cookie, CTL_REFUSED, "this group has data already");
+		return 0;
+	}
+	if (syncd.role != DATA_MAIN && !(replace && data_may_begin())) {
 		tell_result(cookie, CTL_REFUSED, "this server is not main");
 		return 0;
 	}
-	if (!data_is_blank()) {
-		tell_result(cookie, CTL_REFUSED, "this group has data already");
+	if (!replace && (syncd.flags & DATA_HAD_DATA) != 0) {
+		tell_result(cookie, CTL_REFUSED,
+		    "this group has data, only this server has not: make one main that has it, "
+		    "restore "
+		    "a snapshot, or lose it with --replace none");
 		return 0;
 	}
 	randombytes_buf(id, sizeof(id));

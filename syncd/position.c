@@ -29,6 +29,12 @@ data_is_blank(void)
 	return memcmp(store_id(syncd.store), zero, STORE_ID) == 0;
 }
 
+int
+data_may_begin(void)
+{
+	return syncd.role != DATA_DMZ && syncd.main == NO_SERVER && data_is_blank();
+}
+
 /* Everything that main had when it was last heard; -1: never. */
 static int64_t
 behind_ms(int64_t now)
@@ -107,8 +113,8 @@ position_report(int64_t now)
 	} else if (behind >= 0) {
 		flags = DATA_IN_SYNC;
 	}
-	if (data_is_blank() && (syncd.flags & DATA_HAD_DATA) != 0)
-		flags = DATA_BLANK;
+	if (data_is_blank())
+		flags |= DATA_BLANK;
 	if (syncd.role != DATA_MAIN && (flags & DATA_IN_SYNC) != 0)
 		state.stale = behind > c->general.sync_bound_ms;
 	if (state.stale)

@@ -253,7 +253,7 @@ may_restore(void)
 {
 	if (syncd.role == DATA_MAIN)
 		return !feed_leaving();
-	return syncd.role != DATA_DMZ && syncd.main == NO_SERVER && data_is_blank();
+	return data_may_begin();
 }
 
 static int

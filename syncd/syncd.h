@@ -103,7 +103,9 @@ void follow_describe(struct resp_out *text);	  /* lines of INFO replication */
 void follow_role_answer(struct resp_out *answer); /* ROLE of a standby */
 
 /* position.c */
-int data_is_blank(void);     /* our store belongs to no group yet */
+int data_is_blank(void); /* our store belongs to no group yet */
+int data_may_begin(
+    void); /* without main and data: what begins here comes first when one is elected */
 void position_in_sync(void); /* just now we had everything of main */
 void position_report(int64_t now);
 int64_t position_tick(int64_t now);

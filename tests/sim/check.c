@@ -231,6 +231,8 @@ check_promotion(unsigned i, uint64_t epoch, enum rule rule, uint8_t peer)
 		fail("%u is %s and was promoted", i, server_kind_name(w.kind[i]));
 	if (s->machine.persisted.stale)
 		fail("%u is stale and was promoted", i);
+	if (w.with_data && s->store == STORE_LOST)
+		fail("%u has lost its data and was promoted", i);
 	if ((w.observing >> i & 1) && !commanded(rule))
 		fail("%u only observes and was promoted", i);
 	if (group_paused(i) && !commanded(rule))

@@ -143,6 +143,32 @@ fault_icmpd(void)
 }
 
 static void
+fault_store(void)
+{
+	unsigned a = some_server();
+
+	note("%u syncd is killed", a);
+	w.server[a].store_us = rnd_chance(30) ? span(10, 3000) : 0; /* at later starts */
+	server_store_shut(a, span(50, 5000));
+}
+
+/* Main keeps its role without data: its standby lost nothing, and an operator decides. */
+static void
+fault_data_lost(void)
+{
+	unsigned a = any_server();
+
+	note("%u has lost its data", a);
+	w.server[a].store = STORE_LOST;
+	server_store_shut(a, span(50, 500));
+	later(a, LIFE_FILLED, span(1000, 20000));
+	if (rnd_chance(50)) {
+		server_host_crash(a);
+		later(a, LIFE_HOST, span(100, 5000));
+	}
+}
+
+static void
 set_checks(unsigned a, int healthy)
 {
 	struct machine_input in = {.kind = IN_CHECK};
@@ -402,7 +428,7 @@ fault_event(void)
 	    fault_partition, fault_partition, fault_cut_pair, fault_cut_path, fault_references,
 	    fault_icmp, fault_port, fault_port, fault_quality, fault_switchover, fault_switchover,
 	    fault_pause, fault_stop, fault_stop, fault_sick, fault_hook, fault_reload,
-	    fault_crash_all, fault_crash, fault_kill};
+	    fault_crash_all, fault_crash, fault_kill, fault_store, fault_data_lost};
 
 	if (w.now_us >= w.calm_us || w.quiet_run)
 		return;
@@ -456,6 +482,13 @@ life_event(struct event *e)
 	case LIFE_RESUME:
 		server_admin(e->a, ADMIN_RESUME, NOBODY, 0);
 		break;
+	case LIFE_FILLED:
+		s->store = STORE_FULL;
+		server_store_tell(e->a);
+		break;
+	case LIFE_STORE:
+		server_store_tell(e->a);
+		break;
 	default:
 		break;
 	}
@@ -507,6 +540,9 @@ heal_all(void)
 	w.delay_us = w.fast ? 100 : 300;
 	for (unsigned a = 0; a < w.n; a++) {
 		server_thaw(a);
+		w.server[a].store = STORE_FULL;
+		w.server[a].store_us = 0;
+		server_store_tell(a);
 		w.server[a].hook_fails = w.server[a].hook_hangs = 0;
 		if (w.server[a].guard && !w.server[a].roled)
 			server_roled_start(a);

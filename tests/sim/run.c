@@ -110,6 +110,7 @@ choose_group(uint64_t seed)
 	w.n_paths = 1 + (unsigned)(rnd() % 2);
 	w.delay_us = w.fast ? 100 : 300;
 	w.quiet_run = rnd_chance(5) != 0;
+	w.with_data = rnd_chance(50) != 0;
 	w.observing = rnd_chance(4) ? (1 << SERVERS) - 1 : 0;
 	w.calm_us = w.fast ? 25 * SEC : 240 * SEC;
 	w.end_us = w.calm_us + (w.fast ? 40 * SEC : 110 * SEC);

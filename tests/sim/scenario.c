@@ -265,6 +265,90 @@ both_power_cycle(void)
 	}
 }
 
+/* All servers have data, and all of it. */
+static void
+give_data(void)
+{
+	w.with_data = 1;
+	for (unsigned i = 0; i < w.n; i++)
+		server_store_tell(i);
+	run_until(w.now_us + 2 * SEC, NULL);
+}
+
+static void
+lose_data(unsigned i)
+{
+	w.server[i].store = STORE_LOST;
+	server_store_shut(i, 50 * MS);
+}
+
+static void
+standby_lost_data(void)
+{
+	give_data();
+	lose_data(1);
+	run_until(w.now_us + SEC, NULL);
+	server_host_crash(0);
+}
+
+static void
+store_is_shut(void)
+{
+	give_data();
+	server_store_shut(1, 3600 * SEC);
+	server_host_crash(0);
+}
+
+/* A standby that never had data hears that the group has. */
+static void
+new_standby_without_data(void)
+{
+	w.server[1].store = STORE_LOST;
+	give_data();
+	server_host_crash(0);
+}
+
+static void
+lost_in_power_cut(void)
+{
+	give_data();
+	w.server[0].store = STORE_LOST;
+	both_power_cycle();
+}
+
+static void
+all_lost_in_power_cut(void)
+{
+	w.server[1].store = STORE_LOST;
+	lost_in_power_cut();
+}
+
+/* 0 would come first, but takes its time to look at its data, longer than the other one waits. */
+static void
+store_opens_late(void)
+{
+	give_data();
+	w.server[0].store_us = 60 * SEC;
+	both_power_cycle();
+}
+
+/* ... and not as long. */
+static void
+store_opens_soon(void)
+{
+	give_data();
+	w.server[0].store_us = SEC;
+	both_power_cycle();
+}
+
+static void
+promoted_without_data(void)
+{
+	standby_lost_data();
+	run_until(w.now_us + 20 * SEC, NULL);
+	server_admin(1, ADMIN_PROMOTE, 0, 0);
+}
+
 /* Main crashed with its standby and comes back alone: it cannot know what the other one did. */
 static void
 both_crash_main_returns(void)
@@ -748,6 +832,22 @@ static const struct scenario scenarios[] = {
 	RULE_WAIT_STALE, 60000, 0},
     {"standby is behind, main's power off", REFERENCES, 2, SLOW, 1, behind_standby, NO_CHANGE, 1,
 	RULE_WAIT_NOT_IN_SYNC, 60000, 0},
+    {"standby lost its data, main's power off", REFERENCES, 2, SLOW, 1, standby_lost_data,
+	NO_CHANGE, 1, RULE_WAIT_BLANK, 60000, 0},
+    {"standby lost its data, operator promotes it", REFERENCES, 2, SLOW, 1, promoted_without_data,
+	NO_CHANGE, 1, RULE_WAIT_BLANK, 60000, 0},
+    {"new standby without data, main's power off", REFERENCES, 2, SLOW, 1, new_standby_without_data,
+	NO_CHANGE, 1, RULE_WAIT_BLANK, 60000, 0},
+    {"standby's store is shut, main's power off", REFERENCES, 2, SLOW, 1, store_is_shut, NO_CHANGE,
+	1, RULE_WAIT_DATA, 60000, 0},
+    {"power cut of both, 0 lost its data", REFERENCES, 2, SLOW, 1, lost_in_power_cut, 1,
+	RULE_ELECTED, 5000, 9000, 0, RULE_MAIN_HEALTHY, 30000, 0},
+    {"power cut of both, both lost their data", REFERENCES, 2, SLOW, 1, all_lost_in_power_cut,
+	NOBODY, RULE_NONE, 0, 0, 0, RULE_WAIT_BLANK, 60000, 2},
+    {"power cut of both, 0 opens its store late", REFERENCES, 2, SLOW, 1, store_opens_late, 1,
+	RULE_ELECTED, 5000, 30000, 0, RULE_MAIN_HEALTHY, 60000, 0},
+    {"power cut of both, 0 opens its store soon", REFERENCES, 2, SLOW, 1, store_opens_soon, 0,
+	RULE_ELECTED, 6000, 9000, 1, RULE_MAIN_HEALTHY, 30000, 0},
     {"health check fails on main", REFERENCES, 2, SLOW, 1, failing_check, 1,
 	RULE_TAKEOVER_SWITCHOVER, 0, 100, 0, RULE_MAIN_HEALTHY, 30000, 2},
     {"health check fails on both", REFERENCES, 2, SLOW, 1, failing_check_everywhere, NO_CHANGE, 0,

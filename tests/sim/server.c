@@ -204,6 +204,32 @@ server_input(unsigned i, struct machine_input *in)
 
 /* ---- life */
 
+/* What syncd says: in step with all others, or nothing at all. */
+void
+server_store_tell(unsigned i)
+{
+	struct server *s = &w.server[i];
+	struct machine_input in = {.kind = IN_POSITION};
+
+	if (!w.with_data)
+		return;
+	if (s->store == STORE_LOST)
+		in.u.position.blank = 1;
+	else
+		in.u.position.epoch = in.u.position.index = in.u.position.in_sync = 1;
+	server_input(i, &in);
+}
+
+void
+server_store_shut(unsigned i, int64_t for_us)
+{
+	struct machine_input in = {.kind = IN_LOCAL};
+
+	in.u.local.process = PROC_SYNCD;
+	server_input(i, &in);
+	event_at(w.now_us + for_us, EV_LIFE, i)->what = LIFE_STORE;
+}
+
 void
 server_roled_start(unsigned i)
 {
@@ -223,6 +249,10 @@ server_roled_start(unsigned i)
 		server_input(i, &p);
 	}
 	server_input(i, &in);
+	if (s->store_us != 0)
+		event_at(w.now_us + s->store_us, EV_LIFE, i)->what = LIFE_STORE;
+	else
+		server_store_tell(i);
 	if (!s->netd)
 		server_local(i, PROC_NETD, 0);
 	if (!s->icmpd)

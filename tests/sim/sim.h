@@ -85,6 +85,9 @@ struct tcp {
 	uint8_t dialing;
 };
 
+/* The data of a server, in worlds that have data. */
+enum store { STORE_FULL, STORE_LOST };
+
 enum block { BLOCK_NONE, BLOCK_DROP, BLOCK_REJECT };
 
 struct server {
@@ -95,6 +98,8 @@ struct server {
 	uint8_t frozen;				 /* 1 the guard (SIGSTOP), 2 the whole host */
 	uint8_t acting;				 /* its service works as main */
 	uint8_t hook_fails, hook_hangs;
+	uint8_t store;	  /* enum store */
+	int64_t store_us; /* how long syncd takes to open it; 0: at once */
 	int64_t drain_us; /* after a freeze: what waited is read first */
 	int64_t acting_us;
 	int64_t offset_ms, ppm; /* of its clock */
@@ -121,7 +126,7 @@ struct world {
 	int64_t now_us, end_us, calm_us; /* no faults after calm */
 	unsigned n, n_refs, n_paths;
 	uint8_t mode, kind[SERVERS];
-	uint8_t fast, quiet_run, observing, stale;
+	uint8_t fast, quiet_run, observing, stale, with_data;
 	struct server server[SERVERS];
 	struct tcp tcp[SERVERS][SERVERS][PATHS];
 	uint8_t cut[SERVERS][SERVERS][PATHS];  /* packets from a to b are lost */
@@ -174,6 +179,9 @@ void server_orphan(unsigned i);
 void server_host_crash(unsigned i);
 void server_roled_start(unsigned i);
 void server_roled_kill(unsigned i);
+/* syncd of server i ends, and is back after a time. */
+void server_store_shut(unsigned i, int64_t for_us);
+void server_store_tell(unsigned i);
 void server_local(unsigned i, enum process p, int up);
 void server_freeze(unsigned i, int how);
 void server_thaw(unsigned i);
@@ -205,7 +213,9 @@ enum life {
 	LIFE_HOOK,
 	LIFE_STOPPED,
 	LIFE_DEAD,
-	LIFE_RESUME
+	LIFE_RESUME,
+	LIFE_STORE, /* syncd has opened the store and says what is in it */
+	LIFE_FILLED /* it is synchronised, or an operator gave its data back */
 };
 void fault_event(void);
 void life_event(struct event *e);

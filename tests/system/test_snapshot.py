@@ -375,21 +375,74 @@ def test_instead_of_init(make_group):
     assert again.returncode == 1 and "already" in again.stderr
 
 
+def waits_blank(server):
+    return [e["sequence"] for e in server.events() if e["rule"] == "wait-blank"]
+
+
+def lose_all_data(group):
+    """All servers stop, lose their data folders and start again; they hear each other, and nobody becomes main."""
+    before = {}
+    for s in group:
+        before[s] = waits_blank(s)
+        s.stop()
+        shutil.rmtree(os.path.join(s.state, "data"))
+    group.start()
+    for s in group:
+        wait_for(lambda s=s: waits_blank(s) != before[s] and len(s.links(state="up")) == 2, "it waits without data")
+        s.provoke("wait-blank|join-nobody")
+    group.roles_hold({s: "standby" for s in group}, 0.5)
+
+
+def test_all_data_is_lost_without_snapshot(data):
+    """... nor before init is told to give it up."""
+    group, main, standby = data
+    connect(main).set("x", "1")
+    wait_following(group, main)
+    lose_all_data(group)
+    refused = standby.tool("init")
+    assert refused.returncode == 1 and "--replace none" in refused.stderr, refused.stderr
+    standby.tool("init", "--replace", "none", check=True)
+    again = standby.tool("init", "--replace", "none")
+    assert again.returncode == 1 and "already" in again.stderr, again.stderr
+    main, other = group.wait_pair()
+    assert main is standby, "it has the data of the group, if nothing is in it"
+    wait_following(group, main)
+    assert connect(main).dbsize() == 0 and connect(other).set("after", "1")
+
+
+def test_blank_standby_does_not_take_over(data):
+    """A standby that lost its data while main was away stays standby when main dies."""
+    group, main, standby = data
+    connect(main).set("x", "1")
+    wait_following(group, main)
+    for s in (standby, main):
+        s.stop()
+    shutil.rmtree(os.path.join(standby.state, "data"))
+    seen = waits_blank(standby)
+    standby.start()
+    wait_for(lambda: data_of(standby).get("blank") is True, "it looked")
+    promoted = standby.tool("promote", "--confirm", main.name)
+    assert promoted.returncode == 1 and "no data" in promoted.stderr, promoted.stderr
+    group.roles_hold({standby: "standby"}, 0.5)
+    main.start()
+    group.wait_pair()
+    wait_following(group, main)
+    assert main.role() == "main" and connect(standby).get("x") == b"1"
+    assert waits_blank(standby) == seen, "it had a partner to wait for"
+
+
 def test_all_data_is_lost(data):
-    """Every server comes back without its data folder: a snapshot begins the data again, for all."""
+    """Every server comes back without its data folder: nobody is main before a snapshot begins the data again."""
     group, main, standby = data
     path = snapshot_file(group)
     fill(connect(main), 500)
     before = contents(main)
     wait_following(group, main)
     save(main, path)
-    for s in (main, standby):
-        s.stop()
-        shutil.rmtree(os.path.join(s.state, "data"))
-    group.start()
-    main = wait_for(lambda: (group.mains() or [None])[0], "there is a main")
-    wait_for(lambda: data_of(main).get("role") == "main" and data_of(main)["blank"], "it has nothing")
-    main.tool("snapshot", "restore", path, check=True)
+    lose_all_data(group)
+    refused = standby.tool("snapshot", "restore", path)
+    assert refused.returncode == 1 and "no main is known" in refused.stderr, refused.stderr
+    standby.tool("snapshot", "restore", path, "--replace", "none", check=True)
     main, standby = group.wait_pair()
     wait_following(group, main)
     assert contents(standby) == contents(main) == before

@@ -642,6 +642,18 @@ test_row_isolated(void **state)
 	assert_int_equal(t.m.role, ROLE_MAIN);
 }
 
+/* We have data up to that change. */
+static void
+have_data(uint64_t index)
+{
+	t.in.kind = IN_POSITION;
+	memset(&t.in.u.position, 0, sizeof(t.in.u.position));
+	t.in.u.position.epoch = t.m.persisted.epoch;
+	t.in.u.position.index = index;
+	t.in.u.position.in_sync = 1;
+	step();
+}
+
 /* ---- standby: reasons to wait */
 
 static void
@@ -662,18 +674,23 @@ static void
 test_held(void **state)
 {
 	static const enum rule rules[] = {RULE_WAIT_STALE, RULE_WAIT_OBSERVING, RULE_WAIT_PAUSED,
-	    RULE_WAIT_NOT_IN_SYNC, RULE_WAIT_BLANK};
+	    RULE_WAIT_NOT_IN_SYNC, RULE_WAIT_BLANK, RULE_WAIT_DATA};
 	struct status_record r;
 
 	(void)state;
 	for (unsigned i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
 		begin_standby(ARB_MANUAL, 2);
+		if (rules[i] == RULE_WAIT_BLANK || rules[i] == RULE_WAIT_DATA)
+			have_data(7);
 		t.in.kind = IN_POSITION;
+		memset(&t.in.u.position, 0, sizeof(t.in.u.position));
 		t.in.u.position.epoch = 4;
 		t.in.u.position.in_sync = rules[i] != RULE_WAIT_NOT_IN_SYNC;
 		t.in.u.position.stale = rules[i] == RULE_WAIT_STALE;
 		t.in.u.position.blank = rules[i] == RULE_WAIT_BLANK;
 		step();
+		if (rules[i] == RULE_WAIT_DATA)
+			local(PROC_SYNCD, 0);
 		t.config.observe = rules[i] == RULE_WAIT_OBSERVING;
 		reconfigure();
 		r = main_record(PEER, 4);
@@ -685,6 +702,61 @@ test_held(void **state)
 		pass(4000);
 		assert_waits(rules[i]);
 	}
+}
+
+/* Data that is gone: it is told so, and that there was some is not forgotten. */
+static void
+test_data_is_gone(void **state)
+{
+	struct status_record r;
+
+	(void)state;
+	begin_standby(ARB_MANUAL, 2);
+	have_data(7);
+	assert_non_null(find(OUT_PERSIST)); /* the first time */
+	have_data(8);
+	assert_null(find(OUT_PERSIST));
+	t.in.kind = IN_POSITION;
+	t.in.u.position.blank = t.in.u.position.in_sync =
+	    1; /* of syncd that was not told yet that there was some */
+	step();
+	assert_int_equal(t.m.persisted.position_index, 8);
+	machine_record(&t.m, t.now, PEER, RECORD_STATUS, NOBODY, RULE_NONE, &r);
+	assert_int_equal(r.position_index, 0);
+	assert_int_equal(
+	    r.flags & (RECORD_BLANK | RECORD_IN_SYNC | RECORD_DATA_UNKNOWN), RECORD_BLANK);
+	local(PROC_SYNCD, 0);
+	machine_record(&t.m, t.now, PEER, RECORD_STATUS, NOBODY, RULE_NONE, &r);
+	assert_int_equal(
+	    r.flags & (RECORD_BLANK | RECORD_IN_SYNC | RECORD_DATA_UNKNOWN), RECORD_DATA_UNKNOWN);
+	silence(5000, 0, 3);
+	assert_int_equal(t.m.role, ROLE_STANDBY);
+}
+
+/* A server without data hears from a standard partner that the group has some; from no other. */
+static void
+test_data_of_others(void **state)
+{
+	struct status_record r;
+
+	(void)state;
+	begin_standby(ARB_MANUAL, 3);
+	t.in.kind = IN_POSITION;
+	memset(&t.in.u.position, 0, sizeof(t.in.u.position));
+	t.in.u.position.blank = t.in.u.position.in_sync = 1;
+	step();
+	t.config.server[2].kind = KIND_DMZ;
+	reconfigure();
+	links_up(2);
+	r = blank_record(2);
+	r.position_index = 3;
+	hear(2, r);
+	assert_int_equal(t.m.persisted.position_index, 0);
+	r = main_record(PEER, 4);
+	r.position_index = 3;
+	hear(PEER, r);
+	assert_int_equal(t.m.persisted.position_index, 3);
+	assert_int_equal(t.m.condition, CONDITION_SYNCHRONISING);
 }
 
 /* The pause of a main that died holds, and ends by itself. */
@@ -963,6 +1035,39 @@ test_join_election(void **state)
 		else
 			assert_waits(RULE_JOIN_WAIT_ELECTED);
 	}
+}
+
+/* Who does not know yet what data it has is waited for as long as one that starts, from when it was
+ * first heard. */
+static void
+test_join_unknown_data(void **state)
+{
+	struct status_record r;
+
+	(void)state;
+	make_config(ARB_MANUAL, 2);
+	t.disk.epoch = t.disk.epoch_seen = 4;
+	t.disk.initialised = 1;
+	start();
+	pass(60000);
+	assert_waits(RULE_JOIN_WAIT_PARTNER);
+	links_up(PEER);
+	r = blank_record(PEER);
+	r.condition = CONDITION_STARTING;
+	r.flags |= RECORD_DATA_UNKNOWN;
+	r.position_epoch = r.position_index = 0;
+	r.elect_id = t.config.server[SELF].id;
+	hear(PEER, r);
+	assert_waits(RULE_JOIN_WAIT_DATA);
+	assert_int_equal(t.m.why_peer, PEER);
+	pass(t.config.join_ms - 100);
+	hear(PEER, r);
+	assert_waits(RULE_JOIN_WAIT_DATA);
+	pass(99);
+	hear(PEER, r);
+	assert_waits(RULE_JOIN_WAIT_DATA);
+	pass(1);
+	assert_becomes(ROLE_MAIN, RULE_ELECTED);
 }
 
 static void
@@ -1349,16 +1454,6 @@ test_switchover(void **state)
 }
 
 /* We have data up to that change. */
-static void
-have_data(uint64_t index)
-{
-	t.in.kind = IN_POSITION;
-	memset(&t.in.u.position, 0, sizeof(t.in.u.position));
-	t.in.u.position.epoch = t.m.persisted.epoch;
-	t.in.u.position.index = index;
-	t.in.u.position.in_sync = 1;
-	step();
-}
 
 /*
  * A main whose syncd said last that it has data up to index, and whose standby hook runs; the event
@@ -1967,6 +2062,8 @@ main(void)
 	    cmocka_unit_test(test_row_isolated),
 	    cmocka_unit_test(test_manual_waits),
 	    cmocka_unit_test(test_held),
+	    cmocka_unit_test(test_data_is_gone),
+	    cmocka_unit_test(test_data_of_others),
 	    cmocka_unit_test(test_pause_of_a_dead_main_ends),
 	    cmocka_unit_test(test_stall),
 	    cmocka_unit_test(test_stall_old_fin),
@@ -1982,6 +2079,7 @@ main(void)
 	    cmocka_unit_test(test_join_waits_for_partner),
 	    cmocka_unit_test(test_join_lone_start),
 	    cmocka_unit_test(test_join_election),
+	    cmocka_unit_test(test_join_unknown_data),
 	    cmocka_unit_test(test_join_handover_and_nobody),
 	    cmocka_unit_test(test_resume),
 	    cmocka_unit_test(test_resume_looks_first),
