@@ -14,7 +14,8 @@
 #include "../lib/nearest.h"
 #include "../lib/units.h"
 
-/* Send what has been put into m and report the end. A roled that hangs is ended by its supervisor.
+/*
+ * Send what has been put into m and report the end. A roled that hangs is ended by its supervisor.
  */
 static int
 run_action(const struct options *o, struct msg *m, const char *done)

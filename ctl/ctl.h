@@ -97,7 +97,8 @@ enum { NEEDS_SOCKET = 1, NEEDS_STATE = 2 };
  */
 unsigned find_dirs(char *text, size_t len, char state_dir[CONF_COMMAND], char run_dir[CONF_COMMAND],
     char *error, size_t size);
-/* Fill in what the command line did not give. Exits when the config does not tell what is needed.
+/*
+ * Fill in what the command line did not give. Exits when the config does not tell what is needed.
  */
 void find_options(struct options *o, unsigned needs);
 

@@ -24,7 +24,8 @@ on_signal(int sig)
 	terminated = 1;
 }
 
-/* A polite signal wipes too; between the look at the flag and poll(2) it waits for the next PING.
+/*
+ * A polite signal wipes too; between the look at the flag and poll(2) it waits for the next PING.
  */
 static void
 catch_signals(void)

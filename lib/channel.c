@@ -409,7 +409,8 @@ struct received {
 	int stamped;
 };
 
-/* One packet into m and header. Returns its size, 0 for an empty one or at the end, -1 with errno.
+/*
+ * One packet into m and header. Returns its size, 0 for an empty one or at the end, -1 with errno.
  */
 static ssize_t
 receive_packet(struct channel *c, struct msg *m, uint8_t header[MSG_HEADER], struct received *r)

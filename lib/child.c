@@ -96,7 +96,8 @@ child_forget(struct child *ch)
 		ch->ops->on_abort(ch);
 }
 
-/* One CONF_* message into the pending config; the first one after a decision starts from defaults.
+/*
+ * One CONF_* message into the pending config; the first one after a decision starts from defaults.
  */
 static int
 child_conf_part(struct child *ch, struct msg *m)

@@ -68,8 +68,9 @@ conf_is_number(const struct conf_option *o)
 	return o->type <= CT_LAST_NUMBER;
 }
 
-int64_t
-conf_get_number(const struct conf_option *o, const void *owner)
+/* The number in the struct of its owner. */
+static int64_t
+get_number(const struct conf_option *o, const void *owner)
 {
 	const uint8_t *field = (const uint8_t *)owner + o->offset;
 	uint16_t u16;
@@ -213,7 +214,7 @@ put_numbers(struct msg *m, enum conf_owner owner, const void *base)
 		const struct conf_option *o = &conf_options[i];
 
 		if (o->owner == owner && conf_is_number(o))
-			msg_put_i64(m, conf_get_number(o, base));
+			msg_put_i64(m, get_number(o, base));
 	}
 }
 
@@ -299,8 +300,8 @@ conf_put_general(struct msg *m, const struct conf_general *g)
 	}
 }
 
-int
-conf_get_general(struct msg *m, struct conf_general *g)
+static int
+get_general(struct msg *m, struct conf_general *g)
 {
 	memset(g, 0, sizeof(*g));
 	if (get_name(m, g->group) == -1)
@@ -344,8 +345,8 @@ conf_put_server(struct msg *m, uint8_t index, const struct conf_server *s)
 	msg_put_bytes(m, s->key_data, sizeof(s->key_data));
 }
 
-int
-conf_get_server(struct msg *m, uint8_t *index, struct conf_server *s)
+static int
+get_server(struct msg *m, uint8_t *index, struct conf_server *s)
 {
 	memset(s, 0, sizeof(*s));
 	*index = msg_get_u8(m);
@@ -371,8 +372,8 @@ conf_put_reference(struct msg *m, uint8_t index, const struct conf_reference *r)
 	put_addr(m, &r->addr);
 }
 
-int
-conf_get_reference(struct msg *m, uint8_t *index, struct conf_reference *r)
+static int
+get_reference(struct msg *m, uint8_t *index, struct conf_reference *r)
 {
 	memset(r, 0, sizeof(*r));
 	*index = msg_get_u8(m);
@@ -391,8 +392,8 @@ conf_put_hook(struct msg *m, uint8_t index, const struct conf_hook *h)
 	put_numbers(m, CONF_OF_hook, h);
 }
 
-int
-conf_get_hook(struct msg *m, uint8_t *index, struct conf_hook *h)
+static int
+get_hook(struct msg *m, uint8_t *index, struct conf_hook *h)
 {
 	memset(h, 0, sizeof(*h));
 	*index = msg_get_u8(m);
@@ -417,8 +418,8 @@ conf_put_check(struct msg *m, uint8_t index, const struct conf_check *c)
 	put_numbers(m, CONF_OF_check, c);
 }
 
-int
-conf_get_check(struct msg *m, uint8_t *index, struct conf_check *c)
+static int
+get_check(struct msg *m, uint8_t *index, struct conf_check *c)
 {
 	memset(c, 0, sizeof(*c));
 	*index = msg_get_u8(m);
@@ -444,27 +445,27 @@ conf_apply(struct conf *c, struct msg *m)
 	/* into c only what decoded as a whole */
 	switch (m->type) {
 	case MSG_CONF_GENERAL:
-		if (conf_get_general(m, &general) == -1)
+		if (get_general(m, &general) == -1)
 			return -1;
 		c->general = general;
 		return 0;
 	case MSG_CONF_SERVER:
-		if (conf_get_server(m, &i, &server) == -1)
+		if (get_server(m, &i, &server) == -1)
 			return -1;
 		c->server[i] = server;
 		return 0;
 	case MSG_CONF_REFERENCE:
-		if (conf_get_reference(m, &i, &reference) == -1)
+		if (get_reference(m, &i, &reference) == -1)
 			return -1;
 		c->reference[i] = reference;
 		return 0;
 	case MSG_CONF_HOOK:
-		if (conf_get_hook(m, &i, &hook) == -1)
+		if (get_hook(m, &i, &hook) == -1)
 			return -1;
 		c->hook[i] = hook;
 		return 0;
 	case MSG_CONF_CHECK:
-		if (conf_get_check(m, &i, &check) == -1)
+		if (get_check(m, &i, &check) == -1)
 			return -1;
 		c->check[i] = check;
 		return 0;
@@ -544,7 +545,7 @@ conf_digest(const struct conf *c, uint8_t out[16])
 		    (strcmp(o->section, "arbitration") == 0 ||
 			(strcmp(o->section, "status") == 0 && strstr(o->name, "timeout") == NULL) ||
 			strcmp(o->section, "sync") == 0))
-			digest_number(&state, conf_get_number(o, &c->general));
+			digest_number(&state, get_number(o, &c->general));
 	}
 	crypto_generichash_final(&state, out, 16);
 }

@@ -141,24 +141,19 @@ struct conf {
 struct msg;
 
 /*
- * Encode one section into a message that was begun with the matching CONF_* type; decode one. The
- * decoders are strict (ranges, NUL-terminated printable strings, exact end) and return 0 or -1.
- * Lists are sent one element per message, index first.
+ * Encode one section into a message that was begun with the matching CONF_* type. Lists are sent
+ * one element per message, index first.
  */
 void conf_put_general(struct msg *m, const struct conf_general *g);
-int conf_get_general(struct msg *m, struct conf_general *g);
 void conf_put_server(struct msg *m, uint8_t index, const struct conf_server *s);
-int conf_get_server(struct msg *m, uint8_t *index, struct conf_server *s);
 void conf_put_reference(struct msg *m, uint8_t index, const struct conf_reference *r);
-int conf_get_reference(struct msg *m, uint8_t *index, struct conf_reference *r);
 void conf_put_hook(struct msg *m, uint8_t index, const struct conf_hook *h);
-int conf_get_hook(struct msg *m, uint8_t *index, struct conf_hook *h);
 void conf_put_check(struct msg *m, uint8_t index, const struct conf_check *c);
-int conf_get_check(struct msg *m, uint8_t *index, struct conf_check *c);
 
 /*
- * Feed one CONF_* message of any type into c. Returns 0, or -1 when it is malformed. The receiver
- * of a whole config (supervisor, children) calls this for every message and conf_check at the end.
+ * Feed one CONF_* message of any type into c. Returns 0, or -1 when it is malformed: ranges,
+ * strings (printable, no NUL in them) and the exact end are checked. The receiver of a whole config
+ * (supervisor, children) calls this for every message and conf_check at the end.
  */
 int conf_apply(struct conf *c, struct msg *m);
 

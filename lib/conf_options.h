@@ -56,10 +56,9 @@ extern const size_t conf_n_options;
 
 /* Row of an option, NULL when there is none. */
 const struct conf_option *conf_find_option(const char *section, const char *name);
-/* 1 when the row is a plain number (conf_get_number, conf_set_number). */
+/* 1 when the row is a plain number (conf_set_number). */
 int conf_is_number(const struct conf_option *o);
-/* The number in the owner's struct, and its change; set returns -1 when v is out of range. */
-int64_t conf_get_number(const struct conf_option *o, const void *owner);
+/* Puts the number into the struct of its owner; -1 when v is out of range. */
 int conf_set_number(const struct conf_option *o, void *owner, int64_t v);
 /* Word number i of a type that takes words; NULL past the last one. */
 const char *conf_word(enum conf_type type, unsigned i);

@@ -16,6 +16,7 @@ enum { LOG_LINE_MAX = 1024 };
 /* Where lines go: fd of the pipe in a child; the supervisor sets a writer of its own. */
 void log_to_fd(int fd);
 void log_to(void (*writer)(enum log_level level, const char *text));
+/* What is not so grave is left out: of LOG_L_DEBUG at first. For tests, which provoke errors. */
 void log_set_level(enum log_level level);
 
 void log_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -125,7 +125,8 @@ on_pause_over(uv_timer_t *timer)
 		report_closed(io->channel);
 }
 
-/* on: something is queued. While the kernel has no memory for it the socket claims to be writable.
+/*
+ * on: something is queued. While the kernel has no memory for it the socket claims to be writable.
  */
 static void
 want_write(struct channel *c, int on)

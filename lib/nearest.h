@@ -7,7 +7,8 @@
 
 #include <stddef.h>
 
-/* Edits (insert, delete, replace, swap of neighbours) from a to b; only the first 63 bytes count.
+/*
+ * Edits (insert, delete, replace, swap of neighbours) from a to b; only the first 63 bytes count.
  */
 unsigned nearest_distance(const char *a, const char *b);
 

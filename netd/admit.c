@@ -132,7 +132,8 @@ on_rested(uv_timer_t *timer)
 		listener_watch(&listeners[i], 1);
 }
 
-/* LISTENER: fd becomes ours, on the number of its slot. Returns -1 when it is nothing to wait for.
+/*
+ * LISTENER: fd becomes ours, on the number of its slot. Returns -1 when it is nothing to wait for.
  */
 int
 admit_listen(unsigned slot, int fd)

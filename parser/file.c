@@ -229,7 +229,8 @@ line_of(const char *sentence)
 
 /* ---- values */
 
-/* The element of a list with names that is called title, or a new one; NULL (reported) when full.
+/*
+ * The element of a list with names that is called title, or a new one; NULL (reported) when full.
  */
 static void *
 titled_element(cfg_t *cfg, const char *title)

@@ -557,6 +557,6 @@ enum severity rule_severity(unsigned rule);
 const char *role_name(unsigned role);
 const char *condition_name(unsigned condition);
 const char *verdict_name(unsigned verdict);
-const char *record_kind_name(unsigned kind);
+const char *record_kind_name(unsigned kind); /* for the simulator and the tests */
 
 #endif

@@ -95,10 +95,11 @@ role_demote(struct step *s, enum rule rule, uint8_t peer, uint8_t new_main)
 	s->changed = s->announce = 1;
 }
 
-/* A main whose epoch is not the highest any more takes a higher one; no hook, it stays what it is.
+/*
+ * A main whose epoch is not the highest any more takes a higher one; no hook, it stays what it is.
  */
-void
-role_raise_epoch(struct step *s, uint8_t peer)
+static void
+raise_epoch(struct step *s, uint8_t peer)
 {
 	struct machine_persisted *ps = &s->m->persisted;
 
@@ -221,7 +222,7 @@ resolve_two_mains(struct step *s, uint8_t i, const struct status_record *r)
 	if (had != m->alarms[RULE_TWO_MAINS / 32])
 		ledger_add(s, LEDGER_EVENT, RULE_TWO_MAINS_WON, i, 0);
 	if (r->epoch >= m->persisted.epoch)
-		role_raise_epoch(s, i);
+		raise_epoch(s, i);
 	s->answer |= 1U << i;
 }
 
@@ -239,7 +240,7 @@ main_is_outdated(struct step *s, uint8_t i, const struct status_record *r)
 		return;
 	if (!server_is_partner(m, other, KIND_STANDARD) || r->main_heard_age_ms < 0 ||
 	    r->main_heard_age_ms >= evidence_silence_ms(&m->config)) {
-		role_raise_epoch(s, i);
+		raise_epoch(s, i);
 		return;
 	}
 	step_alarm(s, RULE_TWO_MAINS, other, 1);

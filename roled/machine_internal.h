@@ -72,7 +72,6 @@ int evidence_before(const struct machine *m, unsigned a, unsigned b);
 void role_promote(struct step *s, enum rule rule, uint8_t peer, int64_t margin_ms);
 void role_demote(struct step *s, enum rule rule, uint8_t peer, uint8_t new_main);
 uint64_t role_next_epoch(const struct machine *m);
-void role_raise_epoch(struct step *s, uint8_t peer);
 void role_follow(struct step *s, uint8_t i, const struct status_record *r);
 void role_track_main(struct step *s, unsigned i, const struct status_record *r);
 void role_take_result(struct step *s, const struct machine_action_result *r);

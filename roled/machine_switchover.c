@@ -13,7 +13,8 @@
 
 #define PAUSE_MAX_MS (INT64_C(7) * 24 * 3600 * 1000)
 
-/* How long a consent is good: for the standby, and for main, whose clock may run at another rate.
+/*
+ * How long a consent is good: for the standby, and for main, whose clock may run at another rate.
  */
 static int64_t
 consent_ms(const struct machine_config *c, int as_main)

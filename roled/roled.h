@@ -139,7 +139,8 @@ struct roled {
 	} asked[ASKED_HOOKS]; /* last hooks asked for, to name them when they end */
 	unsigned next_asked;
 	char hook_note[CTL_NOTE]; /* the result being handled, until an entry has taken it */
-	/* alarm hooks: one at a time, so that a slow one cannot use up what the supervisor queues
+	/*
+	 * alarm hooks: one at a time, so that a slow one cannot use up what the supervisor queues
 	 */
 	uint64_t alarm_event; /* that runs; 0: none */
 	unsigned n_alarms;

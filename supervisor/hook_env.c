@@ -24,7 +24,8 @@ hook_reason_valid(uint8_t reason)
 	return reasons[reason] != NULL;
 }
 
-const char *
+/* Name of a rule of roled/rules.def, "unknown" when there is none. */
+static const char *
 hook_reason(uint8_t reason)
 {
 	return reasons[reason] != NULL ? reasons[reason] : "unknown";

@@ -54,9 +54,7 @@ int hook_split(struct hook_args *a, const char *command);
 int hook_environment(struct hook_env *e, const struct conf *c, const struct hook_run *r);
 /* Environment of the health check of that index. */
 int check_environment(struct hook_env *e, const struct conf *c, uint8_t index);
-/* Name of a rule of roled/rules.def, "unknown" when there is none. */
-const char *hook_reason(uint8_t reason);
-/* Is it a number of the table? */
+/* Is it the number of a rule of roled/rules.def? */
 int hook_reason_valid(uint8_t reason);
 
 /* Health of one check: a change needs as many results in a row as rise and fall say. */

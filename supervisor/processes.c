@@ -55,7 +55,8 @@ proc_of(enum process process)
 	return NULL;
 }
 
-unsigned
+/* How often that process was killed, or ended, for what it did. */
+static unsigned
 process_offences(enum process process)
 {
 	unsigned sum = 0;
@@ -78,7 +79,8 @@ process_offended(enum process process, enum offence offence)
 	return process_offences(process);
 }
 
-void
+/* OFFENCE_NONE: for nothing that it did. */
+static void
 proc_kill(struct proc *p, enum offence why)
 {
 	if (p->pid <= 0)
@@ -138,7 +140,8 @@ send_state(struct ctl_process *s)
 	proc_send(roled, &m);
 }
 
-void
+/* One child, to roled. */
+static void
 processes_report(struct proc *p)
 {
 	struct ctl_process s = {
@@ -183,7 +186,8 @@ report_others(void)
 		send_state(&parser);
 }
 
-void
+/* A roled that starts knows nothing yet. */
+static void
 processes_report_all(void)
 {
 	report_others();
@@ -403,7 +407,8 @@ on_answer(struct proc *p, struct msg *m)
 	p->asked--;
 	p->control.permit[MSG_PREPARED] = p->asked;
 	p->control.permit[MSG_REFUSED] = p->asked;
-	/* they come in the order of the questions, and all but the last one were taken back (ABORT)
+	/*
+	 * they come in the order of the questions, and all but the last one were taken back (ABORT)
 	 */
 	if (p->asked > 0)
 		return 0;

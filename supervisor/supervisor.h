@@ -183,10 +183,8 @@ void processes_start(void);
 void processes_reap(void);
 /* Send to a child; a full queue or a broken channel kills it. Closed channel: nothing. */
 void proc_send(struct proc *p, struct msg *m);
-void proc_kill(struct proc *p, enum offence why);
 /* One of any process, for status; returns how many it has now. */
 unsigned process_offended(enum process process, enum offence offence);
-unsigned process_offences(enum process process);
 /* PREPARE went out to this child, its answer is allowed. */
 void proc_ask_prepare(struct proc *p, const struct conf *c, uint64_t serial);
 /* COMMIT or ABORT. */
@@ -199,8 +197,6 @@ int processes_configuring(void);
 void processes_stop(int exit_code);
 void processes_stop_now(int exit_code);
 void processes_dump(void);
-void processes_report(struct proc *p); /* PROCESS_STATE to roled */
-void processes_report_all(void);
 /* The config in force is another one: what was said of that before does not count. */
 void processes_forget_configs(void);
 /* The runner has said what it runs with. */

@@ -19,7 +19,8 @@ enum {
 
 void action_init(struct face *f);
 
-/* The action of that client begins: it is answered now, or waits (CLIENT_ACTS) for the end of it.
+/*
+ * The action of that client begins: it is answered now, or waits (CLIENT_ACTS) for the end of it.
  */
 void action_begin(struct client *c, const struct face_action *a, const char *server);
 /* Gives what waits to apps that have room. Not while a handler runs. */

@@ -99,7 +99,8 @@ struct face_calls {
 	 * meanwhile.
 	 */
 	void (*before_sync)(void *arg);
-	/* The answer to a request of face_remote_run(); last is the newest change of that client.
+	/*
+	 * The answer to a request of face_remote_run(); last is the newest change of that client.
 	 */
 	void (*remote_answer)(
 	    void *arg, uint64_t client, struct slice answer, const struct position *last);
@@ -213,7 +214,10 @@ struct face {
  */
 int face_open(struct face *f, uv_loop_t *loop, int listen_fd, struct store *store,
     const struct face_calls *calls, void *arg, const struct face_options *options);
-/* Ends all clients; run the loop until face_closed(), then face_free(). */
+/*
+ * Ends all clients; run the loop until face_closed(), then face_free(). For the tests, which go on:
+ * syncd itself ends with its face.
+ */
 void face_close(struct face *f);
 bool face_closed(const struct face *f);
 void face_free(struct face *f);
@@ -226,7 +230,8 @@ void face_refuse(struct face *f, uint64_t client, const char *error);
 /* The turn goes on: what is sent to others can wait for more of it. */
 bool face_gathers(const struct face *f);
 
-/* Standbys have more than before, or the route changed: WAIT and held answers are looked at again.
+/*
+ * Standbys have more than before, or the route changed: WAIT and held answers are looked at again.
  */
 void face_progress(struct face *f);
 

@@ -16,7 +16,8 @@
 
 enum { SEGMENTS_MIN = 4, TAG = 0, BACK = 8, LENGTH = 12, EPOCH = 16, INDEX = 24, HASH = 32 };
 
-/* The same on all servers of all groups: it says which histories are equal, it keeps nothing out.
+/*
+ * The same on all servers of all groups: it says which histories are equal, it keeps nothing out.
  */
 static const uint8_t chain_key[crypto_shorthash_KEYBYTES] = "bulkhead changes";
 

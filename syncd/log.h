@@ -88,7 +88,8 @@ int log_flush(struct log *l);
  */
 int log_truncate(struct log *l, const struct position *p);
 
-/* An empty log of a new generation that starts at p: after a snapshot. Durable when it returns 0.
+/*
+ * An empty log of a new generation that starts at p: after a snapshot. Durable when it returns 0.
  */
 int log_reset(struct log *l, uint64_t generation, const struct position *p);
 

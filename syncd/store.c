@@ -63,8 +63,8 @@ is_blank(const struct store *s)
 }
 
 /* Pages that a checkpoint would write now: more rather than less. */
-double
-store_dirty_pages(const struct store *s)
+static double
+dirty_pages(const struct store *s)
 {
 	double pages = 0;
 
@@ -136,7 +136,7 @@ store_measure(struct store *s)
 static bool
 has_room(const struct store *s, double pages, uint64_t reserve)
 {
-	return store_dirty_pages(s) + pages + (double)reserve <= (double)s->room;
+	return dirty_pages(s) + pages + (double)reserve <= (double)s->room;
 }
 
 /*
@@ -208,7 +208,7 @@ refuse(struct store *s)
 static bool
 would_gain(const struct store *s)
 {
-	return store_dirty_pages(s) + (double)s->freed > (double)s->reserve / 8;
+	return dirty_pages(s) + (double)s->freed > (double)s->reserve / 8;
 }
 
 /*
@@ -476,7 +476,7 @@ static bool
 is_due(const struct store *s)
 {
 	return s->puts >= s->limits.dirty_puts ||
-	       store_dirty_pages(s) * (double)s->page >= (double)s->limits.dirty_bytes ||
+	       dirty_pages(s) * (double)s->page >= (double)s->limits.dirty_bytes ||
 	       s->log_bytes >= s->limits.backlog_bytes / 2;
 }
 

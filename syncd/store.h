@@ -88,8 +88,6 @@ int store_walk_keys(struct store *s, struct store_walk *w, struct slice *key, st
 int store_walk_fields(struct store *s, struct slice key, struct store_walk *w, struct slice *field,
     struct slice *value);
 void store_walk_end(struct store_walk *w);
-/* The hash that orders: where a SCAN goes on. */
-uint64_t store_hash_key(const struct store *s, struct slice key);
 /* A key that is there, chosen by number (any): 1, or 0 when there is none. */
 int store_random(struct store *s, uint64_t number, struct slice *key);
 

@@ -109,7 +109,6 @@ void store_rebuild(struct store *s);
 int store_commit(struct store *s);
 int store_measure(struct store *s);
 bool store_make_room(struct store *s, size_t bytes);
-double store_dirty_pages(const struct store *s);
 /*
  * store_copy.c: the transaction of the oldest copy; what that or a later one freed is not reused.
  */
@@ -123,8 +122,6 @@ void store_txn_abort(struct store *s);
 int store_put_state(struct store *s);
 int store_get_state(struct store *s, MDB_txn *txn, struct state *state);
 int store_put_load(struct store *s);
-int store_get_load(struct store *s);
-void store_derive_key(const uint8_t id[STORE_ID], uint8_t key[crypto_shorthash_KEYBYTES]);
 int store_replay(struct store *s, bool checkpoints);
 
 /* store_state.c: 0, or an error code of LMDB, or an errno */

@@ -62,8 +62,8 @@ get_position(const uint8_t *p)
 }
 
 /* The key of the hash that orders the keys of a group. */
-void
-store_derive_key(const uint8_t id[STORE_ID], uint8_t key[crypto_shorthash_KEYBYTES])
+static void
+derive_key(const uint8_t id[STORE_ID], uint8_t key[crypto_shorthash_KEYBYTES])
 {
 	static const uint8_t what[] = "order of keys";
 
@@ -131,8 +131,8 @@ store_put_load(struct store *s)
 }
 
 /* Reads how far a load came, as of the last checkpoint. */
-int
-store_get_load(struct store *s)
+static int
+get_load(struct store *s)
 {
 	struct load *l = &s->load;
 	MDB_val key = store_val("load", 4), data;
@@ -150,7 +150,7 @@ store_get_load(struct store *s)
 	l->cursor.len = data.mv_size - LOAD_SIZE;
 	memcpy(l->cursor.bytes, b + LOAD_SIZE, l->cursor.len);
 	l->active = true;
-	store_derive_key(l->id, s->load_hash_key);
+	derive_key(l->id, s->load_hash_key);
 	return 0;
 }
 
@@ -169,11 +169,11 @@ store_txn_begin(struct store *s)
 	if (rc == 0)
 		rc = store_get_state(s, s->txn, &s->state);
 	if (rc == 0)
-		rc = store_get_load(s);
+		rc = get_load(s);
 	if (rc != 0)
 		return rc;
 	s->saved = s->state.position;
-	store_derive_key(s->state.id, s->hash_key);
+	derive_key(s->state.id, s->hash_key);
 	s->puts = 0;
 	s->changes++;
 	s->at_walk = NULL;

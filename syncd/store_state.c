@@ -284,7 +284,8 @@ scratch(struct store *s, size_t n)
 	return s->scratch;
 }
 
-/* Writes the record on which at_keys is, or a new one, with a body of two parts and zeros between.
+/*
+ * Writes the record on which at_keys is, or a new one, with a body of two parts and zeros between.
  */
 struct parts {
 	struct slice first, second;

@@ -83,12 +83,6 @@ store_count(const struct store *s)
 	return mdb_stat(s->txn, active(s)->keys, &stat) == 0 ? stat.ms_entries : 0;
 }
 
-uint64_t
-store_hash_key(const struct store *s, struct slice key)
-{
-	return state_hash(s->hash_key, key);
-}
-
 /* The first record at or behind a number; the first of all behind the last. */
 int
 store_random(struct store *s, uint64_t number, struct slice *key)

@@ -280,7 +280,8 @@ send_u64(enum message_type type, uint64_t value)
 	send_packet(life.control, type, body, sizeof(body), -1);
 }
 
-/* Read on until a packet of that type comes. Returns its size, or -1: end of file, or not in time.
+/*
+ * Read on until a packet of that type comes. Returns its size, or -1: end of file, or not in time.
  */
 static ssize_t
 read_until(int sock, enum message_type type, uint8_t *packet, size_t size)

@@ -597,7 +597,8 @@ attack_from_runner(size_t number, size_t count)
 	give_up(&t);
 }
 
-/* ---- right in form, but of what the configuration does not use: nothing follows, nobody is killed
+/*
+ * ---- right in form, but of what the configuration does not use: nothing follows, nobody is killed
  */
 
 /* One question to the supervisor, and the body of the answer that it must give. */

@@ -102,7 +102,8 @@ run_file(const char *path)
 	return 0;
 }
 
-/* The inputs in tests/fuzz/corpus that are this program's, where make check says where the tree is.
+/*
+ * The inputs in tests/fuzz/corpus that are this program's, where make check says where the tree is.
  */
 static int
 run_corpus(const char *program)

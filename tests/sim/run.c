@@ -172,7 +172,8 @@ queue_us(int64_t now_us)
 	return (now_us / (20 * MS) + 1) * 20 * MS;
 }
 
-/* Whether the event is for a process that is frozen, and waits in its queue; nothing overtakes it.
+/*
+ * Whether the event is for a process that is frozen, and waits in its queue; nothing overtakes it.
  */
 static int
 must_wait(const struct event *e)

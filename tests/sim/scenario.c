@@ -143,7 +143,8 @@ isolate_standby(void)
 	isolate(1);
 }
 
-/* The cable of the standby is out, and is put back: the references answer before main is dialled.
+/*
+ * The cable of the standby is out, and is put back: the references answer before main is dialled.
  */
 static void
 isolate_standby_and_heal(void)
@@ -244,7 +245,8 @@ restart_children(void)
 	}
 }
 
-/* A port that was rejected from here, and then a child that restarts over there: FIN and a refusal.
+/*
+ * A port that was rejected from here, and then a child that restarts over there: FIN and a refusal.
  */
 static void
 reject_one_way_and_restart(void)

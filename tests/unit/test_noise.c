@@ -433,7 +433,8 @@ test_cipher(void **state)
 	(void)state;
 	randombytes_buf(a.key, sizeof(a.key));
 	b = a;
-	/* REKEY is the first 32 bytes of the key stream under the last nonce; block 0 is Poly1305's
+	/*
+	 * REKEY is the first 32 bytes of the key stream under the last nonce; block 0 is Poly1305's
 	 */
 	crypto_stream_chacha20_ietf_xor_ic(stream, zeros, sizeof(stream), last, 1, a.key);
 	noise_rekey(&a);
