@@ -326,9 +326,12 @@ static bool
 is_held(struct client *c)
 {
 	struct face *f = c->face;
-	bool held = c->out.len > c->sent && f->calls->released != NULL &&
-		    f->calls->released(f->arg) < c->written.index;
+	bool held = false;
 
+	if (c->owes != 0 && c->out.len > c->sent) {
+		held = f->calls->released != NULL && f->calls->released(f->arg) < c->owes;
+		c->owes = held ? c->owes : 0;
+	}
 	if (held && c->state == CLIENT_RUNS) {
 		c->state = CLIENT_HELD;
 		f->n_waiting++;

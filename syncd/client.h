@@ -70,7 +70,9 @@ struct client {
 	const struct command *last;
 	struct client_queue queue;
 	struct interest_list watched, channels, patterns;
-	struct position written;     /* its newest change */
+	struct position written; /* its newest change */
+	/* what it is to be sent says that standbys have this change (sync mode); 0: said */
+	uint64_t owes;
 	struct interest_list serves; /* names of actions */
 	unsigned n_given;	     /* actions that it has and did not answer */
 	uint64_t given_turn;	     /* when it was given the last one: actions.turn */

@@ -240,6 +240,7 @@ finish(struct client *c, const struct command *cmd, size_t start)
 	}
 	if (changed) {
 		c->written = at;
+		c->owes = at.index;
 		f->changed = true;
 	}
 	if ((c->flags & (CLIENT_MUTE | CLIENT_SKIP)) != 0)

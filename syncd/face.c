@@ -267,8 +267,10 @@ take_back(struct face *f, int error)
 			client_end(m->client, "no memory");
 	}
 	for (struct client *c = f->clients; c != NULL; c = c->next)
-		if (c->written.index > end.index)
+		if (c->written.index > end.index) {
 			c->written = end;
+			c->owes = c->owes > end.index ? end.index : c->owes;
+		}
 	resp_out_free(&text);
 }
 
@@ -497,12 +499,72 @@ face_progress(struct face *f)
 		uv_timer_start(&f->expiry, on_expiry, 1, 0);
 }
 
+void
+face_demoted(struct face *f)
+{
+	uint64_t released = f->calls->released != NULL ? f->calls->released(f->arg) : UINT64_MAX;
+	struct client *next;
+
+	for (struct client *c = f->clients; c != NULL; c = next) {
+		next = c->next;
+		if ((c->flags & CLIENT_DEAD) != 0)
+			continue; /* with one before it */
+		if (c->state == CLIENT_WAITS) {
+			(void)command_wait_done(c, true);
+			c->state = CLIENT_RUNS;
+			f->n_waiting--;
+			client_in_turn(c);
+		}
+		if (c->owes > released && c->out.len > c->sent)
+			client_end(c,
+			    "this server is main no more, and not enough standbys are known to "
+			    "have its changes");
+		c->owes = 0;
+		memset(&c->written, 0, sizeof(c->written));
+	}
+}
+
+void
+face_promoted(struct face *f)
+{
+	for (struct client *c = f->clients; c != NULL; c = c->next)
+		c->written = store_end(f->db.store);
+}
+
 uint64_t
 face_remote_new(struct face *f)
 {
 	struct client *c = client_new(f, -1, (uid_t)-1, -1);
 
-	return c == NULL ? 0 : c->id;
+	if (c == NULL)
+		return 0;
+	c->written = store_end(f->db.store); /* its program may have written over another link */
+	return c->id;
+}
+
+bool
+face_remote_lives(struct face *f, uint64_t client)
+{
+	return client_find(f, client) != NULL;
+}
+
+/* Its answer finds no room. Whether the request was executed is up to the end of the turn. */
+static void
+lose_answer(struct client *c)
+{
+	struct face *f = c->face;
+	size_t n = 0;
+
+	for (size_t i = 0; i < f->n_marks; i++)
+		if (f->marks[i].client != c)
+			f->marks[n++] = f->marks[i];
+	f->n_marks = n;
+	f->counts.condemned++;
+	resp_out_free(&c->out);
+	c->out.failed = false;
+	resp_error(&c->out,
+	    "-UNKNOWN the answer is larger than main has room for: the request may or may "
+	    "not have been executed");
 }
 
 int
@@ -514,10 +576,10 @@ face_remote_run(struct face *f, uint64_t client, const struct face_request *r)
 		return -1;
 	client_in_turn(c);
 	command_run_request(c, r);
-	client_count(c);
 	if (c->out.failed)
-		client_end(c, "its answer is too large");
-	return c->out.failed ? -1 : 0;
+		lose_answer(c);
+	client_count(c);
+	return 0;
 }
 
 int

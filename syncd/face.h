@@ -241,10 +241,20 @@ void face_changed(struct face *f, struct slice body);
 /* All data is another: every WATCH is broken. */
 void face_replaced(struct face *f);
 
+/*
+ * This server is main no more; released and count_synced still speak of that time. Each WAIT is
+ * answered, and who waits for standbys to have its change hears nothing: its connection is closed.
+ */
+void face_demoted(struct face *f);
+/* It is main now: what its clients wrote elsewhere, as far as it is here, counts as theirs. */
+void face_promoted(struct face *f);
+
 /* Clients of other servers, on main. 0: none could be made. One request at a time for each. */
 uint64_t face_remote_new(struct face *f);
+/* 0: its answer comes; -1: it was not executed. */
 int face_remote_run(struct face *f, uint64_t client, const struct face_request *r);
 void face_remote_free(struct face *f, uint64_t client);
+bool face_remote_lives(struct face *f, uint64_t client);
 
 /* As face_remote_run(): the action of a program of that server. */
 int face_remote_act(

@@ -94,6 +94,8 @@ link_room(struct data_link *l)
 {
 	if (is_feed(l))
 		feed_pump_all();
+	else
+		proxy_room(l);
 }
 
 const struct data_links_ops ipc_links_ops = {
@@ -317,6 +319,10 @@ on_role(struct msg *m)
 					   : "none",
 		    main == NO_SERVER ? "not known" : c->server[main].name,
 		    (unsigned long long)epoch);
+	if (syncd.role == DATA_MAIN && role != DATA_MAIN)
+		face_demoted(&syncd.face);
+	else if (syncd.role != DATA_MAIN && role == DATA_MAIN)
+		face_promoted(&syncd.face);
 	syncd.role = role;
 	syncd.main = main;
 	syncd.flags = flags;

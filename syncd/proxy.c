@@ -3,12 +3,14 @@
  * Requests of programs on a standby go to main and their answers come back; on main, those of other
  * servers are executed. At most once: a request whose link ended before its answer is never sent
  * again, and its program is told that the outcome is unknown. While no main is known (a switchover)
- * requests wait for a while, and none of them has been sent.
+ * requests wait for a while, and none of them has been sent, or main has said that it did not
+ * execute it.
  */
 #include "config.h"
 
 #include "syncd.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,6 +24,9 @@ enum {
 	/* as the server of a remote client: a program of ours, that we serve as main */
 	OWN = NO_SERVER,
 	WAIT_MS = 10000, /* for a main */
+	/* after main said that it is main no more: another one comes, or it stays */
+	AGAIN_MS = 50,
+	KEPT_MAX = 1 << 20, /* bytes of a request that can be sent again then */
 	/* main itself says that the time of an action is up; it is waited for so long */
 	GRACE_MS = 1000,
 };
@@ -29,8 +34,12 @@ enum {
 static const char unknown_outcome[] =
     "-UNKNOWN the link to main ended before the answer: the request may or may not have been "
     "executed";
+static const char unknown_stay[] =
+    "-UNKNOWN this server lost the role of main before enough standbys had the change: it may or "
+    "may not stay";
 static const char too_long[] = "-ERR the request was executed, and its answer is longer than what "
 			       "main may send: see data.bulk\r\n";
+static const char not_main[] = "-MASTERDOWN that server is not main: not executed";
 static const char no_main[] =
     "-MASTERDOWN no main is known, or there is no link to it: the request was not executed";
 
@@ -44,7 +53,8 @@ struct request {
 	uint8_t action;
 	struct data_link *sent; /* NULL: it waits, or is executed here; body has it then */
 	uint8_t own;		/* executed here */
-	struct change body;	/* a frame */
+	int64_t again_ms;	/* main did not execute it: not before */
+	struct change body;	/* a frame; once it is sent only if it is short */
 };
 
 static const char too_late[] =
@@ -62,7 +72,8 @@ struct remote {
 };
 
 static struct request *requests;
-static size_t queued_bytes;
+static size_t queued_bytes,
+    kept_bytes; /* of bodies: of those that wait, and of those that are sent */
 static struct remote *remotes;
 
 /* ---- programs of ours */
@@ -114,7 +125,7 @@ free_request(struct request *q)
 	while (*p != q)
 		p = &(*p)->next;
 	*p = q->next;
-	queued_bytes -= q->body.len;
+	*(q->sent != NULL ? &kept_bytes : &queued_bytes) -= q->body.len;
 	change_free(&q->body);
 	free(q);
 }
@@ -127,8 +138,12 @@ send_request(struct request *q, struct data_link *l)
 	if (link_put_raw(l, (struct slice){q->body.data, q->body.len}) != 0)
 		return -1;
 	queued_bytes -= q->body.len;
-	change_free(&q->body);
-	change_init(&q->body);
+	if (q->body.len <= KEPT_MAX && kept_bytes <= QUEUED_MAX) {
+		kept_bytes += q->body.len;
+	} else {
+		change_free(&q->body);
+		change_init(&q->body);
+	}
 	q->sent = l;
 	return 0;
 }
@@ -224,12 +239,13 @@ static void
 send_waiting(struct data_link *l)
 {
 	struct request *order[64];
+	int64_t now = now_ms();
 	size_t n;
 
 	do {
 		n = 0;
 		for (struct request *q = requests; q != NULL; q = q->next) {
-			if (q->sent != NULL || q->own)
+			if (q->sent != NULL || q->own || q->again_ms > now)
 				continue;
 			memmove(order + 1, order, (n < 63 ? n : 63) * sizeof(order[0]));
 			order[0] = q;
@@ -240,6 +256,13 @@ send_waiting(struct data_link *l)
 				return;
 		}
 	} while (n == 64);
+}
+
+void
+proxy_room(struct data_link *l)
+{
+	if (l == main_link())
+		send_waiting(l);
 }
 
 /* ---- programs of others */
@@ -374,8 +397,8 @@ take_request(struct data_link *l, struct slice body)
 		free(memory);
 		return -1;
 	}
-	if (syncd.role != DATA_MAIN) {
-		refuse_remote(l, client, "-MASTERDOWN that server is not main: not executed");
+	if (syncd.role != DATA_MAIN || feed_leaving()) {
+		refuse_remote(l, client, not_main);
 		free(memory);
 		return 0;
 	}
@@ -403,8 +426,8 @@ take_action(struct data_link *l, struct slice body)
 
 	if (wire_action_decode(body, &client, &a) != 0)
 		return -1;
-	if (syncd.role != DATA_MAIN) {
-		refuse_remote(l, client, "-MASTERDOWN that server is not main: not executed");
+	if (syncd.role != DATA_MAIN || feed_leaving()) {
+		refuse_remote(l, client, not_main);
 		return 0;
 	}
 	wait = answers_wait(l);
@@ -475,6 +498,25 @@ take_answer(struct data_link *l, struct slice body)
 	return 0;
 }
 
+/* Who was asked is not main, or soon no more, and has not executed it: it waits for the next one.
+ */
+static bool
+wait_again(struct request *q, const char *refusal)
+{
+	static const char code[] = "-MASTERDOWN ";
+	int64_t again_ms = now_ms() + AGAIN_MS;
+
+	if (strncmp(refusal, code, sizeof(code) - 1) != 0 || q->body.len == 0 ||
+	    again_ms >= q->until_ms)
+		return false;
+	kept_bytes -= q->body.len;
+	queued_bytes += q->body.len;
+	q->sent = NULL;
+	q->again_ms = again_ms;
+	syncd_wake_at(again_ms);
+	return true;
+}
+
 static int
 take_refused(struct data_link *l, struct slice body)
 {
@@ -494,6 +536,8 @@ take_refused(struct data_link *l, struct slice body)
 	line[text.len] = '\0';
 	q = find_request(client);
 	if (q == NULL || q->sent != l)
+		return 0;
+	if (wait_again(q, line))
 		return 0;
 	client = q->client;
 	free_request(q);
@@ -653,6 +697,26 @@ serve_own(void)
 	}
 }
 
+/* We are main no more: of what we executed ourselves, the answers that went with the role. */
+static void
+refuse_own(void)
+{
+	struct request *q = requests;
+
+	while (q != NULL) {
+		struct remote *r = q->own ? find_remote(OWN, q->wire) : NULL;
+		uint64_t client = q->client;
+
+		if (!q->own || (r != NULL && face_remote_lives(&syncd.face, r->face))) {
+			q = q->next;
+			continue;
+		}
+		forget_request(q);
+		face_refuse(&syncd.face, client, unknown_stay);
+		q = requests; /* the program may have asked for more */
+	}
+}
+
 void
 proxy_role(void)
 {
@@ -666,8 +730,10 @@ proxy_role(void)
 		if (syncd.role != DATA_MAIN)
 			data_links_dismiss(&syncd.links, i, LINK_REQUEST);
 	}
-	if (syncd.role == DATA_MAIN)
+	if (syncd.role == DATA_MAIN && !feed_leaving())
 		serve_own();
+	else if (syncd.role != DATA_MAIN)
+		refuse_own();
 }
 
 void
@@ -679,11 +745,35 @@ proxy_moved(const uint8_t moved[CONF_SERVERS])
 	}
 }
 
+/* What was refused by who was not main, and may go out again. Returns when there is more of it. */
+static int64_t
+again_tick(int64_t now)
+{
+	struct data_link *l = main_link();
+	int64_t due = INT64_MAX;
+	bool waits = false;
+
+	for (struct request *q = requests; q != NULL; q = q->next) {
+		if (q->again_ms == 0 || q->sent != NULL || q->own)
+			continue;
+		if (q->again_ms > now)
+			due = q->again_ms < due ? q->again_ms : due;
+		else
+			waits = true;
+	}
+	if (waits && l != NULL)
+		send_waiting(l);
+	return due;
+}
+
 int64_t
 proxy_tick(int64_t now)
 {
-	struct request *q = requests;
-	int64_t due = beat_tick(now);
+	struct request *q;
+	int64_t due = beat_tick(now), again = again_tick(now);
+
+	due = again < due ? again : due;
+	q = requests;
 
 	while (q != NULL) {
 		int64_t until_ms = q->until_ms + (q->sent != NULL ? GRACE_MS : 0);

@@ -136,6 +136,7 @@ int proxy_action(uint64_t client, const struct face_action *a, const char **refu
 void proxy_forget(uint64_t client);
 void proxy_role(void);
 void proxy_up(struct data_link *l);
+void proxy_room(struct data_link *l); /* its queue is short again */
 void proxy_down(struct data_link *l);
 int proxy_frame(struct data_link *l, uint8_t type, struct slice body);
 void proxy_remote_answer(uint64_t remote, struct slice answer, const struct position *last);

@@ -9,6 +9,6 @@
 void
 again_proxy(void)
 {
-	if (requests != NULL || remotes != NULL || queued_bytes != 0)
+	if (requests != NULL || remotes != NULL || queued_bytes != 0 || kept_bytes != 0)
 		abort();
 }

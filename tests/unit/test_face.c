@@ -470,6 +470,105 @@ test_held(void **state)
 	turns();
 }
 
+/* What standbys have had once they have: a program that wrote reads on, however few of them are
+ * left. */
+static void
+test_held_once(void **state)
+{
+	struct app a = connect_app();
+
+	(void)state;
+	released = 1;
+	say(a, "SET a 1\n");
+	hear(a, "+OK\r\n");
+	released = 0;
+	say(a, "GET a\n");
+	hear(a, "$1\r\n1\r\n");
+	say(a, "SET a 2\n");
+	hear(a, "");
+	released = UINT64_MAX;
+	face_progress(&face);
+	turns();
+	hear(a, "+OK\r\n");
+	close(a.fd);
+	turns();
+}
+
+static bool
+is_closed(struct app a)
+{
+	char byte;
+
+	return recv(a.fd, &byte, 1, MSG_DONTWAIT) == 0;
+}
+
+/* The role goes: what waits for standbys is never said, WAIT is answered, and all others go on. */
+static void
+test_demoted(void **state)
+{
+	struct app a = connect_app(), b = connect_app(), c = connect_app(), d = connect_app();
+	struct slice set[] = {slice_of("SET"), slice_of("r"), slice_of("1")};
+	struct face_command one_set = {set, 3};
+	struct face_request one = {.commands = &one_set, .n_commands = 1, .version = 2};
+	uint64_t id = face_remote_new(&face);
+
+	(void)state;
+	released = 1;
+	say(a, "SET a 1\n");
+	hear(a, "+OK\r\n");
+	say(b, "SET b 1\n");
+	hear(b, "");
+	say(c, "WAIT 2 0\nPING\n");
+	hear(c, "");
+	assert_int_equal(face_remote_run(&face, id, &one), 0);
+	turns();
+	say(d, "SET d 1\nWAIT 1 0\n");
+	assert_int_equal(face.n_waiting, 4);
+	synced = 1;
+	face_demoted(&face);
+	where = FACE_PROXY;
+	released = 0;
+	turns();
+	assert_int_equal(face.n_waiting, 0);
+	assert_false(face_remote_lives(&face, id));
+	assert_true(is_closed(b));
+	assert_true(is_closed(d));
+	hear(c, ":1\r\n+PONG\r\n");
+	say(a, "GET a\n");
+	hear(a, "$1\r\n1\r\n");
+	assert_string_equal(answered, "");
+	close(a.fd);
+	close(b.fd);
+	close(c.fd);
+	close(d.fd);
+	turns();
+}
+
+/* What a program wrote elsewhere is here, or it is not: WAIT of a new main counts who has all of
+ * that. */
+static void
+test_promoted(void **state)
+{
+	struct app a = connect_app(), b = connect_app();
+
+	(void)state;
+	say(b, "SET b 1\n");
+	hear(b, "+OK\r\n");
+	face_demoted(&face);
+	assert_int_equal(face.clients->written.index, 0);
+	face_promoted(&face);
+	for (const struct client *c = face.clients; c != NULL; c = c->next)
+		assert_int_equal(c->written.index, store_end(store).index);
+	assert_true(store_end(store).index > 0);
+	close(a.fd);
+	close(b.fd);
+	turns();
+	(void)face_remote_new(&face);
+	assert_int_equal(face.clients->written.index, store_end(store).index);
+	face_remote_free(&face, face.clients->id);
+	turns();
+}
+
 /* A request that never ends is given up at the bound, whatever it announces. */
 static void
 test_request_bound(void **state)
@@ -561,6 +660,41 @@ test_remote(void **state)
 	turns();
 	assert_int_equal(face.n_clients, 0);
 	assert_int_equal(face_remote_run(&face, id, &one), -1);
+}
+
+/* An answer that there is no room for is not "not executed": the change is there, or it is undone
+ * with its turn. */
+static void
+test_remote_answer_too_large(void **state)
+{
+	static char text[30000];
+	struct slice set[] = {
+	    slice_of("SET"), slice_of("a"), {(const uint8_t *)text, sizeof(text)}};
+	struct slice get[] = {slice_of("GET"), slice_of("a")};
+	struct face_command commands[] = {{set, 3}, {get, 2}, {get, 2}};
+	struct face_request all = {
+	    .commands = commands, .n_commands = 3, .transaction = true, .version = 2};
+	uint64_t id;
+
+	(void)state;
+	memset(text, 'x', sizeof(text));
+	face.options.output_max = 40000;
+	id = face_remote_new(&face);
+	for (int i = 0; i < 2; i++) {
+		flush_fails = i == 1;
+		assert_int_equal(face_remote_run(&face, id, &all), 0);
+		turns();
+		assert_memory_equal(answered, "-UNKNOWN ", 9);
+		assert_int_equal(store_durable(store).index, 1);
+		answered[0] = '\0';
+	}
+	flush_fails = false;
+	all.n_commands = 1;
+	assert_int_equal(face_remote_run(&face, id, &all), 0);
+	turns();
+	assert_string_equal(answered, "*1\r\n+OK\r\n");
+	face_remote_free(&face, id);
+	turns();
 }
 
 /* What comes while others are executed is synced with them; but nobody waits for that for ever. */
@@ -1077,9 +1211,13 @@ main(void)
 	    cmocka_unit_test_setup_teardown(test_reader, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_held, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_held_once, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_demoted, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_promoted, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_request_bound, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_wait, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_remote, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_remote_answer_too_large, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_gathers, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_taken_back, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_changed_by_main, setup, teardown),
