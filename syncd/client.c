@@ -287,6 +287,11 @@ read_input(struct client *c)
 	n = recv(c->fd, c->in + c->in_len, c->in_size - c->in_len, MSG_DONTWAIT);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
+	if (n == 0 && c->state == CLIENT_RUNS && c->out.len > c->sent) {
+		/* it says no more, and may still hear what the turn ends with */
+		c->flags |= CLIENT_CLOSE_AFTER;
+		return;
+	}
 	if (n <= 0) {
 		client_end(c, NULL);
 		return;

@@ -1263,6 +1263,21 @@ def test_pieces(both):
         assert got == whole.replace(b":0\r\n", b":1\r\n"), cut
 
 
+def test_last_words(both):
+    """Who has said all and closes that direction is answered, also while others are connected."""
+    said = encode(("SET", "a", "1")) + encode(("INCR", "a"))
+    for s in both:
+        others = [Client(s.path) for _ in range(3)]
+        for _ in range(5):
+            c = Client(s.path)
+            c.sock.sendall(said)
+            c.sock.shutdown(socket.SHUT_WR)
+            assert c.rest() == b"+OK\r\n:2\r\n", s.path
+            c.close()
+        for c in others:
+            c.close()
+
+
 def test_large_values(pair):
     """Values that are longer than any buffer, there and back."""
     for size in (16384, 100000, 5000000):
