@@ -739,19 +739,19 @@ main_name_heir(struct step *s)
 	return ready ? RULE_MAIN_OK : main_is_looking(s) ? RULE_MAIN_LOOKING : RULE_MAIN_ALONE;
 }
 
-/* A failing health check: hand over to somebody who is better off, once in a flap window. */
+/* Hand over to somebody who is better off, once in a flap window. */
 static int
-main_hands_over_sick(struct step *s)
+main_hands_over_sick(struct step *s, enum rule rule, int healthy)
 {
 	struct machine *m = s->m;
-	uint8_t target = handover_best(s, 1);
+	uint8_t target = handover_best(s, healthy);
 
 	if (target == NOBODY || machine_paused(s) || machine_observing(m))
 		return 0;
 	if (m->handover_try_ms != 0 &&
 	    !step_reached(s, m->handover_try_ms + m->config.flap_window_ms))
 		return 0;
-	handover_begin(s, RULE_STEP_DOWN_HEALTH, target, 0);
+	handover_begin(s, rule, target, 0);
 	return 1;
 }
 
@@ -791,7 +791,12 @@ main_decide(struct step *s)
 		step_why(s, RULE_MAIN_CUT_OFF, peer, MACHINE_NEVER);
 	if (!m->healthy) {
 		step_why(s, RULE_MAIN_UNHEALTHY, NOBODY, MACHINE_NEVER);
-		if (main_hands_over_sick(s))
+		if (main_hands_over_sick(s, RULE_STEP_DOWN_HEALTH, 1))
+			return;
+	}
+	if (machine_blank(m)) {
+		step_why(s, RULE_MAIN_BLANK, NOBODY, MACHINE_NEVER);
+		if (main_hands_over_sick(s, RULE_STEP_DOWN_BLANK, m->healthy))
 			return;
 	}
 	if (!held)

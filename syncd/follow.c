@@ -130,14 +130,14 @@ take_offer(struct data_link *l, struct slice body)
 		return 0;
 	}
 	if (is_zero(o.id)) {
-		if (!is_zero(ours))
-			log_error("%s is main and its data is blank, ours is not: it is not "
-				  "followed; restore a snapshot there, or make this server main",
-			    child_conf(&syncd.child)->server[link_server(l)].name);
 		if (is_zero(ours)) { /* nobody has data: nothing to follow, nothing missing */
 			follow.state = FOLLOW_IDLE;
 			position_in_sync();
 		} else {
+			log_error("%s is main and its data is blank, ours is not: it is not "
+				  "followed; restore a snapshot there, or make this server main",
+			    child_conf(&syncd.child)->server[link_server(l)].name);
+			position_main_blank();
 			link_end(l, "its data is blank, and ours is not");
 		}
 		return 0;

@@ -137,6 +137,15 @@ position_in_sync(void)
 		position_report(now);
 }
 
+void
+position_main_blank(void)
+{
+	int64_t now = now_ms();
+
+	if ((state.told_flags & DATA_IN_SYNC) != 0 && !state.stale)
+		state.in_sync_ms = now;
+}
+
 int64_t
 position_staleness(int64_t now)
 {

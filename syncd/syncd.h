@@ -106,7 +106,8 @@ void follow_role_answer(struct resp_out *answer); /* ROLE of a standby */
 int data_is_blank(void); /* our store belongs to no group yet */
 int data_may_begin(
     void); /* without main and data: what begins here comes first when one is elected */
-void position_in_sync(void); /* just now we had everything of main */
+void position_in_sync(void);	/* just now we had everything of main */
+void position_main_blank(void); /* main lost its data: who had all of it does not fall behind */
 void position_report(int64_t now);
 int64_t position_tick(int64_t now);
 int64_t position_staleness(int64_t now); /* ms since we had everything of main; -1 never */

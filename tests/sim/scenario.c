@@ -344,6 +344,22 @@ store_opens_soon(void)
 }
 
 static void
+main_lost_data(void)
+{
+	give_data();
+	lose_data(0);
+}
+
+static void
+all_lost_data(void)
+{
+	give_data();
+	lose_data(1);
+	run_until(w.now_us + SEC, NULL);
+	lose_data(0);
+}
+
+static void
 promoted_without_data(void)
 {
 	standby_lost_data();
@@ -842,6 +858,10 @@ static const struct scenario scenarios[] = {
 	NO_CHANGE, 1, RULE_WAIT_BLANK, 60000, 0},
     {"standby's store is shut, main's power off", REFERENCES, 2, SLOW, 1, store_is_shut, NO_CHANGE,
 	1, RULE_WAIT_DATA, 60000, 0},
+    {"main lost its data", REFERENCES, 2, SLOW, 1, main_lost_data, 1, RULE_TAKEOVER_SWITCHOVER,
+	2000, 3000, 1, RULE_MAIN_ALONE, 30000, 2},
+    {"standby, then main lost its data", REFERENCES, 2, SLOW, 1, all_lost_data, NO_CHANGE, 0,
+	RULE_MAIN_BLANK, 30000, 0},
     {"power cut of both, 0 lost its data", REFERENCES, 2, SLOW, 1, lost_in_power_cut, 1,
 	RULE_ELECTED, 5000, 9000, 0, RULE_MAIN_HEALTHY, 30000, 0},
     {"power cut of both, both lost their data", REFERENCES, 2, SLOW, 1, all_lost_in_power_cut,

@@ -473,12 +473,14 @@ def test_without_main(data):
 
 
 def test_blank_main_beside_data(data):
-    """Main's data is lost, a standby has it: a restore says so before it replaces that."""
+    """Main's data is lost, a standby has it: a restore says so, and main hands over, unless the group is paused."""
     group, main, standby = data
     path = snapshot_file(group)
     connect(main).set("x", "1")
     wait_following(group, main)
     save(main, path)
+    main.tool("pause", "--reason", "test", check=True)
+    main.provoke("main-blank")
     pid = main.child("syncd")
     os.kill(pid, signal.SIGSTOP)  # so that it does not write while its folder goes
     for f in glob.glob(os.path.join(main.state, "data", "*")):
@@ -487,3 +489,11 @@ def test_blank_main_beside_data(data):
     wait_for(lambda: main.child("syncd") not in (None, pid) and data_of(main).get("blank") is True, "it is blank")
     refused = main.tool("snapshot", "restore", path)
     assert refused.returncode == 1 and "%s has, up to change 1" % standby.name in refused.stderr
+    wait_for(lambda: "data is blank, ours is not" in standby.log(), "it does not follow that")
+    group.roles_hold({main: "main", standby: "standby"}, 0.5)
+    main.tool("resume", check=True)
+    group.wait_role(standby, "main")
+    assert "step-down-blank" in [e["rule"] for e in main.events()], main.events()
+    group.wait_pair()
+    wait_following(group, standby)
+    assert contents(main) == contents(standby) and connect(main).get("x") == b"1"

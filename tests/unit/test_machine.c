@@ -733,6 +733,26 @@ test_data_is_gone(void **state)
 	assert_int_equal(t.m.role, ROLE_STANDBY);
 }
 
+/* A main without its data hands over to who has it; as long as nobody does it says so. */
+static void
+test_main_lost_data(void **state)
+{
+	(void)state;
+	begin_main(ARB_MANUAL, 2);
+	have_data(7);
+	t.record = follower_record(PEER);
+	t.record.flags &= (uint16_t)~RECORD_IN_SYNC;
+	hear(PEER, t.record);
+	t.in.kind = IN_POSITION;
+	t.in.u.position.blank = 1;
+	step();
+	assert_waits(RULE_MAIN_BLANK);
+	assert_true(alarm_is(RULE_MAIN_BLANK, 1));
+	hear(PEER, follower_record(PEER));
+	assert_waits(RULE_MAIN_HANDING_OVER);
+	assert_int_equal(find_send(RECORD_OFFER)->u.send.reason, RULE_STEP_DOWN_BLANK);
+}
+
 /* A server without data hears from a standard partner that the group has some; from no other. */
 static void
 test_data_of_others(void **state)
@@ -2064,6 +2084,7 @@ main(void)
 	    cmocka_unit_test(test_held),
 	    cmocka_unit_test(test_data_is_gone),
 	    cmocka_unit_test(test_data_of_others),
+	    cmocka_unit_test(test_main_lost_data),
 	    cmocka_unit_test(test_pause_of_a_dead_main_ends),
 	    cmocka_unit_test(test_stall),
 	    cmocka_unit_test(test_stall_old_fin),
