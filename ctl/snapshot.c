@@ -300,6 +300,17 @@ save_to(const struct options *o, const char *path, struct passing *p)
 		put_in_place(out, path);
 }
 
+/* What the file at path has. */
+static int
+show(const struct options *o, const char *path, const struct passing *p)
+{
+	if (o->json)
+		json_print(json_pack("{s:o}", "snapshot", json_snapshot(path, p)));
+	else
+		print_snapshot(path, p);
+	return CTL_EXIT_OK;
+}
+
 static int
 snapshot_save(const struct options *o, const char *path)
 {
@@ -308,11 +319,7 @@ snapshot_save(const struct options *o, const char *path)
 	save_to(o, path, &p);
 	if (strcmp(path, "-") == 0)
 		return CTL_EXIT_OK;
-	if (o->json)
-		json_print(json_pack("{s:o}", "snapshot", json_snapshot(path, &p)));
-	else
-		print_snapshot(path, &p);
-	return CTL_EXIT_OK;
+	return show(o, path, &p);
 }
 
 static int
@@ -323,11 +330,7 @@ snapshot_show(const struct options *o, const char *path)
 
 	check_file(fd, path, &p);
 	close(fd);
-	if (o->json)
-		json_print(json_pack("{s:o}", "snapshot", json_snapshot(path, &p)));
-	else
-		print_snapshot(path, &p);
-	return CTL_EXIT_OK;
+	return show(o, path, &p);
 }
 
 /* ---- restore */

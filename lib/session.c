@@ -182,6 +182,17 @@ own_key(const struct session *s)
 	return s->kind == LINK_STATUS ? s->key_status : s->key_data;
 }
 
+void
+session_self_of(const struct conf *c, uint64_t boot, struct session_self *self)
+{
+	const struct conf_server *me = &c->server[c->general.self];
+
+	self->group = c->general.group;
+	self->key_status = me->key_status;
+	self->key_data = me->key_data;
+	self->boot = boot;
+}
+
 int
 session_dial(struct session *s, uv_loop_t *loop, int fd, enum link_kind kind,
     const struct session_self *self, const struct conf_server *partner, uint64_t counter,

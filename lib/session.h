@@ -103,6 +103,8 @@ struct session_self {
 	const uint8_t *key_status, *key_data; /* public */
 	uint64_t boot;
 };
+/* Good for as long as c is in force. boot: of this life of the process. */
+void session_self_of(const struct conf *c, uint64_t boot, struct session_self *self);
 
 /*
  * Begin on one end of a stream, which becomes the session's; ops, user, buffers and (inbound) kinds

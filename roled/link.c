@@ -236,17 +236,6 @@ retry_connected(uint32_t failures)
 	return failures <= 6 ? 1 : failures <= 12 ? 2 : 5;
 }
 
-static void
-self_of(const struct links *l, struct session_self *self)
-{
-	const struct conf_server *me = &l->conf->server[l->conf->general.self];
-
-	self->group = l->conf->general.group;
-	self->key_status = me->key_status;
-	self->key_data = me->key_data;
-	self->boot = l->boot;
-}
-
 /* Start a dial: netd gets its end at once, the hello follows when keyd has answered. */
 static void
 dial(struct links *l, struct link *k, int64_t now)
@@ -262,7 +251,7 @@ dial(struct links *l, struct link *k, int64_t now)
 		tell(l, k, LINK_DIAL_FAILED, CLOSE_ERROR);
 		return;
 	}
-	self_of(l, &self);
+	session_self_of(l->conf, l->boot, &self);
 	token = l->next_token++ & ~LINK_INBOUND_TOKEN;
 	s->token = token;
 	s->server = k->server;
@@ -584,7 +573,7 @@ links_incoming(
 		l->ops->drop(l, token);
 		return;
 	}
-	self_of(l, &self);
+	session_self_of(l->conf, l->boot, &self);
 	s->token = token;
 	s->address = *from;
 	s->port = port;

@@ -91,6 +91,17 @@ tcp_options(int fd, const struct conf_general *g)
 	return 0;
 }
 
+/* Closes it; -1 with the errno of what failed before. */
+static int
+give_up(int fd)
+{
+	int error = errno;
+
+	close(fd);
+	errno = error;
+	return -1;
+}
+
 /* ---- listeners */
 
 /*
@@ -102,7 +113,6 @@ open_listener(const struct conf_addr *addr, uint16_t port, const struct conf_gen
 	struct sockaddr_storage ss;
 	socklen_t len = conf_addr_sockaddr(addr, port, &ss);
 	int fd = socket(addr->family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
-	int error;
 
 	if (fd < 0)
 		return -1;
@@ -114,10 +124,7 @@ open_listener(const struct conf_addr *addr, uint16_t port, const struct conf_gen
 	    tcp_options(fd, g) == 0 && bind(fd, (struct sockaddr *)&ss, len) == 0 &&
 	    listen(fd, BACKLOG) == 0)
 		return fd;
-	error = errno;
-	close(fd);
-	errno = error;
-	return -1;
+	return give_up(fd);
 }
 
 /* SO_REUSEPORT would share the port with another guard: at the start nobody may be there. */
@@ -298,7 +305,6 @@ start_connect(const struct conf *c, uint8_t server, uint8_t path)
 	struct sockaddr_storage ss;
 	socklen_t len = conf_addr_sockaddr(&s->path[path], s->port, &ss);
 	int fd = socket(ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
-	int error;
 
 	if (fd < 0)
 		return -1;
@@ -306,10 +312,7 @@ start_connect(const struct conf *c, uint8_t server, uint8_t path)
 	    bind_own(fd, own_address(c, path, s->path[path].family)) == 0 &&
 	    (connect(fd, (struct sockaddr *)&ss, len) == 0 || errno == EINPROGRESS))
 		return fd;
-	error = errno;
-	close(fd);
-	errno = error;
-	return -1;
+	return give_up(fd);
 }
 
 static void
@@ -502,7 +505,6 @@ open_target(const struct target *t, unsigned slot)
 	socklen_t len = conf_addr_sockaddr(&t->addr, 0, &ss);
 	int protocol = ss.ss_family == AF_INET ? (int)IPPROTO_ICMP : (int)IPPROTO_ICMPV6;
 	int fd = socket(ss.ss_family, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
-	int error;
 
 	if (fd < 0)
 		return -1;
@@ -511,10 +513,7 @@ open_target(const struct target *t, unsigned slot)
 	    set_int(fd, SOL_SOCKET, SO_RCVBUF, ICMP_BUFFER) == 0 && bind_own(fd, &t->local) == 0 &&
 	    connect(fd, (struct sockaddr *)&ss, len) == 0)
 		return fd;
-	error = errno;
-	close(fd);
-	errno = error;
-	return -1;
+	return give_up(fd);
 }
 
 static void

@@ -53,7 +53,7 @@ arg_expiry(struct call *a, struct slice s, bool seconds, bool absolute, int64_t 
 	if (arg_int(a, s, &n, NULL) != 0)
 		return -1;
 	/* EXPIRE and its kin take times in the past, for they delete */
-	if ((seconds && (n > INT64_MAX / 1000 || n < INT64_MIN / 1000)))
+	if (seconds && (n > INT64_MAX / 1000 || n < INT64_MIN / 1000))
 		goto invalid;
 	if (seconds)
 		n *= 1000;

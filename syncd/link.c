@@ -659,17 +659,6 @@ session_ended(struct session *s, int cause)
 /* ---- dialling */
 
 static void
-self_of(const struct data_links *all, struct session_self *self)
-{
-	const struct conf_server *me = &all->conf->server[all->conf->general.self];
-
-	self->group = all->conf->general.group;
-	self->key_status = me->key_status;
-	self->key_data = me->key_data;
-	self->boot = all->boot;
-}
-
-static void
 dial(struct data_links *all, uint8_t server, enum link_kind kind)
 {
 	const struct conf_server *to = &all->conf->server[server];
@@ -684,7 +673,7 @@ dial(struct data_links *all, uint8_t server, enum link_kind kind)
 		free_link(l);
 		return;
 	}
-	self_of(all, &self);
+	session_self_of(all->conf, all->boot, &self);
 	l->session.token = all->next_token++ & ~LINK_INBOUND_TOKEN;
 	l->session.server = server;
 	l->session.path = (uint8_t)(all->slot[server][k].path % to->n_paths);
@@ -840,7 +829,7 @@ data_links_incoming(struct data_links *all, uint32_t token, enum link_kind kind,
 		all->ops->drop(token);
 		return;
 	}
-	self_of(all, &self);
+	session_self_of(all->conf, all->boot, &self);
 	l->session.token = token;
 	l->session.server = 0;
 	l->session.path = 0;

@@ -447,21 +447,28 @@ can_retire(const struct log *l)
 	return l->n_segments > 1 && l->segments[1].start.index <= l->keep;
 }
 
+/* What is in that file is no segment any more; on disk when it returns 0. */
+static int
+clear_header(struct log *l, uint32_t slot)
+{
+	int fd = log_segment_open(l, slot), r;
+
+	if (fd < 0)
+		return -1;
+	r = log_pwrite(fd, l->zeros, SEGMENT_HEADER, 0);
+	if (r == 0 && (r = fdatasync(fd)) != 0)
+		l->error = errno;
+	close(fd);
+	return r;
+}
+
 /* Gives up the oldest segments while all that starts in them is up to index. */
 int
 log_segment_expire(struct log *l, uint64_t index)
 {
 	while (can_retire(l) && l->segments[1].start.index <= index) {
-		int fd = log_segment_open(l, l->segments[0].slot), r;
-
-		if (fd < 0)
-			return -1;
 		/* or the next start would find it before the others, as if it were not given up */
-		r = log_pwrite(fd, l->zeros, SEGMENT_HEADER, 0);
-		if (r == 0 && (r = fdatasync(fd)) != 0)
-			l->error = errno;
-		close(fd);
-		if (r != 0 || retire(l) != 0)
+		if (clear_header(l, l->segments[0].slot) != 0 || retire(l) != 0)
 			return -1;
 	}
 	return 0;
@@ -539,15 +546,8 @@ int
 log_segment_drop_newest(struct log *l)
 {
 	uint32_t slot = l->segments[l->n_segments - 1].slot;
-	int fd = log_segment_open(l, slot), r;
 
-	if (fd < 0)
-		return -1;
-	r = log_pwrite(fd, l->zeros, SEGMENT_HEADER, 0);
-	if (r == 0 && (r = fdatasync(fd)) != 0)
-		l->error = errno;
-	close(fd);
-	if (r != 0 || add_spare(l, slot) != 0)
+	if (clear_header(l, slot) != 0 || add_spare(l, slot) != 0)
 		return -1;
 	l->n_segments--;
 	if (l->write_fd >= 0)

@@ -10,7 +10,6 @@
 #include "config.h"
 
 #include <errno.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +21,7 @@
 
 #include "lib/clock.h"
 #include "syncd/store.h"
+#include "tests/unit/model.h"
 
 enum { VALUE = 100, NAME = 24 };
 
@@ -137,15 +137,6 @@ run(struct store *s, uint64_t keys, int batch, int seconds)
 	    status("/proc/self/status", "RssAnon:") / 1024);
 }
 
-static int
-remove_one(const char *file, const struct stat *st, int flag, struct FTW *f)
-{
-	(void)st;
-	(void)flag;
-	(void)f;
-	return remove(file);
-}
-
 int
 main(int argc, char **argv)
 {
@@ -190,6 +181,6 @@ main(int argc, char **argv)
 		printf("a last checkpoint: %lld ms\n", (long long)(now_us() - begin) / 1000);
 	}
 	store_close(s);
-	nftw(path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	remove_folder(path);
 	return 0;
 }

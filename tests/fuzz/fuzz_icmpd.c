@@ -32,14 +32,6 @@ turn(size_t which)
 	return !exited;
 }
 
-static void
-on_walk(uv_handle_t *handle, void *unused)
-{
-	(void)unused;
-	if (!uv_is_closing(handle))
-		uv_close(handle, NULL);
-}
-
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -61,10 +53,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		close(list[i].end);
 		dup2(FD_EDGE(PROC_BEATD), i == 0 ? FD_CONTROL : FD_EDGE(PROC_ROLED));
 	}
-	uv_walk(&icmpd_loop, on_walk, NULL);
-	uv_run(&icmpd_loop, UV_RUN_DEFAULT);
-	if (uv_loop_close(&icmpd_loop) != 0)
-		abort();
+	table_close_loop(&icmpd_loop);
 	table_close_all(FD_FIRST_FREE);
 	return 0;
 }

@@ -55,14 +55,6 @@ turn(size_t which)
 	return !exited;
 }
 
-static void
-on_walk(uv_handle_t *handle, void *unused)
-{
-	(void)unused;
-	if (!uv_is_closing(handle))
-		uv_close(handle, NULL);
-}
-
 /* Every link and every hello is closed the way that netd closes them. */
 static void
 stop(void)
@@ -87,10 +79,7 @@ stop(void)
 	uv_run(&netd_loop, UV_RUN_NOWAIT);
 	if (link_busy() != 0)
 		abort();
-	uv_walk(&netd_loop, on_walk, NULL);
-	uv_run(&netd_loop, UV_RUN_DEFAULT);
-	if (uv_loop_close(&netd_loop) != 0)
-		abort();
+	table_close_loop(&netd_loop);
 	table_close_all(FIRST_FREE);
 }
 

@@ -140,14 +140,6 @@ turn(size_t which)
 }
 
 static void
-on_walk(uv_handle_t *handle, void *unused)
-{
-	(void)unused;
-	if (!uv_is_closing(handle))
-		uv_close(handle, NULL);
-}
-
-static void
 stop(void)
 {
 	syncd.running = 0;
@@ -166,10 +158,7 @@ stop(void)
 			uv_run(&syncd.loop, UV_RUN_NOWAIT);
 		face_free(&syncd.face);
 	}
-	uv_walk(&syncd.loop, on_walk, NULL);
-	uv_run(&syncd.loop, UV_RUN_DEFAULT);
-	if (uv_loop_close(&syncd.loop) != 0)
-		abort();
+	table_close_loop(&syncd.loop);
 	again_feed();
 	again_follow();
 	again_position();

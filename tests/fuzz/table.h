@@ -43,6 +43,9 @@ void table_play(const uint8_t *data, size_t size, struct table_channel *list, si
 void table_drain(const struct table_channel *list, size_t n);
 /* What the process opened: that number and up to TABLE_FAR. */
 void table_close_all(int from);
+/* With all its handles; loop.c. */
+struct uv_loop_s;
+void table_close_loop(struct uv_loop_s *loop);
 /* When set: may change the body of a packet, for numbers that the process chose itself. */
 extern void (*table_adjust)(unsigned type, uint8_t *body, size_t n);
 /* When set: time passes. */

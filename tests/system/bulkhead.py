@@ -462,6 +462,13 @@ class Group:
         else:
             self.options.setdefault(section, {})[name] = text
 
+    def set_servers(self, name, text):
+        """Set an option in the sections of all servers, in all files: "data-limit", '"1MiB"'."""
+        for s in self:
+            s.about[name] = text
+        for s in self:
+            s.write_config()
+
     def _sections(self, server):
         merged = {s: dict(o) for s, o in self.options.items()}
         for section, options in server.options.items():

@@ -261,10 +261,7 @@ def test_no_memory_for_the_data(make_group):
     standby and on main: one connection or link ends, a command is refused, or the process ends with a line that
     says so; what was acknowledged is there, on both."""
     group = make_group(options=CALM)
-    for s in group:
-        s.about["data-compress"] = "true"
-    for s in group:
-        s.write_config()
+    group.set_servers("data-compress", "true")
     group.start()
     main, standby = group.wait_pair()
     program, reached = sites("syncd"), {}

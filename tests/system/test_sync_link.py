@@ -168,10 +168,7 @@ def reload(*servers):
 def test_compression(make_group):
     """Changes and snapshots leave compressed where the configuration says so; a reload takes it back."""
     group = make_group()
-    for s in group:
-        s.about["data-compress"] = "true"
-    for s in group:
-        s.write_config()
+    group.set_servers("data-compress", "true")
     group.start()
     main, standby = group.wait_pair()
     begin(group, main)
@@ -263,10 +260,7 @@ def test_stopped_standby(make_group):
 def test_cut_snapshot_goes_on(make_group):
     """A link that breaks in the middle of a snapshot: what the standby has is not sent again."""
     group = make_group()
-    for s in group:
-        s.about["data-limit"] = '"512KiB"'
-    for s in group:
-        s.write_config()
+    group.set_servers("data-limit", '"512KiB"')
     group.start()
     main, standby = group.wait_pair()
     begin(group, main)

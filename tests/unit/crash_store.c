@@ -15,7 +15,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <signal.h>
 #include <sodium.h>
 #include <stdarg.h>
@@ -24,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -662,19 +662,10 @@ check(const char *path, struct history *h, const struct pending *p)
 
 /* ---- SIGKILL */
 
-static int
-remove_one(const char *path, const struct stat *st, int flag, struct FTW *f)
-{
-	(void)st;
-	(void)flag;
-	(void)f;
-	return remove(path);
-}
-
 static void
 fresh(const char *path)
 {
-	nftw(path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	remove_folder(path);
 	if (mkdir(path, 0700) != 0)
 		die("%s: %s", path, strerror(errno));
 }
@@ -1110,8 +1101,8 @@ main(int argc, char **argv)
 		run_kill(kills, seed);
 	if (images > 0)
 		run_power(images, seed);
-	nftw(top, remove_one, 8, FTW_DEPTH | FTW_PHYS);
-	nftw(shm, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	remove_folder(top);
+	remove_folder(shm);
 	fflush(stdout);
 	_exit(0); /* without looking for what nobody freed */
 }

@@ -25,6 +25,8 @@ struct dice {
 uint32_t dice_roll(struct dice *d, uint32_t below);
 /* Makes a folder where a sync costs little, if there is such a place. path: 64 bytes. */
 void make_folder(char *path);
+/* With all that is in it. 0, or -1 with errno. */
+int remove_folder(const char *path);
 struct slice text(const char *s);
 /* An operation on a small set of keys, long ones among them; its slices are good until the next. */
 void dice_op(struct dice *d, const struct model *m, struct change_op *op);

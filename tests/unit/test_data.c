@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,6 +16,7 @@
 #include <string.h>
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -49,15 +49,6 @@ struct world {
 };
 
 static int
-remove_one(const char *path, const struct stat *st, int flag, struct FTW *f)
-{
-	(void)st;
-	(void)flag;
-	(void)f;
-	return remove(path);
-}
-
-static int
 setup(void **state)
 {
 	struct world *w = calloc(1, sizeof(*w));
@@ -79,7 +70,7 @@ teardown(void **state)
 
 	store_close(w->s);
 	model_free(w->m);
-	nftw(w->path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	remove_folder(w->path);
 	free(w);
 	return 0;
 }
@@ -203,7 +194,7 @@ blank(void **state)
 	assert_int_equal(store_end(s).index, 1);
 	assert_memory_equal(s->hash_key, w->s->hash_key, sizeof(s->hash_key));
 	store_close(s);
-	nftw(path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	remove_folder(path);
 }
 
 /* ---- undoing */
@@ -428,7 +419,7 @@ follow(void **state)
 	assert_int_equal(store_follow(heard.to, &at, body), 0);
 	assert_int_equal(store_end(heard.to).hash, store_end(main_store).hash);
 	store_close(heard.to);
-	nftw(path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	remove_folder(path);
 }
 
 static void
@@ -642,7 +633,7 @@ large_value(void **state)
 	large.segment_bytes = 2 << 20;
 	large.backlog_bytes = 16 << 20;
 	store_close(w->s);
-	nftw(w->path, remove_one, 8, FTW_DEPTH | FTW_PHYS); /* pieces of another size are no log */
+	remove_folder(w->path); /* pieces of another size are no log */
 	assert_int_equal(mkdir(w->path, 0700), 0);
 	w->s = store_open(w->path, &large);
 	assert_int_equal(store_init(w->s, id), 0);
@@ -1057,7 +1048,7 @@ copy_and_load(void **state)
 			assert_memory_equal(a.string.data, b.string.data, a.string.len);
 	}
 	store_close(c.to);
-	nftw(path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	remove_folder(path);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)

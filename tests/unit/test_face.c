@@ -13,7 +13,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +20,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "model.h"
 #include "syncd/client.h"
 
 enum { ROUNDS = 20, ASKED_MAX = 512 };
@@ -196,15 +196,6 @@ static const struct face_calls calls = {.route = route,
     .reads_only = reads_only};
 
 static int
-remove_one(const char *path, const struct stat *st, int flag, struct FTW *f)
-{
-	(void)st;
-	(void)flag;
-	(void)f;
-	return remove(path);
-}
-
-static int
 setup(void **state)
 {
 	static const struct store_limits limits = {
@@ -243,7 +234,7 @@ teardown(void **state)
 	face_free(&face);
 	assert_int_equal(uv_loop_close(&loop), 0);
 	store_close(store);
-	return nftw(folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	return remove_folder(folder);
 }
 
 static void
