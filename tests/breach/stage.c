@@ -271,12 +271,37 @@ start_same_user(void)
 	return pid;
 }
 
+/* Attempts under way, and what they started, which falls to us: nobody makes files any more. */
+static void
+end_all_children(void)
+{
+	char path[64], list[4096];
+
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
+	for (;;) {
+		int fd = open(path, O_RDONLY | O_CLOEXEC);
+		ssize_t n = fd >= 0 ? read(fd, list, sizeof(list) - 1) : 0;
+
+		if (fd >= 0)
+			close(fd);
+		if (n <= 0)
+			return;
+		list[n] = '\0';
+		for (char *at = list, *end; (n = strtol(at, &end, 10)) > 1 && end != at; at = end)
+			kill((pid_t)n, SIGKILL);
+		waitpid(-1, NULL, 0);
+	}
+}
+
 /* Ctrl-C: nothing is left behind. Forks that have not gone their own way yet take no part. */
 static void
 on_end(int sig)
 {
-	if (getpid() == drill_target.supervisor)
+	if (getpid() == drill_target.supervisor) {
+		end_all_children();
 		drill_clean_up();
+	}
 	signal(sig, SIG_DFL);
 	raise(sig);
 }

@@ -15,7 +15,9 @@ def adopt_orphans():
 
 
 def die_with_parent():
-    """For preexec_fn: a test run that is killed takes its daemons along."""
+    """For preexec_fn: a test run that is killed takes its daemons along; no signal is ignored, as in a background job."""
+    for sig in (signal.SIGINT, signal.SIGQUIT):
+        signal.signal(sig, signal.SIG_DFL)
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 

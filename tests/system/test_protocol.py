@@ -179,7 +179,7 @@ def sniff(namespace):
 
 
 def sniffed_hello(sniffer, towards):
-    """The next hello that somebody sends to an IPv4 address."""
+    """The next hello of a status link that somebody sends to an IPv4 address."""
     deadline = time.monotonic() + LONG_S
     while time.monotonic() < deadline:
         packet = sniffer.recv(65535)
@@ -187,7 +187,7 @@ def sniffed_hello(sniffer, towards):
             continue
         size, = struct.unpack(">H", packet[2:4])
         payload = packet[20 + 4 * (packet[32] >> 4):size]
-        if payload.startswith(b"BHL1") and len(payload) == bhl.HELLO_SIZE:
+        if payload.startswith(bytes([*b"BHL1", 1, bhl.STATUS])) and len(payload) == bhl.HELLO_SIZE:
             return payload
     raise Timeout("no hello towards %s" % towards)
 
