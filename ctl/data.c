@@ -75,11 +75,40 @@ print_actions(const struct ctl_data *d)
 	    d->actions_failed, d->actions_unknown, d->actions_refused);
 }
 
+/* What an admin has to do something about. */
+static void
+print_troubles(const struct ctl_data *d)
+{
+	if (d->trouble == DATA_DISK)
+		printf("THE DISK FAILED: changes are refused until syncd is started again; see the "
+		       "log\n");
+	if (d->sync_short)
+		printf("WRITES WAIT: mode sync needs %u standby servers that follow, and there are "
+		       "fewer\n",
+		    d->sync_standbys);
+	if (d->bundles > 0)
+		printf("divergence bundles here: %u; see bulkheadctl bundle list\n", d->bundles);
+}
+
+/* As in "12.3 MiB". */
+static const char *
+size_text(uint64_t bytes, char text[UNITS_TEXT])
+{
+	static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+	double v = (double)bytes;
+	size_t i = 0;
+
+	for (; v >= 1024 && i + 1 < sizeof(units) / sizeof(units[0]); i++)
+		v /= 1024;
+	snprintf(text, UNITS_TEXT, i == 0 ? "%.0f %s" : "%.1f %s", v, units[i]);
+	return text;
+}
+
 static void
 print_data(const struct answer *a)
 {
 	const struct ctl_data *d = &a->data;
-	char text[UNITS_TEXT];
+	char text[UNITS_TEXT], used[UNITS_TEXT], left[UNITS_TEXT];
 
 	if (d->age_ms >= FRESH_MS)
 		printf("syncd does not answer; this is as of %s ago:\n", age_text(d->age_ms, text));
@@ -94,7 +123,11 @@ print_data(const struct answer *a)
 	    d->keys, d->index, d->epoch, d->durable, d->log_start);
 	printf("local programs: %u connected · mode: %s\n", d->clients,
 	    conf_word(CT_SYNC, d->sync_mode));
+	printf("room: %s used, %s left", size_text(d->used_bytes, used),
+	    size_text(d->room_bytes, left));
+	printf("%s\n", d->trouble == DATA_FULL ? ": CHANGES ARE REFUSED until there is more" : "");
 	print_actions(d);
+	print_troubles(d);
 	if (strcmp(d->role, "main") == 0) {
 		printf("if this server died now, %" PRIu64 " changes would be lost\n\n",
 		    d->lost_if_dead);

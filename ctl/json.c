@@ -316,6 +316,7 @@ json_t *
 json_data(const struct answer *a)
 {
 	const struct ctl_data *d = &a->data;
+	static const char *const trouble[DATA_TROUBLE_MAX] = {"none", "full", "disk"};
 	json_t *j = json_object(), *list = json_array();
 	char hex[33];
 
@@ -333,6 +334,11 @@ json_data(const struct answer *a)
 	set_text(j, "mode", conf_word(CT_SYNC, d->sync_mode));
 	set_number(j, "standbys", d->sync_standbys);
 	set_number(j, "lost_if_dead", d->lost_if_dead);
+	set_text(j, "trouble", trouble[d->trouble]);
+	set_flag(j, "sync_short", d->sync_short);
+	set_number(j, "bundles", d->bundles);
+	set_number(j, "used_bytes", d->used_bytes);
+	set_number(j, "room_bytes", d->room_bytes);
 	set_number(j, "clients", d->clients);
 	json_object_set_new(j, "actions", json_actions(d));
 	set_age(j, "age_ms", d->age_ms);

@@ -379,6 +379,11 @@ ctl_put_data(struct msg *m, const struct ctl_data *d)
 	msg_put_u8(m, d->sync_mode);
 	msg_put_u16(m, d->sync_standbys);
 	msg_put_u64(m, d->lost_if_dead);
+	msg_put_u8(m, d->trouble);
+	msg_put_u8(m, d->sync_short);
+	msg_put_u16(m, d->bundles);
+	msg_put_u64(m, d->used_bytes);
+	msg_put_u64(m, d->room_bytes);
 	msg_put_u32(m, d->clients);
 	msg_put_u32(m, d->action_names);
 	msg_put_u32(m, d->action_apps);
@@ -409,6 +414,11 @@ ctl_get_data(struct msg *m, struct ctl_data *d)
 	d->sync_mode = get_below(m, SYNC_MODE_MAX);
 	d->sync_standbys = msg_get_u16(m);
 	d->lost_if_dead = msg_get_u64(m);
+	d->trouble = get_below(m, DATA_TROUBLE_MAX);
+	d->sync_short = get_flag(m);
+	d->bundles = msg_get_u16(m);
+	d->used_bytes = msg_get_u64(m);
+	d->room_bytes = msg_get_u64(m);
 	d->clients = msg_get_u32(m);
 	d->action_names = msg_get_u32(m);
 	d->action_apps = msg_get_u32(m);

@@ -179,7 +179,12 @@ struct ctl_data {
 	int64_t in_sync_age_ms; /* standby: since it had everything; -1: never */
 	uint8_t sync_mode;	/* enum sync_mode */
 	uint16_t sync_standbys; /* that must have a change, in mode sync */
-	uint64_t lost_if_dead;	/* main: changes that no standby has */
+	uint64_t lost_if_dead;	/* main: changes that no standby has that may take over */
+	uint8_t trouble;	/* enum data_trouble */
+	uint8_t sync_short;	/* 1: main, mode sync, and so few standbys that writes wait */
+	uint16_t bundles;	/* divergence bundles on this server */
+	uint64_t used_bytes;	/* of the state, on disk and not yet on it */
+	uint64_t room_bytes;	/* that it may still grow by: within data.size, and on the disk */
 	uint32_t clients;	/* local programs that are connected */
 	uint32_t action_names;	/* that apps of this server serve ... */
 	uint32_t action_apps;	/* ... and their connections */

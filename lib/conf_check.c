@@ -143,6 +143,12 @@ check_servers(const struct conf *c, struct report *r)
 	}
 	if (standard == 0)
 		return bad(r, "server: no server is of kind standard, so none could be main");
+	if (c->general.sync_mode == SYNC_SYNC && c->general.sync_standbys >= standard)
+		return bad(r,
+		    "sync.standbys is %u, but only %zu other servers are of kind standard: no "
+		    "write "
+		    "would ever be answered",
+		    c->general.sync_standbys, standard - 1);
 	if (c->general.mode == ARB_VOTERS && voters < 3)
 		return bad(r,
 		    "arbitration.mode voters needs three servers that are not of kind dmz; "

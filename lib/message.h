@@ -43,6 +43,8 @@ enum link_close {
 	CLOSE_MAX
 };
 /* What roled tells syncd of the group, and hears from it. */
+/* Why changes of the replicated data are refused; DATA_DISK: until syncd is started again. */
+enum data_trouble { DATA_WELL, DATA_FULL, DATA_DISK, DATA_TROUBLE_MAX };
 enum data_role { DATA_NOBODY, DATA_MAIN, DATA_STANDBY, DATA_DMZ, DATA_ROLE_MAX };
 enum data_role_flag {
 	DATA_MAIN_HEARD = 1, /* the server that is main is heard */

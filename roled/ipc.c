@@ -393,6 +393,49 @@ on_data_drained(struct msg *m)
 	return 0;
 }
 
+/* An entry of roled's own: what became of the data, or what local programs did. */
+static void
+note_data(enum rule rule, const char *note)
+{
+	static struct entry e;
+
+	memset(&e, 0, sizeof(e));
+	e.e.at_ms = now_ms();
+	e.e.epoch = roled.machine.persisted.epoch;
+	e.e.kind = LEDGER_EVENT;
+	e.e.rule = (uint8_t)rule;
+	e.e.peer = NOBODY;
+	e.e.role = roled.machine.role;
+	e.e.condition = roled.machine.condition;
+	snprintf(e.note, sizeof(e.note), "%s", note);
+	outputs_note(&e);
+}
+
+/* What an admin has to know of the data here, once into the ledger when it begins and when it ends.
+ */
+static void
+note_state(const struct ctl_data *d)
+{
+	static const uint8_t refused[DATA_TROUBLE_MAX] = {[DATA_WELL] = RULE_DATA_TAKEN,
+	    [DATA_FULL] = RULE_DATA_REFUSED,
+	    [DATA_DISK] = RULE_DATA_DISK};
+	char note[CTL_NOTE];
+
+	if (d->trouble != roled.data_trouble)
+		note_data((enum rule)refused[d->trouble], "");
+	roled.data_trouble = d->trouble;
+	if (d->sync_short != roled.data_sync_short)
+		note_data(d->sync_short ? RULE_SYNC_SHORT : RULE_SYNC_ENOUGH, "");
+	roled.data_sync_short = d->sync_short;
+	if (d->bundles > roled.data_bundles) {
+		snprintf(note, sizeof(note), "There are %u.", d->bundles);
+		note_data(RULE_BUNDLE_SAVED, note);
+	} else if (d->bundles == 0 && roled.data_bundles > 0) {
+		note_data(RULE_BUNDLE_NONE, "");
+	}
+	roled.data_bundles = d->bundles;
+}
+
 static int
 on_data_state(struct msg *m)
 {
@@ -402,6 +445,8 @@ on_data_state(struct msg *m)
 		return -1;
 	roled.data = d;
 	roled.data.age_ms = now_ms();
+	if (roled.running)
+		note_state(&d);
 	if (strcmp(d.role, "main") != 0) /* only main knows of its partners */
 		memset(roled.data_short, 0, sizeof(roled.data_short));
 	for (size_t i = 0; i < CONF_SERVERS; i++)
@@ -463,24 +508,6 @@ control_text(uint8_t end)
 	return text[end];
 }
 
-/* An entry of roled's own: what local programs did. */
-static void
-note_actions(enum rule rule, const char *note)
-{
-	static struct entry e;
-
-	memset(&e, 0, sizeof(e));
-	e.e.at_ms = now_ms();
-	e.e.epoch = roled.machine.persisted.epoch;
-	e.e.kind = LEDGER_EVENT;
-	e.e.rule = (uint8_t)rule;
-	e.e.peer = NOBODY;
-	e.e.role = roled.machine.role;
-	e.e.condition = roled.machine.condition;
-	snprintf(e.note, sizeof(e.note), "%s", note);
-	outputs_note(&e);
-}
-
 static int
 on_data_action(struct msg *m)
 {
@@ -503,7 +530,7 @@ on_data_action(struct msg *m)
 	else
 		snprintf(note, sizeof(note), "%s%s, for uid %u%s on %s: %s%s, after %u ms%s.",
 		    a.name, times, a.uid, who, a.server, control_text(a.end), app, a.took_ms, most);
-	note_actions(RULE_ACTION, note);
+	note_data(RULE_ACTION, note);
 	return 0;
 }
 
@@ -896,7 +923,7 @@ on_peer_down(struct child *ch, struct channel *c)
 		admin_syncd_down();
 		if (roled.running && !roled.stopping && roled.data_role == DATA_MAIN &&
 		    roled.data.action_names > 0)
-			note_actions(RULE_ACTION_LOST, "");
+			note_data(RULE_ACTION_LOST, "");
 		break;
 	default:
 		break;

@@ -73,6 +73,27 @@ raise_level(struct ctl_self *s, enum ctl_level level, const char *note)
 	WORD(s->note, note);
 }
 
+static void
+raise_rule(struct ctl_self *s, enum rule rule)
+{
+	char text[CTL_NOTE];
+
+	explain_rule(text, sizeof(text), (uint8_t)rule, "");
+	raise_level(s, level_of(rule), text);
+}
+
+/* What syncd says of the data here. */
+static void
+report_data_level(struct ctl_self *s)
+{
+	if (roled.data_trouble != DATA_WELL)
+		raise_rule(s, roled.data_trouble == DATA_DISK ? RULE_DATA_DISK : RULE_DATA_REFUSED);
+	if (roled.data_sync_short)
+		raise_rule(s, RULE_SYNC_SHORT);
+	if (roled.data_bundles > 0)
+		raise_rule(s, RULE_BUNDLE_SAVED);
+}
+
 /* How well is it: the reason in force, then alarms, then what is missing for the next failure. */
 static void
 report_level(struct ctl_self *s)
@@ -88,6 +109,7 @@ report_level(struct ctl_self *s)
 		explain_rule(text, sizeof(text), (uint8_t)rule, name_of(m->alarm_peer[rule]));
 		raise_level(s, level_of(rule), text);
 	}
+	report_data_level(s);
 	for (uint8_t i = 0; i < m->config.n_servers; i++) {
 		if (!roled.data_short[i])
 			continue;

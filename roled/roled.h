@@ -113,7 +113,9 @@ struct roled {
 	int64_t data_told_ms;
 	struct ctl_data data; /* as syncd said last; age_ms holds the boottime of that, 0: never */
 	struct ctl_data_partner data_partner[CONF_SERVERS];
-	uint8_t data_short[CONF_SERVERS]; /* as noted in the ledger */
+	uint8_t data_short[CONF_SERVERS];      /* as noted in the ledger, as are ... */
+	uint8_t data_trouble, data_sync_short; /* ... enum data_trouble; mode sync: writes wait */
+	uint16_t data_bundles;
 	uint64_t next_cookie;
 	uint64_t figures_cookie; /* the question that syncd has not answered; 0: none */
 	uint64_t data_epoch, drain_cookie;

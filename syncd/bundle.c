@@ -158,8 +158,14 @@ write_records(struct store *s, struct writer *w, uint64_t from)
 
 /* ---- which are there */
 
-enum { NAME_SIZE = 96 };
+enum { NAME_SIZE = 96, LOOK_MS = 5000 };
 static const char part[] = "bundle.part"; /* until it is whole and on the disk */
+
+/* For the figures: an admin may remove some at any time. */
+static struct {
+	int64_t looked_ms; /* 0: look now */
+	unsigned n;
+} known;
 
 struct present {
 	unsigned n;
@@ -208,6 +214,19 @@ find_present(struct present *p)
 	closedir(d);
 	errno = error;
 	return r;
+}
+
+unsigned
+bundle_count(int64_t now)
+{
+	struct present p;
+
+	if (known.looked_ms == 0 || now - known.looked_ms >= LOOK_MS) {
+		known.looked_ms = now;
+		if (find_present(&p) == 0) /* else it is as before */
+			known.n = p.n;
+	}
+	return known.n;
 }
 
 /* Room for one more? 0, or -1 with errno and a logged reason. */
@@ -334,6 +353,7 @@ bundle_save(struct store *s, const struct position *from, bool doubtful, uint64_
 		errno = w.error;
 		return -1;
 	}
+	known.looked_ms = 0;
 	log_warn("%s: %" PRId64 " changes that main %s are saved; look at them with "
 		 "bulkheadctl bundle show",
 	    name, n, doubtful ? "may not have" : "does not have");

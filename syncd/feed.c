@@ -627,37 +627,72 @@ feed_count(const struct position *p, int on_disk)
 	return n;
 }
 
-uint64_t
-feed_released(void)
+/* Can the server take over? What only others have is lost for the group when main dies. */
+static bool
+may_take_over(size_t i)
 {
-	const struct conf_general *g = &child_conf(&syncd.child)->general;
-	uint64_t best[CONF_SERVERS];
+	const struct conf *c = child_conf(&syncd.child);
+
+	return i < c->general.n_servers && c->server[i].kind == KIND_STANDARD;
+}
+
+/* How far each standby that may take over has it on disk, the furthest first. Returns how many. */
+static size_t
+order_standbys(uint64_t best[CONF_SERVERS])
+{
 	size_t n = 0;
 
-	if (g->sync_mode != SYNC_SYNC)
-		return UINT64_MAX;
 	for (size_t i = 0; i < CONF_SERVERS; i++) {
 		size_t k;
 
-		if (feeds[i].link == NULL || feeds[i].state != FEED_STREAMING)
+		if (feeds[i].link == NULL || feeds[i].state != FEED_STREAMING || !may_take_over(i))
 			continue;
 		for (k = n++; k > 0 && best[k - 1] < feeds[i].durable; k--)
 			best[k] = best[k - 1];
 		best[k] = feeds[i].durable;
 	}
+	return n;
+}
+
+uint64_t
+feed_released(void)
+{
+	const struct conf_general *g = &child_conf(&syncd.child)->general;
+	uint64_t best[CONF_SERVERS];
+	size_t n;
+
+	if (g->sync_mode != SYNC_SYNC)
+		return UINT64_MAX;
+	n = order_standbys(best);
 	return g->sync_standbys <= n ? best[g->sync_standbys - 1] : 0;
+}
+
+int
+feed_enough(void)
+{
+	const struct conf_general *g = &child_conf(&syncd.child)->general;
+	uint64_t best[CONF_SERVERS];
+
+	return g->sync_mode != SYNC_SYNC || order_standbys(best) >= g->sync_standbys;
 }
 
 /* ---- what is shown */
 
-/* Changes that no partner has, which would be lost with this server. */
+/*
+ * Changes that would be lost with this server: that no other has which may take over, or, where
+ * none may, no other at all.
+ */
 uint64_t
 feed_alone(void)
 {
 	uint64_t best = 0, end = store_durable(syncd.store).index;
+	uint8_t self = child_conf(&syncd.child)->general.self;
+	bool any = true;
 
+	for (size_t i = 0; i < CONF_SERVERS; i++)
+		any = any && (i == self || !may_take_over(i));
 	for (size_t i = 0; i < CONF_SERVERS; i++) {
-		if (feeds[i].durable > best)
+		if (feeds[i].durable > best && (any || may_take_over(i)))
 			best = feeds[i].durable;
 	}
 	return end > best ? end - best : 0;

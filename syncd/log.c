@@ -112,6 +112,12 @@ log_start(const struct log *l)
 	return l->segments[0].start;
 }
 
+bool
+log_failed(const struct log *l)
+{
+	return l->error != 0;
+}
+
 void
 log_keep(struct log *l, uint64_t index)
 {

@@ -25,6 +25,8 @@
 #ifndef BH_SYNCD_LOG_H
 #define BH_SYNCD_LOG_H
 
+#include <stdbool.h>
+
 #include "change.h"
 
 /* A place in the history of a group. index 0: before the first change. */
@@ -112,6 +114,11 @@ uint64_t log_place(const struct log *l);
 uint64_t log_room(struct log *l, uint64_t index);
 /* Gives up the segments that have only records up to index, where log_keep() allows. 0 or -1. */
 int log_expire(struct log *l, uint64_t index);
+
+/* Whether the disk failed: nothing is written any more. */
+bool log_failed(const struct log *l);
+/* Whether some bytes more find room in the files there are, or in the place of old records. */
+bool log_has_room(const struct log *l);
 
 /* Bytes of records behind index (all there are, when it is too old): for the figures of lag. */
 uint64_t log_bytes_behind(struct log *l, uint64_t index);

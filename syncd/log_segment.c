@@ -462,6 +462,14 @@ clear_header(struct log *l, uint32_t slot)
 	return r;
 }
 
+bool
+log_has_room(const struct log *l)
+{
+	uint64_t newest = l->segments[l->n_segments - 1].seq;
+
+	return (newest + l->n_spares + 1) * l->data_size - l->end_at > ZEROS || can_retire(l);
+}
+
 /* Gives up the oldest segments while all that starts in them is up to index. */
 int
 log_segment_expire(struct log *l, uint64_t index)

@@ -12,10 +12,15 @@
 
 #include "lib/loop.h"
 
+#include "bundle.h"
+
+enum { SHORT_MS = 2000 }; /* a link that is made again takes less: nobody has to be told */
+
 static struct {
 	int64_t in_sync_ms; /* last time that we had everything; 0: never */
 	int64_t lost_ms;    /* main was last heard then: what it did later nobody can have */
 	int64_t told_ms;
+	int64_t enough_ms; /* last time that there were as many standbys as a write waits for */
 	struct position told;
 	uint8_t told_flags;
 	uint8_t stale;
@@ -46,6 +51,24 @@ behind_ms(int64_t now)
 	return until > state.in_sync_ms ? until - state.in_sync_ms : 0;
 }
 
+/* What an admin has to do something about. */
+static void
+tell_trouble(struct ctl_data *d, int64_t now)
+{
+	static const uint8_t trouble[] = {
+	    [STORE_WELL] = DATA_WELL, [STORE_FULL] = DATA_FULL, [STORE_FAILED] = DATA_DISK};
+	struct store_room room;
+
+	store_describe(syncd.store, &room);
+	d->trouble = trouble[room.trouble];
+	d->used_bytes = room.used;
+	d->room_bytes = room.left;
+	d->bundles = (uint16_t)bundle_count(now);
+	if (syncd.role != DATA_MAIN || data_is_blank() || feed_enough())
+		state.enough_ms = now;
+	d->sync_short = now - state.enough_ms >= SHORT_MS;
+}
+
 /* The figures for bulkheadctl data and status. */
 static void
 tell_all(int64_t now)
@@ -70,6 +93,7 @@ tell_all(int64_t now)
 	d.sync_mode = g->sync_mode;
 	d.sync_standbys = g->sync_standbys;
 	d.lost_if_dead = syncd.role == DATA_MAIN ? feed_alone() : 0;
+	tell_trouble(&d, now);
 	d.clients = syncd.face.n_clients;
 	face_actions_count(&syncd.face, &n);
 	d.action_names = (uint32_t)n.names;

@@ -18,9 +18,11 @@ enum {
 	REAP = 1000, /* fields of hashes that are gone, in one step */
 	REFUSED_MS = 60000,
 	RETRY_MS = 1000,   /* between looks whether there is room again */
+	LOOK_MS = 5000,	   /* between looks how much room there is */
 	RESERVE_MIN = 256, /* pages kept for deletions */
 	RESERVE_MAX = 4096,
 	RESERVE_PART = 32,
+	WANTED_MAX = 1024,
 	OP_PAGES = 8,	   /* that one operation can take, without its value */
 	RECORD_BYTES = 48, /* of the log for a change, without its body */
 };
@@ -128,6 +130,9 @@ store_measure(struct store *s)
 	s->reserve = (s->room + info.me_last_pgno) / RESERVE_PART;
 	s->reserve = s->reserve < RESERVE_MIN ? RESERVE_MIN : s->reserve;
 	s->reserve = s->reserve > RESERVE_MAX ? RESERVE_MAX : s->reserve;
+	s->used =
+	    info.me_last_pgno + 1 > pages + s->freed ? info.me_last_pgno + 1 - pages - s->freed : 0;
+	s->disk_free = (uint64_t)fs.f_bavail * fs.f_frsize;
 	s->measured_ms = now_ms();
 	return 0;
 }
@@ -137,6 +142,19 @@ static bool
 has_room(const struct store *s, double pages, uint64_t reserve)
 {
 	return dirty_pages(s) + pages + (double)reserve <= (double)s->room;
+}
+
+/* An error that a change of so many pages meets (0: of whatever size). Leaves errno. */
+static void
+note_error(struct store *s, int error, double pages)
+{
+	if (error != ENOSPC && error != EDQUOT)
+		return;
+	if (!s->full)
+		s->wanted = OP_PAGES;
+	s->full = true;
+	if (pages > s->wanted) /* one that never fits is not waited for */
+		s->wanted = pages < WANTED_MAX ? pages : WANTED_MAX;
 }
 
 /*
@@ -170,6 +188,7 @@ give_up(struct store *s, int error)
 {
 	bool applied = s->applied > 0;
 
+	note_error(s, error, 0);
 	s->in_change = false;
 	s->applied = 0;
 	change_clear(&s->body);
@@ -208,7 +227,38 @@ refuse(struct store *s)
 static bool
 would_gain(const struct store *s)
 {
-	return dirty_pages(s) + (double)s->freed > (double)s->reserve / 8;
+	return dirty_pages(s) + (double)s->freed + s->deleted > (double)s->reserve / 8;
+}
+
+/* Looks again for room that was missing: what was deleted is usable behind a checkpoint or two. */
+static void
+look_for_room(struct store *s)
+{
+	if (would_gain(s) && !has_room(s, s->wanted, s->reserve)) {
+		if (store_checkpoint(s, true) == 0 && !has_room(s, s->wanted, s->reserve))
+			(void)store_checkpoint(s, true);
+	} else {
+		(void)store_measure(s);
+	}
+	if (has_room(s, s->wanted, s->reserve) &&
+	    (log_has_room(s->log) || s->disk_free > 2 * s->limits.segment_bytes))
+		s->full = false;
+}
+
+void
+store_describe(struct store *s, struct store_room *r)
+{
+	double dirty, left;
+
+	if (s->full && now_ms() - s->measured_ms >= RETRY_MS)
+		look_for_room(s);
+	else if (now_ms() - s->measured_ms >= LOOK_MS)
+		(void)store_measure(s);
+	dirty = dirty_pages(s);
+	left = (double)s->room - (double)s->reserve - dirty;
+	r->used = (uint64_t)(((double)s->used + dirty) * (double)s->page);
+	r->left = left > 0 ? (uint64_t)left * s->page : 0;
+	r->trouble = log_failed(s->log) ? STORE_FAILED : s->full ? STORE_FULL : STORE_WELL;
 }
 
 /*
@@ -304,6 +354,7 @@ may_apply(struct store *s, const struct change_op *op)
 			return store_errno(rc);
 	}
 	refuse(s);
+	note_error(s, ENOSPC, grows ? pages : 0);
 	return ENOSPC;
 }
 
@@ -425,12 +476,14 @@ store_follow(struct store *s, const struct position *at, struct slice body)
 	if (was_undone(s))
 		return -1;
 	if (!room) {
+		note_error(s, ENOSPC, (double)(body.len / s->page));
 		errno = ENOSPC;
 		return -1;
 	}
 	if (log_append(s->log, at->epoch, body, &p) != 0 &&
 	    (errno != ENOSPC || store_checkpoint(s, true) != 0 ||
 		log_append(s->log, at->epoch, body, &p) != 0)) {
+		note_error(s, errno, 0);
 		(void)was_undone(s);
 		return -1;
 	}
@@ -458,6 +511,7 @@ flush_log(struct store *s)
 	if (log_flush(s->log) == 0)
 		return 0;
 	saved = errno;
+	note_error(s, saved, 0);
 	log_error("store: the log cannot be written: %s", strerror(saved));
 	s->in_change = false;
 	store_rebuild(s);
@@ -496,6 +550,23 @@ store_commit(struct store *s)
 	return rc;
 }
 
+/* The state is as the log says, and could not be written. Sets errno. */
+static void
+failed_checkpoint(struct store *s, int error, double dirty)
+{
+	uint64_t held;
+
+	s->retry_ms = now_ms() + RETRY_MS;
+	store_rebuild(s);
+	(void)store_measure(s);
+	/* LMDB says so when a write was cut short */
+	if (error == EIO && (double)s->disk_free < dirty * (double)s->page)
+		error = ENOSPC;
+	if (error != ENOSPC || log_limited(&s->not_written, now_ms(), REFUSED_MS, &held))
+		log_warn("store: the state cannot be written: %s", strerror(error));
+	errno = error;
+}
+
 int
 store_checkpoint(struct store *s, bool force)
 {
@@ -518,14 +589,7 @@ store_checkpoint(struct store *s, bool force)
 	}
 	rc = store_commit(s);
 	if (rc != 0) {
-		int error = store_errno(rc);
-
-		if (error != ENOSPC || now_ms() >= s->retry_ms)
-			log_warn("store: the state cannot be written: %s", strerror(error));
-		s->retry_ms = now_ms() + RETRY_MS;
-		store_rebuild(s);
-		(void)store_measure(s);
-		errno = error;
+		failed_checkpoint(s, store_errno(rc), dirty_pages(s));
 		return -1;
 	}
 	s->retry_ms = 0;

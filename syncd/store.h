@@ -88,6 +88,16 @@ int store_walk_keys(struct store *s, struct store_walk *w, struct slice *key, st
 int store_walk_fields(struct store *s, struct slice key, struct store_walk *w, struct slice *field,
     struct slice *value);
 void store_walk_end(struct store_walk *w);
+/*
+ * What an admin wants to know: bytes in use, bytes that may still come, and whether a change was
+ * refused for want of room (ENOSPC) and there is none yet, or because the disk failed.
+ */
+enum store_trouble { STORE_WELL, STORE_FULL, STORE_FAILED };
+struct store_room {
+	uint64_t used, left;
+	enum store_trouble trouble;
+};
+void store_describe(struct store *s, struct store_room *r);
 /* A key that is there, chosen by number (any): 1, or 0 when there is none. */
 int store_random(struct store *s, uint64_t number, struct slice *key);
 

@@ -83,16 +83,21 @@ struct store {
 
 	uint64_t puts;		      /* since the last checkpoint */
 	struct estimate estimates[3]; /* keys, fields, expiry */
+	double deleted;		      /* pages of values that went since then */
 	uint64_t log_bytes;	      /* of the log since then */
 	uint64_t room;	     /* pages that LMDB can take before the disk or the map is full */
 	uint64_t reserve;    /* of them, for deletions and checkpoints */
 	uint64_t freed;	     /* pages that the next checkpoint makes usable */
+	uint64_t used;	     /* pages of the last checkpoint that hold something */
+	uint64_t disk_free;  /* bytes, for whoever takes them */
+	bool full;	     /* a change was refused for want of room, and there is none yet ... */
+	double wanted;	     /* ... of so many pages */
 	int64_t measured_ms; /* CLOCK_BOOTTIME */
 	int64_t retry_ms;    /* no checkpoint before: the last one failed */
 	/* errno of a flush inside a checkpoint, which store_flush() has to tell */
 	int undone;
-	bool refused;		   /* something, for want of room */
-	struct log_limit no_room;  /* and that it says so */
+	bool refused;			       /* something, for want of room */
+	struct log_limit no_room, not_written; /* and that it says so */
 	struct store_copy *copies; /* open: pages that were freed since are not reused */
 
 	uint64_t changes; /* of any kind, in this process: places of walks go stale */

@@ -175,6 +175,7 @@ store_txn_begin(struct store *s)
 	s->saved = s->state.position;
 	derive_key(s->state.id, s->hash_key);
 	s->puts = 0;
+	s->deleted = 0;
 	s->changes++;
 	s->at_walk = NULL;
 	memset(s->estimates, 0, sizeof(s->estimates));

@@ -158,6 +158,13 @@ count_put(struct store *s, unsigned int which, size_t bytes)
 					: (double)(bytes + ENTRY) * 1.5 / (double)s->page;
 }
 
+/* Bytes that go: their pages can be used again behind a checkpoint. */
+static void
+count_freed(struct store *s, size_t bytes)
+{
+	s->deleted += (double)bytes / (double)s->page;
+}
+
 static int
 expiry_put(
     struct store *s, struct set *set, const struct record_key *k, int64_t expire_ms, bool add)
@@ -240,6 +247,7 @@ apply_set(struct store *s, struct set *set, const struct record_key *k, const st
 	if (rc == MDB_KEYEXIST) {
 		if ((rc = state_parse(data, &old)) != 0)
 			return rc;
+		count_freed(s, data.mv_size);
 		if (old.expire_ms == op->expire_ms)
 			old.expire_ms = 0;
 		if ((rc = forget(s, set, k, &old)) != 0)
@@ -265,6 +273,7 @@ apply_del(struct store *s, struct set *set, const struct record_key *k)
 	if (rc != 0)
 		return rc == MDB_NOTFOUND ? 0 : rc;
 	count_put(s, 0, 0);
+	count_freed(s, data.mv_size);
 	if ((rc = forget(s, set, k, &old)) != 0)
 		return rc;
 	return mdb_cursor_del(set->at_keys, 0);
@@ -426,6 +435,7 @@ apply_hdel(struct store *s, struct set *set, const uint8_t *hash_key, const stru
 	if (rc != 0)
 		return rc == MDB_NOTFOUND ? 0 : rc;
 	count_put(s, 1, 0);
+	count_freed(s, data.mv_size);
 	if ((rc = mdb_cursor_del(set->at_fields, 0)) != 0)
 		return rc;
 	if (--r.fields > 0)
@@ -536,6 +546,7 @@ state_reap(struct store *s, size_t most)
 			s->estimates[1].grown +=
 			    (double)(data.mv_size + field.mv_size + NODE) / (double)s->page;
 			s->puts++;
+			count_freed(s, data.mv_size);
 			if ((rc = mdb_cursor_del(set->at_fields, 0)) != 0)
 				goto out;
 			field = (MDB_val){8, object + 1};

@@ -84,6 +84,7 @@ uint64_t feed_alone(void);
 uint64_t feed_needed(void); /* changes behind this index a connected partner still has to get */
 size_t feed_count(const struct position *p, int on_disk);
 uint64_t feed_released(void); /* sync mode: on enough disks up to here */
+int feed_enough(void);	      /* are there as many standbys as an answer waits for? */
 void feed_drain(uint64_t cookie, uint8_t server);
 int feed_leaving(void); /* the role is on its way to another server: no writes */
 void feed_describe(struct resp_out *text);

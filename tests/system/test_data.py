@@ -194,6 +194,58 @@ def test_sync_waits_for_the_second_disk(make_group):
     assert connect(standby).get("x") == b"3"
 
 
+def test_sync_waits_for_who_may_take_over(make_group):
+    """The disk of a DMZ or permanent server is no answer: they never become main. That writes wait is told."""
+    group = make_group(("alpha", "beta", "gamma", "delta"), kinds={"gamma": "permanent", "delta": "dmz"},
+                       options={"sync.mode": "sync"})
+    group.start()
+    main, beta = group.wait_pair()
+    gamma, delta = group["gamma"], group["delta"]
+    begin(group, main)
+    beta.stop()
+    before = data_of(main)["index"]
+    waits = redis.Redis(unix_socket_path=os.path.join(main.run, "data.sock"), socket_timeout=bulkhead.LONG_S)
+    answers = []
+    asks = threading.Thread(target=lambda: answers.append(waits.set("x", 1)), daemon=True)
+    asks.start()
+    for s in (gamma, delta):
+        wait_for(lambda: data_of(s)["durable"] > before, lambda: "%s has it: %s" % (s.name, data_of(s)))
+    wait_for(lambda: main.tool("check").returncode == 2, lambda: main.tool("check").stdout)
+    assert answers == [] and "every program that writes waits" in main.tool("check").stdout
+    assert data_of(main)["sync_short"] and data_of(main)["lost_if_dead"] == 1
+    assert "WRITES WAIT: mode sync needs 1 standby servers" in main.tool("data").stdout
+    beta.start()
+    asks.join(bulkhead.LONG_S)
+    assert answers == [True]
+    wait_for(lambda: main.tool("check").returncode == bulkhead.CHECK_OK, lambda: main.tool("check").stdout)
+    rules = [e["rule"] for e in main.events()]
+    assert rules.count("sync-short") == 1 and rules.count("sync-enough") == 1, rules
+
+
+def test_no_room_is_told(make_group):
+    """Writes that are refused for want of room are an alarm, until there is room."""
+    group = make_group(options={"data.size": "64MiB"})
+    group.start()
+    main, _ = group.wait_pair()
+    begin(group, main)
+    client = connect(main)
+    room = data_of(main)["room_bytes"]
+    with pytest.raises(redis.exceptions.ResponseError, match="DISKFULL"):
+        for n in range(100):
+            client.set("k%d" % n, b"x" * 1000000)
+    wait_for(lambda: main.tool("check").returncode == 2, lambda: main.tool("check").stdout)
+    assert "no room for the replicated data" in main.tool("check").stdout
+    shown = data_of(main)
+    assert shown["trouble"] == "full" and shown["room_bytes"] < 1000000 < shown["used_bytes"] < room, shown
+    assert "CHANGES ARE REFUSED" in main.tool("data").stdout
+    for n in range(0, 100, 2):
+        client.delete("k%d" % n)
+    wait_for(lambda: data_of(main)["trouble"] == "none", lambda: data_of(main))
+    assert client.set("again", b"x" * 1000000)
+    rules = [e["rule"] for e in main.events()]
+    assert rules.count("data-full") == 1 and rules.count("data-taken") == 1, rules
+
+
 @pytest.mark.parametrize("mode", ["sync", "async"])
 def test_main_dies(make_group, mode):
     """In sync mode nothing that was acknowledged is lost, whatever dies when."""
@@ -326,6 +378,10 @@ def test_old_main_with_changes_of_its_own(data):
         lines = [l for l in f.read().splitlines() if not l.startswith("#")]
     assert len(lines) == 30 and lines[0] == r'SET "own0" "only \"here\"\x0a"'
     name = os.path.basename(bundles[0])
+    wait_for(lambda: data_of(main)["bundles"] == 1, lambda: data_of(main))
+    said = main.tool("check")
+    assert said.returncode == 1 and "bulkheadctl bundle list" in said.stdout, said.stdout
+    assert [e["text"].endswith(" There are 1.") for e in main.events() if e["rule"] == "bundle-saved"] == [True]
     listed = main.json("bundle", "list")["bundles"]
     assert [(b["name"], b["changes"], b["operations"]) for b in listed] == [(name, 30, 30)]
     assert name in main.tool("bundle", "list", check=True).stdout
@@ -337,6 +393,8 @@ def test_old_main_with_changes_of_its_own(data):
     main.tool("bundle", "discard", name, "--confirm", check=True)
     assert main.json("bundle", "list")["bundles"] == []
     assert main.tool("bundle", "list", check=True).stdout == "no divergence bundles\n"
+    wait_for(lambda: main.tool("check").returncode == bulkhead.CHECK_OK, lambda: main.tool("check").stdout)
+    assert [e["rule"] for e in main.events()].count("bundle-none") == 1
 
 
 def test_bundles_have_a_bound(data):

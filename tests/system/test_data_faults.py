@@ -8,6 +8,7 @@ import signal
 import pytest
 import redis
 
+import bulkhead
 from bulkhead import wait_for
 from late import Fault, SYS, learn, settled_child, wait_next
 from test_breach import needs_filter
@@ -48,6 +49,9 @@ def test_disk_of_main_fails(data, call):  # noqa: F811
     for _ in range(3):  # fsync reports an error once: that it says nothing now means nothing
         assert refused(main, "the disk does not take this change")
     assert connect(main).get("x") == b"before" and main.child("syncd") == pid
+    wait_for(lambda: main.tool("check").returncode == 2, lambda: main.tool("check").stdout)
+    assert "The disk under the replicated data failed" in main.tool("check").stdout
+    assert "THE DISK FAILED" in main.tool("data").stdout
     not_busy(main)
     os.kill(pid, signal.SIGKILL)
     wait_next(main, "syncd", pid)
@@ -56,6 +60,7 @@ def test_disk_of_main_fails(data, call):  # noqa: F811
     connect(main).set("x", "after")
     wait_following(group, main)
     assert connect(standby).get("x") == b"after"
+    wait_for(lambda: main.tool("check").returncode == bulkhead.CHECK_OK, lambda: main.tool("check").stdout)
 
 
 def test_no_room_for_the_log(data):  # noqa: F811

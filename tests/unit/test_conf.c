@@ -443,6 +443,20 @@ test_rules_voters(void **state)
 	expect_good();
 }
 
+/* Who can never take over is none of the standbys that an answer waits for. */
+static void
+test_rules_sync(void **state)
+{
+	(void)state;
+	conf.general.sync_standbys = 2;
+	add_server("delta", KIND_PERMANENT, "192.0.2.12");
+	expect_good(); /* async */
+	conf.general.sync_mode = SYNC_SYNC;
+	expect_bad("sync.standbys is 2, but only 1 other servers are of kind standard");
+	conf.server[2].kind = KIND_STANDARD;
+	expect_good();
+}
+
 static void
 test_rules_rest(void **state)
 {
@@ -633,6 +647,7 @@ main(void)
 	    cmocka_unit_test_setup(test_rules_references, setup),
 	    cmocka_unit_test_setup(test_rules_times, setup),
 	    cmocka_unit_test_setup(test_rules_voters, setup),
+	    cmocka_unit_test_setup(test_rules_sync, setup),
 	    cmocka_unit_test_setup(test_rules_rest, setup),
 	    cmocka_unit_test_setup(test_digest, setup),
 	    cmocka_unit_test_setup(test_restart, setup),
