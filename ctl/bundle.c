@@ -132,10 +132,9 @@ find_bundles(const struct options *o, struct bundle *list)
 
 	bundle_path(o, "", path, sizeof(path));
 	dir = opendir(path);
-	if (dir == NULL && errno == ENOENT)
-		return 0;
 	if (dir == NULL)
-		die(CTL_EXIT_FAILED, "%s: %s", path, strerror(errno));
+		die(CTL_EXIT_FAILED, "%s: %s%s", path, strerror(errno),
+		    errno == ENOENT ? ": no daemon has run with this state directory" : "");
 	while ((entry = readdir(dir)) != NULL && n < BUNDLES_MAX) {
 		struct bundle *b = &list[n];
 
@@ -220,15 +219,62 @@ make_printable(char *block, size_t n)
 	}
 }
 
+/* The lines as strings, however many there are. */
+static int
+bundle_show_json(const struct options *o, const char *name)
+{
+	FILE *f = open_bundle(o, name);
+	int c = getc_unlocked(f);
+
+	printf("{\n  \"bundle\": \"%s\",\n  \"lines\": [", name);
+	for (const char *before = ""; c != EOF; before = ",") {
+		printf("%s\n    \"", before);
+		for (; c != '\n' && c != EOF; c = getc_unlocked(f)) {
+			if (c == '"' || c == '\\')
+				putchar_unlocked('\\');
+			putchar_unlocked(is_text(c) ? c : '?');
+		}
+		printf("\"");
+		if (c != EOF)
+			c = getc_unlocked(f);
+	}
+	printf("\n  ]\n}\n");
+	if (ferror(f) || fflush(stdout) != 0)
+		die(CTL_EXIT_FAILED, "%s: %s", name, strerror(errno));
+	fclose(f);
+	return CTL_EXIT_OK;
+}
+
+/* A new file that only root reads, as the data itself. */
+static FILE *
+create_export(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	FILE *f = fd >= 0 ? fdopen(fd, "w") : NULL;
+
+	if (f == NULL)
+		die(CTL_EXIT_FAILED, "%s: %s%s", path, strerror(errno),
+		    errno == EEXIST ? "; nothing is written over it" : "");
+	return f;
+}
+
+static int
+say_done(const struct options *o, const char *text)
+{
+	if (o->json)
+		json_print(json_pack("{s:s, s:s}", "result", "ok", "text", text));
+	else
+		printf("%s\n", text);
+	return CTL_EXIT_OK;
+}
+
 static int
 bundle_copy(const struct options *o, const char *name, const char *to)
 {
-	FILE *f = open_bundle(o, name), *out = to != NULL ? fopen(to, "wxe") : stdout;
-	char block[65536];
+	FILE *f = open_bundle(o, name), *out = to != NULL ? create_export(to) : stdout;
+	char block[65536], text[2 * CONF_COMMAND];
 	size_t n;
 
-	if (out == NULL)
-		die(CTL_EXIT_FAILED, "%s: %s", to, strerror(errno));
 	while ((n = fread(block, 1, sizeof(block), f)) > 0) {
 		if (to == NULL)
 			make_printable(block, n);
@@ -238,7 +284,10 @@ bundle_copy(const struct options *o, const char *name, const char *to)
 	if (ferror(f) || ferror(out) || fflush(out) != 0 || (to != NULL && fclose(out) != 0))
 		die(CTL_EXIT_FAILED, "%s: %s", to != NULL ? to : name, strerror(errno));
 	fclose(f);
-	return CTL_EXIT_OK;
+	if (to == NULL)
+		return CTL_EXIT_OK;
+	snprintf(text, sizeof(text), "%s is in %s", name, to);
+	return say_done(o, text);
 }
 
 /* ---- apply: each line to the data socket, as a request */
@@ -379,8 +428,15 @@ connect_data(const struct options *o)
 	snprintf(un.sun_path, sizeof(un.sun_path), "%.*s/data.sock",
 	    slash != NULL ? (int)(slash - o->socket) : 1, slash != NULL ? o->socket : ".");
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) != 0 ||
-	    connect(fd, (struct sockaddr *)&un, sizeof(un)) != 0)
-		die(CTL_EXIT_NO_DAEMON, "%s: %s", un.sun_path, strerror(errno));
+	    connect(fd, (struct sockaddr *)&un, sizeof(un)) != 0) {
+		const char *what = strerror(errno);
+
+		if (errno == ENOENT || errno == ECONNREFUSED)
+			what = "the daemon is not running";
+		else if (errno == EACCES)
+			what = "only root may do this";
+		die(CTL_EXIT_NO_DAEMON, "%s: %s", un.sun_path, what);
+	}
 	return fd;
 }
 
@@ -427,6 +483,7 @@ static int
 bundle_apply(const struct options *o, const char *name)
 {
 	FILE *f = open_bundle(o, name), *data = fdopen(connect_data(o), "r+e");
+	char text[NAME_MAX_SHOWN + 128];
 	struct line line;
 	uint64_t done = 0;
 	int r;
@@ -443,10 +500,10 @@ bundle_apply(const struct options *o, const char *name)
 		    done + 1);
 	fclose(f);
 	fclose(data);
-	printf("%" PRIu64
-	       " operations applied; bulkheadctl bundle discard %s --confirm removes it\n",
+	snprintf(text, sizeof(text),
+	    "%" PRIu64 " operations applied; bulkheadctl bundle discard %s --confirm removes it",
 	    done, name);
-	return CTL_EXIT_OK;
+	return say_done(o, text);
 }
 
 /* ---- discard */
@@ -454,15 +511,16 @@ bundle_apply(const struct options *o, const char *name)
 static int
 bundle_discard(const struct options *o, const char *name)
 {
-	char path[CONF_COMMAND + NAME_MAX_SHOWN + 8];
+	char path[CONF_COMMAND + NAME_MAX_SHOWN + 8], text[NAME_MAX_SHOWN + 16];
 
 	if (!is_bundle(name))
-		die_usage(o, "'%s' is not the name of a bundle", name);
+		die_usage(o, "'%s' is not the name of a bundle; bulkheadctl bundle list shows them",
+		    name);
 	bundle_path(o, name, path, sizeof(path));
 	if (unlink(path) != 0)
 		die(CTL_EXIT_FAILED, "%s: %s", path, strerror(errno));
-	printf("%s is gone\n", name);
-	return CTL_EXIT_OK;
+	snprintf(text, sizeof(text), "%s is gone", name);
+	return say_done(o, text);
 }
 
 int
@@ -473,7 +531,7 @@ cmd_bundle(const struct options *o, int argc, char **argv)
 	if (strcmp(verb, "list") == 0 && argc == 2)
 		return bundle_list(o);
 	if (strcmp(verb, "show") == 0 && argc == 3)
-		return bundle_copy(o, argv[2], NULL);
+		return o->json ? bundle_show_json(o, argv[2]) : bundle_copy(o, argv[2], NULL);
 	if (strcmp(verb, "export") == 0 && argc == 4)
 		return bundle_copy(o, argv[2], argv[3]);
 	if (strcmp(verb, "apply") == 0 && argc == 3)
@@ -482,5 +540,7 @@ cmd_bundle(const struct options *o, int argc, char **argv)
 		return bundle_discard(o, argv[2]);
 	if (strcmp(verb, "discard") == 0 && argc == 3)
 		die_usage(o, "what is discarded is lost: write --confirm behind the name");
-	die_usage(o, "unknown or incomplete: '%s'", verb);
+	if (argc < 2)
+		die_usage(o, "what is to be done is missing");
+	die_usage(o, "unknown, or with a wrong number of arguments: '%s'", verb);
 }

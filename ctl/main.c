@@ -97,8 +97,9 @@ die_usage(const struct options *o, const char *fmt, ...)
 	clean_text(text);
 	for (size_t i = 0; i < COUNT(commands); i++) {
 		if (o->command != NULL && strcmp(o->command, commands[i].name) == 0)
-			die(CTL_EXIT_USAGE, "%s: %s; usage: bulkheadctl %s %s", o->command, text,
-			    commands[i].name, commands[i].arguments);
+			die(CTL_EXIT_USAGE, "%s: %s; usage: bulkheadctl %s%s%s", o->command, text,
+			    commands[i].name, commands[i].arguments[0] != '\0' ? " " : "",
+			    commands[i].arguments);
 	}
 	die(CTL_EXIT_USAGE, "%s; bulkheadctl --help lists the commands", text);
 }

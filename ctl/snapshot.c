@@ -393,7 +393,13 @@ snapshot_restore(const struct options *o, const char *path, const char *old)
 	static const struct timeval forever;
 	int file = open_file(o, path), keep, fd;
 	struct passing p, present;
+	struct stat a, b;
 	char line[LINE];
+
+	/* what is restored must be there as long as it is not known to be good */
+	if (old != NULL && fstat(file, &a) == 0 && stat(old, &b) == 0 && a.st_dev == b.st_dev &&
+	    a.st_ino == b.st_ino)
+		die_usage(o, "'%s' is the file that is restored: write another name for OLD", old);
 
 	check_file(file, path, &p);
 	keep = look_at_present(o, old);
@@ -435,5 +441,7 @@ cmd_snapshot(const struct options *o, int argc, char **argv)
 		return snapshot_restore(o, argv[2], NULL);
 	if (strcmp(verb, "restore") == 0 && argc == 5 && strcmp(argv[3], "--replace") == 0)
 		return snapshot_restore(o, argv[2], argv[4]);
-	die_usage(o, "unknown or incomplete: '%s'", verb);
+	if (argc < 2)
+		die_usage(o, "what is to be done is missing");
+	die_usage(o, "unknown, or with a wrong number of arguments: '%s'", verb);
 }

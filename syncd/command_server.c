@@ -120,6 +120,20 @@ info_clients(struct face *f, struct resp_out *o)
 	line(o, "blocked_clients:%u", f->n_waiting);
 }
 
+/* Not ours, which is bounded by buffers: that of the data, as a monitor of Redis means it. */
+static void
+info_memory(struct face *f, struct resp_out *o)
+{
+	struct store_room room;
+
+	store_describe(f->db.store, &room);
+	line(o, "used_memory:%llu", (unsigned long long)room.used);
+	line(o, "data_room_bytes:%llu", (unsigned long long)room.left);
+	line(o, "data_refused:%d", room.trouble != STORE_WELL);
+	line(o, "maxmemory:0");
+	line(o, "maxmemory_policy:noeviction");
+}
+
 static void
 info_persistence(struct face *f, struct resp_out *o)
 {
@@ -202,6 +216,7 @@ static const struct {
 } sections[] = {
     {"server", "Server", info_server},
     {"clients", "Clients", info_clients},
+    {"memory", "Memory", info_memory},
     {"persistence", "Persistence", info_persistence},
     {"stats", "Stats", info_stats},
     {"replication", "Replication", info_replication},

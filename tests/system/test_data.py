@@ -386,6 +386,13 @@ def test_old_main_with_changes_of_its_own(data):
     assert [(b["name"], b["changes"], b["operations"]) for b in listed] == [(name, 30, 30)]
     assert name in main.tool("bundle", "list", check=True).stdout
     assert main.tool("bundle", "show", name, check=True).stdout.count("\nSET ") == 30
+    with open(bundles[0]) as f:
+        assert main.json("bundle", "show", name) == {"bundle": name, "lines": f.read().splitlines()}
+    copy = os.path.join(main.folder, "copy")
+    assert main.json("bundle", "export", name, copy)["result"] == "ok"
+    assert os.stat(copy).st_mode & 0o777 == 0o600, "the data is nobody else's to read"
+    again = main.tool("bundle", "export", name, copy)
+    assert again.returncode == 1 and "nothing is written over it" in again.stderr
     # it is applied where it lies: this server sends the writes to main
     assert "30 operations" in main.tool("bundle", "apply", name, check=True).stdout
     assert connect(standby).get("own29") == b'only "here"\n'

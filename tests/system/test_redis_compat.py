@@ -1590,6 +1590,8 @@ def test_full(tmp_path):
         n += 1
         assert n < 1000
     assert answer.startswith(b"-DISKFULL ")
+    memory = dict(re.findall(rb"(\w+):(\d+)", c.do("INFO", "memory")[0]))
+    assert memory[b"data_refused"] == b"1" and (8 << 20) < int(memory[b"used_memory"]) < (16 << 20), memory
     assert c.do("GET", "k%d" % (n - 1))[1] == b"$-1\r\n"
     assert c.do("STRLEN", "k0")[1] == b":50000\r\n"
     c.do("MULTI")

@@ -124,6 +124,9 @@ def test_restored_on_main(data):
 
     refused = main.tool("snapshot", "restore", good)
     assert refused.returncode == 1 and "--replace OLD" in refused.stderr and "2 keys" in refused.stderr
+    os.link(good, good + ".link")  # what is kept would be written over what is restored
+    refused = main.tool("snapshot", "restore", good, "--replace", good + ".link")
+    assert refused.returncode == 2 and "is the file that is restored" in refused.stderr
     assert contents(main) == replaced
     answer = main.json("snapshot", "restore", good, "--replace", old)
     assert answer["result"] == "ok" and answer["snapshot"]["index"] == head["index"]
@@ -321,6 +324,9 @@ def test_who_may(data):
     assert slow.said == "+OK"
     slow.close()
     wait_for(lambda: main.tool("snapshot", "save", path).returncode == 0, "the next one can save")
+    standby.stop()
+    stopped = standby.tool("snapshot", "save", path + ".stopped")
+    assert stopped.returncode == 3 and "the daemon is not running" in stopped.stderr
 
 
 def test_disk_full(data):
