@@ -464,7 +464,7 @@ channel_beat_now(struct channel *c, int64_t now)
 int
 channel_beat(struct channel *c, int64_t now)
 {
-	uint64_t *cookie = &c->beat_cookie[c->beat_next++ % BEAT_COOKIES];
+	uint64_t *cookie = &c->beat_cookie[c->beat_next % BEAT_COOKIES];
 	int stalled = c->beat_ms != 0 && now - c->beat_ms > BEAT_STALL_MS;
 	int64_t limit_ms = c->peer == PROC_SYNCD ? BEAT_SILENT_DISK_MS : BEAT_SILENT_MS;
 	struct msg m;
@@ -480,6 +480,9 @@ channel_beat(struct channel *c, int64_t now)
 		c->violation = V_QUEUE;
 		return -1;
 	}
+	if (*cookie != 0)
+		return 0; /* it has enough to answer, and what it will answer must still be known */
+	c->beat_next++;
 	if (getrandom(cookie, sizeof(*cookie), GRND_NONBLOCK) != sizeof(*cookie))
 		*cookie = (uint64_t)now;
 	*cookie |= 1; /* never 0 */

@@ -15,7 +15,7 @@ enum {
 	CHANNEL_QUEUE_BYTES = 1 << 20, /* beyond it the peer counts as not reading */
 	CHANNEL_BUDGET = 64,   /* packets read per wake-up, so that one cannot starve the rest */
 	CHANNEL_PAUSE_MS = 10, /* between two tries while the kernel has no memory */
-	BEAT_COOKIES = 8,      /* EDGE_PINGs that may be unanswered */
+	BEAT_COOKIES = 8,      /* EDGE_PINGs that may be unanswered: then no more are sent */
 	BEAT_SILENT_MS = 2500, /* the supervisor is quicker with one that stands still */
 	BEAT_SILENT_DISK_MS = 12000, /* ... and with syncd, which may have to wait for a disk */
 	/* we stood still ourselves: the peer's silence says nothing */

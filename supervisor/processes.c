@@ -841,8 +841,11 @@ send_ping(struct proc *p)
 {
 	static struct msg m;
 
-	uint64_t *cookie = &p->cookie[p->next_cookie++ % COOKIES];
+	uint64_t *cookie = &p->cookie[p->next_cookie % COOKIES];
 
+	if (*cookie != 0)
+		return; /* it has enough to answer, and what it will answer must still be known */
+	p->next_cookie++;
 	if (getrandom(cookie, sizeof(*cookie), GRND_NONBLOCK) != sizeof(*cookie))
 		*cookie = (uint64_t)now_ms();
 	*cookie |= 1; /* never 0 */

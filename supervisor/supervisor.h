@@ -36,7 +36,7 @@ enum {
 	LINGER_MS = 200, /* from the end of its channel to its own end */
 	/* of one child in a second; what it says is held back long before */
 	LOG_FLOOD_BYTES = 1 << 20,
-	COOKIES = 16,	      /* PINGs that may be unanswered: more than fit into SILENT_MS */
+	COOKIES = 16,	      /* PINGs that may be unanswered: then no more are sent */
 	MESSAGE_BURST = 2000, /* of one child: far above 30 dials that all fail at once */
 	MESSAGE_RATE = 500,
 	LISTENERS = CONF_PATHS,

@@ -279,6 +279,34 @@ beat_is_patient_with_a_start(void **state)
 	teardown(&e);
 }
 
+/* Who stands still for less than its time, and then answers all that it was asked, is no offender.
+ */
+static void
+beat_bears_late_answers(void **state)
+{
+	uint8_t packet[12];
+	struct ends e;
+	int64_t now = now_ms() - BEAT_SILENT_DISK_MS, n = 0;
+
+	(void)state;
+	setup(&e, PROC_NETD, PROC_SYNCD);
+	e.c.state = S_RUN;
+	channel_beat_now(&e.c, now);
+	for (int ms = 500; ms < BEAT_SILENT_DISK_MS; ms += 500)
+		assert_int_equal(channel_beat(&e.c, now + ms), 0);
+	while (recv(e.raw, packet, sizeof(packet), MSG_DONTWAIT) == (ssize_t)sizeof(packet)) {
+		assert_int_equal(packet[0], MSG_EDGE_PING);
+		packet[0] = MSG_EDGE_PONG;
+		assert_int_equal(send(e.raw, packet, sizeof(packet), 0), sizeof(packet));
+		assert_int_equal(channel_read(&e.c), 0);
+		n++;
+	}
+	assert_int_equal(n, BEAT_COOKIES);
+	assert_int_equal(channel_beat(&e.c, now + BEAT_SILENT_DISK_MS), 0); /* it is asked again */
+	assert_int_equal(recv(e.raw, packet, sizeof(packet), MSG_DONTWAIT), sizeof(packet));
+	teardown(&e);
+}
+
 /* We stood still: our silence, not the peer's. */
 static void
 beat_knows_its_own_pauses(void **state)
@@ -732,6 +760,7 @@ main(void)
 	    cmocka_unit_test(beat_needs_its_answer),
 	    cmocka_unit_test(beat_is_patient_with_a_start),
 	    cmocka_unit_test(beat_knows_its_own_pauses),
+	    cmocka_unit_test(beat_bears_late_answers),
 	    cmocka_unit_test(beat_answers_are_not_guessed),
 	    cmocka_unit_test(beat_is_answered),
 	    cmocka_unit_test(oversized_and_short_packets),
