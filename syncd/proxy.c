@@ -39,6 +39,9 @@ static const char unknown_stay[] =
     "may not stay";
 static const char too_long[] = "-ERR the request was executed, and its answer is longer than what "
 			       "main may send: see data.bulk\r\n";
+static const char too_much[] =
+    "-ERR the transaction and the keys that it watches are more than may be sent to main: it was "
+    "not executed";
 static const char not_main[] = "-MASTERDOWN that server is not main: not executed";
 static const char no_main[] =
     "-MASTERDOWN no main is known, or there is no link to it: the request was not executed";
@@ -180,19 +183,28 @@ begin_request(struct request *q)
 }
 
 int
-proxy_request(uint64_t client, const struct face_request *r, const char **refusal)
+proxy_request(uint64_t client, const struct face_request *in, const char **refusal)
 {
 	struct request *q = new_request(client, client, now_ms() + WAIT_MS);
+	uint64_t bulk = (uint64_t)child_conf(&syncd.child)->general.data_bulk;
+	int r = -1;
 
 	*refusal = no_main;
 	if (q == NULL)
 		return -1;
-	if (wire_put_request(&q->body, client, r) != 0) {
-		change_free(&q->body);
-		free(q);
-		return -1;
+	if (in->n_watched > WIRE_COMMANDS_MAX || in->n_commands > WIRE_COMMANDS_MAX)
+		*refusal = too_much;
+	else if (wire_put_request(&q->body, client, in) == 0)
+		r = 0;
+	if (r == 0 && q->body.len > wire_frame_max(bulk)) { /* main would end the link */
+		*refusal = too_much;
+		r = -1;
 	}
-	return begin_request(q);
+	if (r == 0)
+		return begin_request(q);
+	change_free(&q->body);
+	free(q);
+	return -1;
 }
 
 int

@@ -133,7 +133,7 @@ void reach_describe(struct ctl_data_partner *p, uint64_t held, int connected, in
 
 /* proxy.c */
 enum face_route proxy_route(uint64_t *epoch, const char **refusal);
-int proxy_request(uint64_t client, const struct face_request *r, const char **refusal);
+int proxy_request(uint64_t client, const struct face_request *in, const char **refusal);
 int proxy_action(uint64_t client, const struct face_action *a, const char **refusal);
 void proxy_forget(uint64_t client);
 void proxy_role(void);

@@ -50,7 +50,7 @@ enum {
 	WIRE_POSITION = 24,
 	WIRE_CONTROL_MAX = 1024, /* of every frame but ITEMS, CHANGE, REQUEST, ANSWER, ACTION */
 	WIRE_ARGS_MAX = 1 << 20,
-	WIRE_COMMANDS_MAX = 1 << 16,
+	WIRE_COMMANDS_MAX = 1 << 20, /* of a transaction, and keys that it watches */
 	WIRE_REQUEST_MIN = 64 << 20, /* bytes that a request may have, however short its values */
 	WIRE_SLACK = 16 << 20,	     /* lengths and kinds of up to WIRE_ARGS_MAX arguments */
 };

@@ -164,6 +164,35 @@ def test_written_on_standby(data):
     assert client.get("n") == b"x"
 
 
+def test_large_transactions_on_standby(make_group):
+    """What a program may queue and watch goes to main, or is refused: nobody else loses the link to main by it."""
+    group = make_group(options={"data.bulk": "1MiB"})
+    group.start()
+    main, standby = group.wait_pair()
+    begin(group, main)
+    client = connect(standby)
+    with client.pipeline(transaction=True) as p:
+        for _ in range(70000):
+            p.incr("n")
+        assert p.execute()[-1] == 70000
+    keys = [b"%d" % n for n in range(70000)]
+    with client.pipeline() as p:
+        p.watch(*keys)
+        p.multi()
+        p.set("x", "1")
+        assert p.execute() == [True]
+    # longer than a message may be, with these bounds
+    with client.pipeline() as p:
+        for at in (0, 700):
+            p.watch(*[b"%d" % n + b"x" * 60000 for n in range(at, at + 700)])
+        p.multi()
+        p.set("x", "2")
+        with pytest.raises(redis.exceptions.ExecAbortError, match="more than may be sent to main"):
+            p.execute()
+    assert client.get("x") == b"1" and client.incr("n") == 70001
+    assert standby.log().count("the request link to %s is up" % main.name) == 1
+
+
 def test_wait(data):
     group, main, standby = data
     client = connect(main)
