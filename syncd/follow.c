@@ -395,6 +395,13 @@ settle(int64_t now)
 		position_in_sync();
 }
 
+void
+follow_checkpoint(void)
+{
+	if (follow.state == FOLLOW_STREAMING) /* a failure shows at the next flush */
+		(void)store_checkpoint(syncd.store, false);
+}
+
 /* An acknowledgement once in a status interval at least: it shows that we live. */
 static int64_t
 acknowledge_due(void)

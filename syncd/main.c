@@ -99,6 +99,7 @@ on_turn(uv_prepare_t *prepare)
 		return; /* what it says to standbys leaves in one piece */
 	feed_ask();
 	wake_earlier(data_links_pump(&syncd.links));
+	follow_checkpoint(); /* what it is about is acknowledged already */
 }
 
 /* ---- the face */

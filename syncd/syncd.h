@@ -97,6 +97,8 @@ void follow_up(struct data_link *l);
 void follow_down(struct data_link *l);
 int follow_frame(struct data_link *l, uint8_t type, struct slice body);
 int64_t follow_turn(int64_t now); /* what was applied goes to the disk, and is acknowledged */
+/* Writes the state when it is time: there need be no local program whose turn would see to it. */
+void follow_checkpoint(void);
 /* For INFO: does the stream of main run; its end; when it was last heard (ms), 0 never. */
 int follow_streams(struct position *main_end, int64_t *heard_ms);
 const char *follow_state(void);

@@ -345,6 +345,17 @@ def test_no_writes_while_the_role_goes(data):
     assert connect(main).set("after", "1")
 
 
+def test_state_of_a_standby_is_written(data):
+    """Also where no local program is: else all changes since the start wait in memory, for the first write as main."""
+    group, main, standby = data
+    file = os.path.join(standby.state, "data", "data.mdb")
+    client = connect(main)
+    for n in range(0, 100, 20):
+        client.mset({"k%d" % i: b"x" * (1 << 20) for i in range(n, n + 20)})
+    wait_following(group, main)
+    wait_for(lambda: os.stat(file).st_blocks * 512 > 32 << 20, lambda: "%d KiB" % (os.stat(file).st_blocks // 2))
+
+
 def test_catch_up(data):
     group, main, standby = data
     standby.stop()
