@@ -85,6 +85,50 @@ clear_interests(struct client *c)
 	action_forget(c);
 }
 
+/* ---- requests that the turn has no time for */
+
+/* Nothing more is read of it in this turn; it goes on in the next, behind those that wait. */
+static void
+be_late(struct client *c)
+{
+	struct face *f = c->face;
+	struct client **last = &f->late;
+
+	if ((c->flags & CLIENT_LATE) != 0)
+		return;
+	c->flags |= CLIENT_LATE;
+	c->next_late = NULL;
+	while (*last != NULL)
+		last = &(*last)->next_late;
+	*last = c;
+	client_in_turn(c);
+}
+
+static void
+be_in_time(struct client *c)
+{
+	struct client **p = &c->face->late;
+
+	if ((c->flags & CLIENT_LATE) == 0)
+		return;
+	c->flags &= ~(unsigned)CLIENT_LATE;
+	while (*p != c)
+		p = &(*p)->next_late;
+	*p = c->next_late;
+}
+
+void
+client_run_late(struct face *f)
+{
+	struct client *c = f->late;
+
+	be_in_time(c);
+	client_in_turn(c);
+	client_run(c);
+}
+
+/* ---- its end */
+
 void
 client_end(struct client *c, const char *why)
 {
@@ -101,6 +145,7 @@ client_end(struct client *c, const char *why)
 	if (c->state == CLIENT_WAITS || c->state == CLIENT_HELD || c->state == CLIENT_ACTS)
 		f->n_waiting--;
 	clear_interests(c);
+	be_in_time(c);
 	*c->link = c->next;
 	if (c->next != NULL)
 		c->next->link = c->link;
@@ -245,9 +290,13 @@ client_run(struct client *c)
 
 	while (c->state == CLIENT_RUNS && (c->flags & (CLIENT_DEAD | CLIENT_CLOSE_AFTER)) == 0 &&
 	       c->in_at < c->in_len) {
-		enum resp_result got =
-		    resp_request_read(&c->request, c->in + c->in_at, c->in_len - c->in_at);
+		enum resp_result got;
 
+		if (!face_has_time(c->face)) {
+			be_late(c);
+			return;
+		}
+		got = resp_request_read(&c->request, c->in + c->in_at, c->in_len - c->in_at);
 		if (got == RESP_MORE)
 			break;
 		client_in_turn(c);
@@ -324,6 +373,16 @@ poll_for(struct client *c, int events)
 	if (events != c->events && (c->flags & CLIENT_DEAD) == 0)
 		uv_poll_start(&c->poll, events, on_ready);
 	c->events = events;
+}
+
+/* What is waited for. Of a late one nothing: its end shows when it is answered. */
+static int
+awaited(const struct client *c)
+{
+	if ((c->flags & CLIENT_LATE) != 0)
+		return 0;
+	return c->state == CLIENT_RUNS && (c->flags & CLIENT_CLOSE_AFTER) == 0 ? UV_READABLE
+									       : UV_DISCONNECT;
 }
 
 /* Whether answers may not leave yet, because standbys do not have the change. */
@@ -414,10 +473,7 @@ client_send(struct client *c)
 		c->out.len -= c->sent;
 		c->sent = 0;
 	}
-	poll_for(
-	    c, (c->state == CLIENT_RUNS && (c->flags & CLIENT_CLOSE_AFTER) == 0 ? UV_READABLE
-										: UV_DISCONNECT) |
-		   (c->out.len > c->sent && !held ? UV_WRITABLE : 0));
+	poll_for(c, awaited(c) | (c->out.len > c->sent && !held ? UV_WRITABLE : 0));
 }
 
 /* ---- what it said about itself */

@@ -21,7 +21,8 @@ enum client_flag {
 	CLIENT_IN_TURN = 1 << 10, /* in face.turn */
 	CLIENT_NO_EVICT = 1 << 11,
 	CLIENT_GIVEN = 1 << 13, /* its socket is somebody else's */
-	CLIENT_KNOWN = 1 << 14	/* the owner may keep something of it: main was asked */
+	CLIENT_KNOWN = 1 << 14, /* the owner may keep something of it: main was asked */
+	CLIENT_LATE = 1 << 15	/* in face.late: the turn is over before its requests are */
 };
 
 enum client_state {
@@ -49,7 +50,7 @@ struct client_queue {
 struct client {
 	struct face *face;
 	struct client *next, **link; /* face.clients */
-	struct client *next_turn, *next_dead;
+	struct client *next_turn, *next_dead, *next_late;
 	uint64_t id;
 	int fd;
 	uv_poll_t poll;
@@ -97,8 +98,10 @@ void client_count(struct client *c);
 void client_proxied(struct client *c);
 /* The answer that it waited for is there, or there is none to be: it goes on. */
 void client_answered(struct client *c);
-/* Executes what is there as far as possible. */
+/* Executes what is there as far as possible, and as the turn has time. */
 void client_run(struct client *c);
+/* Those whose requests the last turn had no time for: the first one goes on now. */
+void client_run_late(struct face *f);
 /* Sends what is there; waits for room in the socket, or for its state. */
 void client_send(struct client *c);
 

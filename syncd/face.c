@@ -25,7 +25,8 @@ enum {
 	LOG_EVERY_MS = 1000,
 	FORCE_EVERY_MS = 200,
 	GATHER_MAX = 4, /* looks for more before a sync */
-	REST_MS = 100	/* no descriptors or memory for a connection */
+	REST_MS = 100,	/* no descriptors or memory for a connection */
+	TURN_MS = 200	/* requests that are there are executed for so long */
 };
 
 static void on_listener(uv_poll_t *handle, int status, int events);
@@ -34,6 +35,7 @@ static void on_after_poll(uv_check_t *handle);
 static void on_expiry(uv_timer_t *timer);
 static void on_deadline(uv_timer_t *timer);
 static void on_rested(uv_timer_t *timer);
+static void on_late(uv_timer_t *timer);
 
 static struct log_limit connect_log, disk_log, rest_log;
 
@@ -73,14 +75,15 @@ face_open(struct face *f, uv_loop_t *loop, int listen_fd, struct store *store,
 	}
 	f->before_poll.data = f->after_poll.data = f->gather.data = f->expiry.data =
 	    f->deadlines.data = f;
-	f->rest.data = f;
+	f->rest.data = f->late_ones.data = f;
 	uv_prepare_init(loop, &f->before_poll);
 	uv_check_init(loop, &f->after_poll);
 	uv_idle_init(loop, &f->gather);
 	uv_timer_init(loop, &f->expiry);
 	uv_timer_init(loop, &f->deadlines);
 	uv_timer_init(loop, &f->rest);
-	f->n_handles = 6;
+	uv_timer_init(loop, &f->late_ones);
+	f->n_handles = 7;
 	uv_prepare_start(&f->before_poll, on_before_poll);
 	uv_check_start(&f->after_poll, on_after_poll);
 	if (listen_fd >= 0) {
@@ -122,6 +125,7 @@ face_close(struct face *f)
 	uv_close((uv_handle_t *)&f->expiry, on_handle_closed);
 	uv_close((uv_handle_t *)&f->deadlines, on_handle_closed);
 	uv_close((uv_handle_t *)&f->rest, on_handle_closed);
+	uv_close((uv_handle_t *)&f->late_ones, on_handle_closed);
 	if (f->listening)
 		uv_close((uv_handle_t *)&f->listener, on_handle_closed);
 }
@@ -334,15 +338,32 @@ checkpoint(struct face *f)
 	}
 }
 
+bool
+face_has_time(struct face *f)
+{
+	int64_t now = now_ms();
+
+	if (f->turn_ms == 0)
+		f->turn_ms = now;
+	return now - f->turn_ms < TURN_MS;
+}
+
+static void
+on_late(uv_timer_t *timer)
+{
+	struct face *f = timer->data;
+
+	while (f->late != NULL && face_has_time(f))
+		client_run_late(f);
+}
+
 /*
  * What was executed becomes durable, then it is answered. An answered WAIT lets its client go on,
  * which is then flushed and answered too.
  */
 static void
-end_turn(struct face *f)
+answer_turn(struct face *f)
 {
-	if (f->turn == NULL && !f->changed && f->dead == NULL && !f->actions.due)
-		return;
 	do {
 		struct client *c;
 
@@ -367,10 +388,21 @@ end_turn(struct face *f)
 				break; /* nothing of that may leave before it is durable */
 		}
 	} while (f->changed || f->turn != NULL || f->actions.due);
-	client_free_dead(f);
-	look_at_room(f);
-	checkpoint(f);
-	arm_timers(f);
+}
+
+static void
+end_turn(struct face *f)
+{
+	if (f->turn != NULL || f->changed || f->dead != NULL || f->actions.due) {
+		answer_turn(f);
+		client_free_dead(f);
+		look_at_room(f);
+		checkpoint(f);
+		arm_timers(f);
+	}
+	f->turn_ms = 0;
+	if (f->late != NULL && !uv_is_active((uv_handle_t *)&f->late_ones))
+		uv_timer_start(&f->late_ones, on_late, 1, 0);
 }
 
 bool
@@ -403,7 +435,7 @@ static bool
 look_for_more(struct face *f)
 {
 	bool more = f->changed && f->gathered < GATHER_MAX && f->n_turn < f->n_clients &&
-		    (f->gathered == 0 || f->counts.commands != f->n_gathered);
+		    (f->gathered == 0 || f->counts.commands != f->n_gathered) && f->late == NULL;
 
 	f->n_gathered = f->counts.commands;
 	if (more && f->gathered++ == 0)

@@ -183,8 +183,10 @@ struct face {
 	uv_idle_t gather;    /* active: the loop looks for more before the turn ends */
 	unsigned gathered;   /* times it has looked in this turn */
 	uint64_t n_gathered; /* commands when it did so last */
-	uv_timer_t expiry, deadlines, rest;
+	uv_timer_t expiry, deadlines, rest, late_ones;
 
+	struct client *late; /* whose requests had no time in the turn, in their order */
+	int64_t turn_ms;     /* when this turn began to execute something; 0: not yet */
 	struct client *clients, *turn,
 	    *dead; /* all; those with something to do; those to be freed */
 	/* n_remote: of n_clients, without a connection */
@@ -226,6 +228,12 @@ void face_free(struct face *f);
 void face_answer(struct face *f, uint64_t client, struct slice answer);
 /* ... or why there is none: "-READONLY ...". */
 void face_refuse(struct face *f, uint64_t client, const char *error);
+
+/*
+ * Whether one more request may be executed in this turn. One that takes long is as long as it is;
+ * but what else there is waits then, so that this process is not taken for one that hangs.
+ */
+bool face_has_time(struct face *f);
 
 /* The turn goes on: what is sent to others can wait for more of it. */
 bool face_gathers(const struct face *f);

@@ -43,6 +43,9 @@ static uid_t reader; /* may only read */
 static bool flush_fails;
 static unsigned flushes;
 
+/* Each request takes all the time that a turn has. */
+static bool slow;
+
 /* So many requests of another app come while one is executed. */
 static int meanwhile_fd;
 static unsigned meanwhile;
@@ -74,6 +77,8 @@ route(void *arg, uint64_t *epoch, const char **refusal)
 	(void)arg;
 	*epoch = 7;
 	*refusal = "-READONLY of a test";
+	if (slow)
+		face.turn_ms = 1;
 	if (meanwhile > 0) {
 		meanwhile--;
 		assert_int_equal(write(meanwhile_fd, "INCR b\n", 7), 7);
@@ -210,6 +215,7 @@ setup(void **state)
 	flush_fails = false;
 	reader = (uid_t)-2;
 	meanwhile = 0;
+	slow = false;
 	memset(n_ended, 0, sizeof(n_ended));
 	memset(asked, 0, sizeof(asked));
 	memset(answered, 0, sizeof(answered));
@@ -580,6 +586,41 @@ test_request_bound(void **state)
 	close(a.fd);
 	say(b, "PING\n");
 	hear(b, "+PONG\r\n");
+	close(b.fd);
+	turns();
+}
+
+/* A pipeline of slow requests is executed over many turns, and others have theirs in between. */
+static void
+test_turn_has_an_end(void **state)
+{
+	struct app a = connect_app(), b = connect_app(), c = connect_app();
+	char text[400 * 7];
+	ssize_t n;
+
+	(void)state;
+	slow = true;
+	for (size_t i = 0; i < sizeof(text); i += 7)
+		memcpy(text + i, "INCR n\n", 7);
+	assert_int_equal(write(a.fd, text, sizeof(text)), sizeof(text));
+	assert_int_equal(write(c.fd, text, sizeof(text)), sizeof(text));
+	turns();
+	say(b, "GET n\n");
+	n = recv(b.fd, text, sizeof(text) - 1, MSG_DONTWAIT);
+	assert_true(n > 4);
+	text[n] = '\0';
+	assert_in_range(strtol(strchr(text, '\n'), NULL, 10), 1, 799);
+	close(c.fd); /* with answers that it did not read */
+	while (face.late != NULL)
+		uv_run(&loop, UV_RUN_ONCE);
+	turns();
+	assert_int_equal(face.n_clients, 2);
+	say(b, "GET n\n");
+	n = recv(b.fd, text, sizeof(text) - 1, MSG_DONTWAIT);
+	assert_true(n > 4);
+	text[n] = '\0';
+	assert_in_range(strtol(strchr(text, '\n'), NULL, 10), 400, 799);
+	close(a.fd);
 	close(b.fd);
 	turns();
 }
@@ -1206,6 +1247,7 @@ main(void)
 	    cmocka_unit_test_setup_teardown(test_demoted, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_promoted, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_request_bound, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_turn_has_an_end, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_wait, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_remote, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_remote_answer_too_large, setup, teardown),
