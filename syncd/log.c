@@ -112,6 +112,18 @@ log_start(const struct log *l)
 	return l->segments[0].start;
 }
 
+void
+log_allow(struct log *l, uint64_t bytes)
+{
+	l->allowed = bytes;
+}
+
+uint64_t
+log_files(const struct log *l)
+{
+	return l->n_segments + l->n_spares;
+}
+
 bool
 log_failed(const struct log *l)
 {
@@ -134,6 +146,7 @@ log_open(int dir, const struct log_options *o)
 		return NULL;
 	l->dir = dir;
 	l->write_fd = l->read_fd = -1;
+	l->allowed = UINT64_MAX;
 	l->segment_size = o->segment != 0 ? o->segment : LOG_SEGMENT;
 	l->data_size = l->segment_size - SEGMENT_HEADER;
 	l->generation = o->generation;

@@ -115,6 +115,12 @@ uint64_t log_room(struct log *l, uint64_t index);
 /* Gives up the segments that have only records up to index, where log_keep() allows. 0 or -1. */
 int log_expire(struct log *l, uint64_t index);
 
+/*
+ * Bytes of new files that may be made from now on, as long as old records can go instead; what the
+ * disk has besides is needed for the state. Without it: all.
+ */
+void log_allow(struct log *l, uint64_t bytes);
+uint64_t log_files(const struct log *l); /* how many there are */
 /* Whether the disk failed: nothing is written any more. */
 bool log_failed(const struct log *l);
 /* Whether some bytes more find room in the files there are, or in the place of old records. */

@@ -54,6 +54,8 @@ struct log {
 	size_t n_spares, size_spares;
 	uint32_t next_slot;
 
+	uint64_t allowed; /* bytes of new files */
+
 	int write_fd; /* of the newest segment */
 	int read_fd;
 	uint32_t read_slot;

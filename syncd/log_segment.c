@@ -506,8 +506,12 @@ log_segment_reserve(struct log *l, uint64_t end_at, bool alone)
 			errno = ENOSPC;
 			return -1;
 		}
-		if (make_slot(l) == 0)
+		if (l->allowed < l->segment_size) {
+			errno = ENOSPC;
+		} else if (make_slot(l) == 0) {
+			l->allowed -= l->allowed == UINT64_MAX ? 0 : l->segment_size;
 			continue;
+		}
 		if (errno != ENOSPC && errno != EDQUOT)
 			return -1;
 		errno = ENOSPC;

@@ -124,6 +124,7 @@ store_measure(struct store *s)
 	map = info.me_mapsize / s->page - (info.me_last_pgno + 1);
 	disk = (int64_t)(fs.f_bavail * fs.f_frsize / s->page) +
 	       (int64_t)st.st_blocks * 512 / (int64_t)s->page - (int64_t)(info.me_last_pgno + 1);
+	s->disk_room = disk < 0 && (uint64_t)-disk > pages ? 0 : (uint64_t)((int64_t)pages + disk);
 	if (disk > 0 && (uint64_t)disk > map)
 		disk = (int64_t)map;
 	s->room = disk < 0 && (uint64_t)-disk > pages ? 0 : (uint64_t)((int64_t)pages + disk);
@@ -389,6 +390,27 @@ store_apply(struct store *s, const struct change_op *op)
 }
 
 /*
+ * To the log, which may grow as far as it leaves room for the state: changes that are in the log
+ * alone, on a full disk, could neither go into the state nor be followed by a deletion.
+ */
+static int
+append(struct store *s, uint64_t epoch, struct slice body, struct position *at)
+{
+	double keep = dirty_pages(s) + (double)(body.len / s->page) + (double)s->reserve;
+	uint64_t files = log_files(s->log);
+	int r, saved;
+
+	log_allow(s->log,
+	    (double)s->disk_room > keep ? (uint64_t)((double)s->disk_room - keep) * s->page : 0);
+	r = log_append(s->log, epoch, body, at);
+	saved = errno;
+	if (log_files(s->log) > files)
+		(void)store_measure(s);
+	errno = saved;
+	return r;
+}
+
+/*
  * The log needs the records that the state on disk does not have: with a checkpoint it does not.
  * The change that is being made must not be in that, so it is applied again.
  */
@@ -406,7 +428,7 @@ append_after_checkpoint(struct store *s, struct slice body, struct position *at)
 		errno = store_errno(rc);
 		return -1;
 	}
-	return log_append(s->log, s->epoch, body, at);
+	return append(s, s->epoch, body, at);
 }
 
 /* A change is part of the state. */
@@ -431,7 +453,7 @@ store_end_change(struct store *s, struct position *at)
 		return -1;
 	}
 	if (s->body.n_ops > 0)
-		r = log_append(s->log, s->epoch, body, &p);
+		r = append(s, s->epoch, body, &p);
 	if (r != 0 && errno == ENOSPC)
 		r = append_after_checkpoint(s, body, &p);
 	if (r != 0)
@@ -480,9 +502,9 @@ store_follow(struct store *s, const struct position *at, struct slice body)
 		errno = ENOSPC;
 		return -1;
 	}
-	if (log_append(s->log, at->epoch, body, &p) != 0 &&
+	if (append(s, at->epoch, body, &p) != 0 &&
 	    (errno != ENOSPC || store_checkpoint(s, true) != 0 ||
-		log_append(s->log, at->epoch, body, &p) != 0)) {
+		append(s, at->epoch, body, &p) != 0)) {
 		note_error(s, errno, 0);
 		(void)was_undone(s);
 		return -1;

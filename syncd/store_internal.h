@@ -90,6 +90,7 @@ struct store {
 	uint64_t freed;	     /* pages that the next checkpoint makes usable */
 	uint64_t used;	     /* pages of the last checkpoint that hold something */
 	uint64_t disk_free;  /* bytes, for whoever takes them */
+	uint64_t disk_room;  /* pages that LMDB can take before the disk is full */
 	bool full;	     /* a change was refused for want of room, and there is none yet ... */
 	double wanted;	     /* ... of so many pages */
 	int64_t measured_ms; /* CLOCK_BOOTTIME */

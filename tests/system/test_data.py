@@ -6,6 +6,7 @@ import itertools
 import os
 import re
 import signal
+import subprocess
 import threading
 import time
 
@@ -273,6 +274,33 @@ def test_no_room_is_told(make_group):
     assert client.set("again", b"x" * 1000000)
     rules = [e["rule"] for e in main.events()]
     assert rules.count("data-full") == 1 and rules.count("data-taken") == 1, rules
+
+
+def test_disk_that_the_data_fills(make_group):
+    """The log leaves the state its room on a disk that is smaller than both: deletions make room, and writes go on."""
+    group = make_group()
+    main = group["alpha"]
+    folder = os.path.join(main.state, "data")
+    os.mkdir(folder)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96m,mode=0710,uid=%d,gid=0" % bulkhead.USERS["syncd"], "tmpfs",
+                    folder], check=True)
+    try:
+        group.start()
+        main, standby = group.wait_pair()
+        begin(group, main)
+        client = connect(group["alpha"])
+        with pytest.raises(redis.exceptions.ResponseError, match="DISKFULL"):
+            for n in range(100):
+                client.set("k%d" % n, b"x" * 1000000)
+        for key in client.keys():
+            assert client.delete(key) == 1
+        assert client.set("again", b"x" * 1000000) and client.dbsize() == 1
+        wait_following(group, main)
+        assert "cannot be written" not in group["alpha"].log()
+        assert [s.stop()[1] for s in group] == [0, 0]
+    finally:
+        group.end()
+        subprocess.run(["umount", "-l", folder], check=True)
 
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
