@@ -61,6 +61,14 @@ kill_runner(enum offence why)
 	kill(runner_pid, SIGKILL); /* its end is seen by SIGCHLD */
 }
 
+static void
+cannot_start(int error)
+{
+	log_error("cannot start the runner of hooks and checks: %s (processes, open files or "
+		  "memory of this machine used up?)",
+	    strerror(error));
+}
+
 int
 actions_start_runner(void)
 {
@@ -68,7 +76,7 @@ actions_start_runner(void)
 	pid_t supervisor = getpid();
 
 	if (channel_pair(fds) != 0 || pipe2(pipe_fds, O_CLOEXEC | O_NONBLOCK) != 0) {
-		log_error("cannot start the runner: %s", strerror(errno));
+		cannot_start(errno);
 		return -1;
 	}
 	runner_pid = fork();
@@ -77,7 +85,7 @@ actions_start_runner(void)
 	close(fds[1]);
 	close(pipe_fds[1]);
 	if (runner_pid < 0) {
-		log_error("cannot start the runner: %s", strerror(errno));
+		cannot_start(errno);
 		return -1;
 	}
 	runner_log_fd = pipe_fds[0];
@@ -289,7 +297,9 @@ run_hook(const struct hook_run *r)
 		return;
 	}
 	if (outstanding >= OUTSTANDING_MAX) {
-		log_error("hook %s: too many hooks wait already", hook_name(r->kind));
+		log_error("hook %s is not run: %d wait already; see what the one that runs hangs "
+			  "on, or set a shorter hook.timeout",
+		    hook_name(r->kind), OUTSTANDING_MAX);
 		send_result(r->event, RESULT_FAILED, EAGAIN, 0);
 		return;
 	}
@@ -388,7 +398,8 @@ actions_runner_ended(int status)
 		return;
 	}
 	/* it had powers that the supervisor has given up: it cannot be started again from here */
-	log_error("the runner ended (%s): hooks cannot be run any more; stopping in order",
+	log_error("the runner ended (%s): hooks cannot be run any more; stopping in order, "
+		  "to be started again",
 	    exit_describe(status, text, sizeof(text)));
 	processes_stop(EXIT_FATAL);
 }

@@ -66,7 +66,9 @@ connect_edge(struct edge *e, int side, struct spawn *s)
 
 	if (e->kept[side] < 0) {
 		if (channel_pair(fds) != 0) {
-			log_error("cannot make a channel: %s", strerror(errno));
+			log_error("cannot make the channel of %s and %s, the start is tried again: "
+				  "%s (open files or memory of this machine used up?)",
+			    process_name(e->end[0]), process_name(e->end[1]), strerror(errno));
 			return -1;
 		}
 		e->kept[side] = fds[0];
@@ -89,7 +91,9 @@ channels_renew(enum process a, enum process b)
 	if (p->pid <= 0 || q->pid <= 0) /* the start of the other one makes it */
 		return 0;
 	if (channel_pair(fds) != 0) {
-		log_error("cannot make a channel: %s", strerror(errno));
+		log_error("cannot make a new channel of %s and %s, one of them is restarted: "
+			  "%s (open files or memory of this machine used up?)",
+		    process_name(a), process_name(b), strerror(errno));
 		return -1;
 	}
 	tell_peer(p, b, 1, fds[0]);

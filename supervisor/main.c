@@ -192,7 +192,9 @@ daemonize(void)
 	pid_t pid;
 
 	if (pipe2(fds, O_CLOEXEC) != 0 || (pid = fork()) < 0) {
-		log_error("cannot become a daemon: %s", strerror(errno));
+		log_error("cannot become a daemon: %s (processes or open files of this machine "
+			  "used up?); -d stays in the foreground",
+		    strerror(errno));
 		exit(EXIT_FATAL);
 	}
 	if (pid > 0) {
@@ -213,7 +215,7 @@ tell_shell(int code)
 	if (up_fd < 0)
 		return;
 	if (write(up_fd, &byte, 1) < 0)
-		log_warn("nobody waits for the start");
+		log_warn("who started us has not waited for the result: %s", strerror(errno));
 	close(up_fd);
 	up_fd = -1;
 }
@@ -230,7 +232,8 @@ supervisor_is_up(void)
 	    sup.conf.general.group, sup.config_path,
 	    sup.degraded ? ", DEGRADED sandbox allowed" : "");
 	if (sandbox_reports())
-		log_warn("DEGRADED: this build is for tests, its seccomp filters only report");
+		log_warn("DEGRADED: this build is for tests, its seccomp filters only report; "
+			 "configure without --enable-sanitizers for one that confines");
 	if (sup.foreground)
 		return;
 	tell_shell(EXIT_OK);
@@ -358,7 +361,10 @@ static int
 confine(void)
 {
 	if (sandbox_limit_supervisor() != 0 || sandbox_enter_supervisor(sup.degraded) != 0) {
-		log_error("cannot confine the supervisor itself: %s", strerror(errno));
+		log_error("cannot confine the supervisor itself: %s%s", strerror(errno),
+		    errno == ENOSYS ? "; this kernel has no seccomp filters, --allow-degraded goes "
+				      "on without"
+				    : "; it needs its root powers: check what starts it");
 		return -1;
 	}
 	return 0;
@@ -370,12 +376,16 @@ open_basics(void)
 	sup.null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	if (sup.null_fd < 0 ||
 	    getrandom(&sup.instance, sizeof(sup.instance), 0) != sizeof(sup.instance)) {
-		log_error("cannot start: %s", strerror(errno));
+		log_error("cannot open /dev/null or get random bytes: %s; both must work for a "
+			  "start",
+		    strerror(errno));
 		return -1;
 	}
 	(void)sandbox_killrecord_open(); /* for the log only */
 	if (sandbox_stage0_prepare() != 0) {
-		log_error("cannot prepare the first filter of the children: %s", strerror(errno));
+		log_error("cannot prepare the first filter of the children: %s (memory of this "
+			  "machine used up?)",
+		    strerror(errno));
 		return -1;
 	}
 	return 0;
@@ -400,7 +410,9 @@ main(int argc, char **argv)
 	clean_process();
 	logger_init(sup.foreground || check_only);
 	if (geteuid() != 0) {
-		log_error("must be started as root: every process gets a user of its own");
+		log_error(
+		    "must be started as root, by a service manager or with sudo: every process "
+		    "gets a user of its own");
 		return EXIT_USAGE;
 	}
 	if (!sup.foreground && !check_only)

@@ -958,88 +958,71 @@ copy_holds_room(void **state)
 	reopen(w);
 }
 
+/* What the copies below are of: a large hash among other things, all of it on disk. */
 static void
-copy_and_load(void **state)
+fill_source(struct world *w)
 {
-	struct world *w = *state;
-	char path[64];
-	uint8_t other_id[STORE_ID] = "another group";
-	struct store *from = w->s;
-	struct copy_end c = {.to = NULL};
-	struct position p;
-	struct store_cursor at;
-
-	make_folder(path);
-	c.to = store_open(path, &small);
 	for (int i = 0; i < 200; i++)
 		change(w, 3);
-	assert_int_equal(store_begin(from, 1), 0);
+	assert_int_equal(store_begin(w->s, 1), 0);
 	for (uint32_t i = 0; i < 600; i++) {
 		char name[] = "large hash 0";
 
 		name[sizeof(name) - 2] = (char)('0' + i % 10);
-		hset(from, name, i, "value");
+		hset(w->s, name, i, "value");
 	}
-	assert_int_equal(store_end_change(from, NULL), 0);
-	assert_int_equal(store_checkpoint(from, true), 0);
-	c.from = store_copy_open(from);
-	p = store_copy_position(c.from);
-	assert_int_equal(p.hash, store_end(from).hash);
-	/* what is changed now is not in the copy */
-	set(from, "later", "1");
-	assert_int_equal(store_checkpoint(from, true), 0);
-	assert_int_equal(store_load_resume(c.to, &p, &at), 0);
-	assert_int_equal(store_load_begin(c.to, &p, id), 0);
-	carry(&c, 40, 500);
-	assert_int_equal(store_checkpoint(c.to, true), 0);
-	at = c.at;
-	carry(&c, 40, 500); /* lost with a crash that is none: not on disk */
-	store_rebuild(c.to);
-	assert_int_equal(store_load_end(c.to), -1);
+	assert_int_equal(store_end_change(w->s, NULL), 0);
+	assert_int_equal(store_checkpoint(w->s, true), 0);
+}
+
+/* A store to which p of another is carried only in part: what is on disk of it is gone on from. */
+static void
+carry_interrupted(struct copy_end *c, const char *path, const struct position *p)
+{
+	struct store_cursor at;
+
+	assert_int_equal(store_load_resume(c->to, p, &at), 0);
+	assert_int_equal(store_load_begin(c->to, p, id), 0);
+	carry(c, 40, 500);
+	assert_int_equal(store_checkpoint(c->to, true), 0);
+	at = c->at;
+	carry(c, 40, 500); /* lost with a crash that is none: not on disk */
+	store_rebuild(c->to);
+	assert_int_equal(store_load_end(c->to), -1);
 	assert_int_equal(errno, ESTALE);
-	assert_int_equal(store_load_resume(c.to, &p, &c.at), 1);
-	assert_int_equal(c.at.len, at.len);
-	assert_memory_equal(c.at.bytes, at.bytes, at.len);
-	carry(&c, 60, 1);
-	store_close(c.to);
-	c.to = store_open(path, &small);
-	assert_int_equal(store_count(c.to), 0);
-	assert_int_equal(store_load_resume(c.to, &p, &c.at), 1);
-	for (int i = 0; carry(&c, 10, i == 0 ? 300 : 1) == 1; i++) /* one at a time */
-		assert_in_range(i, 0, 200);
-	assert_int_equal(store_load_end(c.to), 0);
-	assert_memory_equal(store_id(c.to), id, STORE_ID);
-	assert_int_equal(store_end(c.to).hash, p.hash);
-	assert_int_equal(log_start(store_log(c.to)).hash, p.hash);
-	store_copy_close(c.from);
-	/* the change since then follows */
-	{
-		struct position q;
-		struct slice body;
+	assert_int_equal(store_load_resume(c->to, p, &c->at), 1);
+	assert_int_equal(c->at.len, at.len);
+	assert_memory_equal(c->at.bytes, at.bytes, at.len);
+	carry(c, 60, 1);
+	store_close(c->to);
+	c->to = store_open(path, &small);
+	assert_int_equal(store_count(c->to), 0);
+	assert_int_equal(store_load_resume(c->to, p, &c->at), 1);
+}
 
-		assert_int_equal(log_read(store_log(from), p.index + 1, &q, &body), 1);
-		assert_int_equal(store_follow(c.to, &q, body), 0);
-		assert_int_equal(store_end(c.to).hash, store_end(from).hash);
-		assert_int_equal(store_count(c.to), store_count(from));
-	}
-	assert_int_equal(store_load_begin(c.to, &p, other_id), -1);
-	assert_int_equal(errno, EPERM);
-	assert_int_equal(store_load_begin(c.to, &p, id), 0);
-	store_load_abort(c.to);
-	assert_int_equal(store_load_resume(c.to, &p, &at), 0);
-	store_close(c.to);
-	c.to = store_open(path, &small);
-	assert_int_equal(store_end(c.to).hash, store_end(from).hash);
-	/* all of it is the same: the model of the one is that of the other */
-	for (struct store_walk k = {0};;) {
-		struct slice key;
-		struct value a, b;
+/* The change behind p follows a copy that ends there. */
+static void
+follow_one(struct store *to, struct store *from, const struct position *p)
+{
+	struct position q;
+	struct slice body;
 
-		if (store_walk_keys(from, &k, &key, &a) == 0) {
-			store_walk_end(&k);
-			break;
-		}
-		assert_int_equal(store_get(c.to, key, 0, &b), 1);
+	assert_int_equal(log_read(store_log(from), p->index + 1, &q, &body), 1);
+	assert_int_equal(store_follow(to, &q, body), 0);
+	assert_int_equal(store_end(to).hash, store_end(from).hash);
+	assert_int_equal(store_count(to), store_count(from));
+}
+
+/* All that is in from is in to, as it is there. */
+static void
+assert_holds_all(struct store *to, struct store *from)
+{
+	struct store_walk k = {0};
+	struct slice key;
+	struct value a, b;
+
+	while (store_walk_keys(from, &k, &key, &a) == 1) {
+		assert_int_equal(store_get(to, key, 0, &b), 1);
 		assert_int_equal(a.type, b.type);
 		assert_int_equal(a.expire_ms, b.expire_ms);
 		assert_int_equal(a.fields, b.fields);
@@ -1047,6 +1030,46 @@ copy_and_load(void **state)
 		if (a.string.len > 0)
 			assert_memory_equal(a.string.data, b.string.data, a.string.len);
 	}
+	store_walk_end(&k);
+}
+
+static void
+copy_and_load(void **state)
+{
+	struct world *w = *state;
+	char path[64];
+	uint8_t other_id[STORE_ID] = "another group";
+	struct copy_end c = {.to = NULL};
+	struct position p;
+	struct store_cursor at;
+
+	make_folder(path);
+	c.to = store_open(path, &small);
+	fill_source(w);
+	c.from = store_copy_open(w->s);
+	p = store_copy_position(c.from);
+	assert_int_equal(p.hash, store_end(w->s).hash);
+	/* what is changed now is not in the copy */
+	set(w->s, "later", "1");
+	assert_int_equal(store_checkpoint(w->s, true), 0);
+	carry_interrupted(&c, path, &p);
+	for (int i = 0; carry(&c, 10, i == 0 ? 300 : 1) == 1; i++) /* one at a time */
+		assert_in_range(i, 0, 200);
+	assert_int_equal(store_load_end(c.to), 0);
+	assert_memory_equal(store_id(c.to), id, STORE_ID);
+	assert_int_equal(store_end(c.to).hash, p.hash);
+	assert_int_equal(log_start(store_log(c.to)).hash, p.hash);
+	store_copy_close(c.from);
+	follow_one(c.to, w->s, &p);
+	assert_int_equal(store_load_begin(c.to, &p, other_id), -1);
+	assert_int_equal(errno, EPERM);
+	assert_int_equal(store_load_begin(c.to, &p, id), 0);
+	store_load_abort(c.to);
+	assert_int_equal(store_load_resume(c.to, &p, &at), 0);
+	store_close(c.to);
+	c.to = store_open(path, &small);
+	assert_int_equal(store_end(c.to).hash, store_end(w->s).hash);
+	assert_holds_all(c.to, w->s);
 	store_close(c.to);
 	remove_folder(path);
 }
