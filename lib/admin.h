@@ -251,8 +251,8 @@ struct ctl_event {
 	uint8_t peer; /* server it is about, or CTL_NO_SERVER */
 	char peer_name[CONF_NAME];
 	uint8_t references_seen, references_total;
-	int64_t
-	    margin_ms; /* time left or over with regard to the limit of the rule; INT64_MIN: none */
+	/* time left or over with regard to the limit of the rule; INT64_MIN: none */
+	int64_t margin_ms;
 	char text[CTL_TEXT]; /* the whole in one or two sentences */
 	uint8_t n_evidence;
 	struct ctl_evidence evidence[CTL_EVIDENCE];

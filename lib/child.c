@@ -137,8 +137,8 @@ child_prepare(struct child *ch, struct msg *m)
 
 	if (msg_end(m) == -1)
 		return -1;
-	conf_digest(
-	    pending, pending->digest); /* it is not sent: everybody makes it from what came */
+	/* it is not sent: everybody makes it from what came */
+	conf_digest(pending, pending->digest);
 	if (!ch->filling || !ch->has_general)
 		reason = REFUSE_CONFIG;
 	else if (ch->ops->on_prepare != NULL)

@@ -204,8 +204,8 @@ void msg_get_str(struct msg *m, char *buf, size_t size);
 /* The rest of the body as a string; same rules. */
 void msg_get_text(struct msg *m, char *buf, size_t size);
 size_t msg_left(const struct msg *m);
-int msg_take_fd(
-    struct msg *m); /* ownership to the caller; -1 when there is none, or was no room for it */
+/* ownership to the caller; -1 when there is none, or was no room for it */
+int msg_take_fd(struct msg *m);
 /* 0 when every get was in bounds and the body is used up exactly, else -1. */
 int msg_end(const struct msg *m);
 

@@ -37,8 +37,8 @@ struct noise {
 	uint8_t state;		/* enum state of noise.c */
 	uint8_t message, token; /* position in the pattern */
 	uint8_t has_ephemeral;	/* set by noise_set_ephemeral */
-	uint8_t
-	    has_remote; /* remote_static is known: initiator always, responder after the first DH */
+	/* remote_static is known: initiator always, responder after the first DH */
+	uint8_t has_remote;
 	uint8_t chaining[NOISE_HASH];
 	uint8_t hash[NOISE_HASH]; /* after the last message: the handshake hash (channel binding) */
 	struct noise_cipher cipher;
@@ -47,8 +47,8 @@ struct noise {
 	uint8_t ephemeral_public[NOISE_KEY];
 	uint8_t remote_static[NOISE_KEY];
 	uint8_t remote_ephemeral[NOISE_KEY];
-	uint8_t
-	    dh_public[NOISE_KEY]; /* NOISE_NEED_DH: the public key to combine with our static key */
+	/* NOISE_NEED_DH: the public key to combine with our static key */
+	uint8_t dh_public[NOISE_KEY];
 	uint8_t in[NOISE_BUFFER]; /* payload to write, or message to read */
 	size_t in_len, in_pos;
 	uint8_t out[NOISE_BUFFER]; /* NOISE_OK: message written, or payload read */

@@ -146,8 +146,8 @@ enum record_flag {
 	RECORD_HANDOVER = 128, /* a planned hand-over is under way */
 	RECORD_BLANK = 256,    /* has no data, and the group has some */
 	RECORD_WAS_MAIN = 512, /* goodbye: sent by (former) main; it is an abdication */
-	RECORD_DATA_UNKNOWN =
-	    1024, /* has not looked yet what data it has; its position is of before */
+	/* has not looked yet what data it has; its position is of before */
+	RECORD_DATA_UNKNOWN = 1024,
 	RECORD_FLAGS = 2047
 };
 

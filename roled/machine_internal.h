@@ -41,8 +41,8 @@ int machine_paused(struct step *s); /* here or on a partner that said so */
 int machine_in_sync(const struct machine *m);
 int machine_healthy(const struct machine *m);
 int machine_blank(const struct machine *m); /* no data, and the group has some */
-int machine_data_unknown(
-    const struct machine *m); /* data is known of, and ours not looked at yet */
+/* data is known of, and ours not looked at yet */
+int machine_data_unknown(const struct machine *m);
 
 /* ---- machine_evidence.c */
 int64_t evidence_silence_ms(const struct machine_config *c);

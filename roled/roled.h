@@ -129,8 +129,8 @@ struct roled {
 	uint64_t net_count[NET_COUNTER_MAX];
 	struct ctl_process process[PROC_MAX]; /* age_ms holds the boottime of the change */
 	uint8_t process_known[PROC_MAX];
-	struct ctl_check
-	    checks[CONF_CHECKS]; /* age_ms holds the boottime of the result; names not set */
+	/* age_ms holds the boottime of the result; names not set */
+	struct ctl_check checks[CONF_CHECKS];
 	uint64_t conf_serial;
 	uint8_t reload_result;
 	int64_t reload_ms; /* 0: none since the start */

@@ -23,8 +23,8 @@
 enum {
 	PIPE_BURST = 200, /* lines of a child at once, and per second */
 	PIPE_RATE = 50,
-	RUNNER_FACTOR =
-	    10, /* it bounds the output of each hook itself, and must not lose its own lines */
+	/* it bounds the output of each hook itself, and must not lose its own lines */
+	RUNNER_FACTOR = 10,
 	PIPE_BUDGET = 16,
 };
 

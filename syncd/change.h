@@ -20,8 +20,8 @@ struct slice {
 };
 
 enum change_kind {
-	CHANGE_SET =
-	    1, /* key, i64 expires at (Unix ms, 0: never), value: a string; replaces anything */
+	/* key, i64 expires at (Unix ms, 0: never), value: a string; replaces anything */
+	CHANGE_SET = 1,
 	CHANGE_DEL,    /* key */
 	CHANGE_EXPIRE, /* key, i64 expires at (0: never) */
 	CHANGE_HSET,   /* key, field, value: makes the hash where there is none */

@@ -62,8 +62,10 @@ struct command {
 
 /* Once, before the first request. */
 void command_init(void);
-/* argv[0] and, of a container, argv[1]; *container is set when that is all that is known. NULL:
- * none. */
+/*
+ * The row of argv[0] and, of a container, argv[1]; NULL: there is none, *container is set when it
+ * is only what is behind the container that is not known.
+ */
 const struct command *command_find(
     const struct slice *argv, size_t argc, const struct command **container);
 const struct command *command_at(size_t i); /* NULL behind the last */
@@ -76,10 +78,12 @@ void command_run_queued(
 void command_run_request(struct client *c, const struct face_request *r);
 /* Sends the notifications of the change that is done, or forgets those of one that is not. */
 void command_send_events(struct face *f, bool done);
+/* The key, or all of them, changed: WATCH sees it. */
 void command_touch(struct face *f, struct slice key);
 void command_touch_all(struct face *f);
 /* Where the answers are that a failed flush takes back. */
 void command_mark(struct face *f, struct client *c, size_t start, size_t end, bool push);
+/* The answer for a change that failed with that errno, with its code: "-ERR ...". */
 const char *command_failure(int error);
 /* Whether its user may not change anything now. One of another server was looked at there. */
 bool command_reads_only(const struct client *c);
@@ -113,6 +117,7 @@ struct scan_options {
 	struct slice type;
 };
 int arg_cursor(struct call *a, struct slice s, uint64_t *cursor);
+/* The options in argv[from] and behind it. */
 int arg_scan(struct call *a, size_t from, struct scan_options *o);
 /* The n elements behind place become the second half of the answer. */
 void reply_scan(struct call *a, size_t place, uint64_t cursor, size_t n);

@@ -89,8 +89,7 @@ struct face_calls {
 	    void *arg, uint64_t client, const struct face_request *r, const char **refusal);
 	/* A client that an answer was to come for is gone. */
 	void (*forget)(void *arg, uint64_t client);
-	/* How many standbys have p, in memory or on disk: for WAIT. face_progress() says that it
-	 * grew. */
+	/* How many standbys have p, in memory or on disk, for WAIT; face_progress(): it grew. */
 	size_t (*count_synced)(void *arg, const struct position *p, bool on_disk);
 	/* Answers to changes up to this index may leave (sync mode); NULL: all. */
 	uint64_t (*released)(void *arg);
@@ -187,8 +186,8 @@ struct face {
 
 	struct client *late; /* whose requests had no time in the turn, in their order */
 	int64_t turn_ms;     /* when this turn began to execute something; 0: not yet */
-	struct client *clients, *turn,
-	    *dead; /* all; those with something to do; those to be freed */
+	/* all; those with something to do; those to be freed */
+	struct client *clients, *turn, *dead;
 	/* n_remote: of n_clients, without a connection */
 	unsigned n_clients, n_remote, n_turn, n_waiting;
 	size_t remote_bytes; /* of answers to those, which are not durable yet */

@@ -49,8 +49,7 @@ static struct change scratch;
 static uint64_t drain_cookie;
 static uint8_t drain_server = NO_SERVER; /* it has not everything yet */
 static uint8_t leaving_to = NO_SERVER;	 /* the role goes there: no writes, its link stays up */
-
-static uint64_t leaving_epoch;
+static uint64_t leaving_epoch;		 /* ours when it began to go */
 
 static void feed_pump(struct feed *f);
 
@@ -102,7 +101,6 @@ feed_role(void)
 		leaving_to = drain_server = NO_SERVER; /* it has arrived */
 	if (syncd.role == DATA_MAIN && syncd.epoch > leaving_epoch)
 		leaving_to = drain_server = NO_SERVER; /* it has come back */
-
 	for (uint8_t i = 0; i < CONF_SERVERS; i++) {
 		int wanted = (syncd.role == DATA_MAIN || i == leaving_to) &&
 			     i < c->general.n_servers && i != c->general.self;

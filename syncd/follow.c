@@ -172,19 +172,26 @@ take_probe(struct slice body)
 	return 0;
 }
 
+/* What we have behind `from`, as a bundle. 0, or -1: it cannot be saved, and must not go. */
+static int
+save_tail(const struct position *from, bool doubtful)
+{
+	uint64_t backlog = (uint64_t)child_conf(&syncd.child)->general.data_backlog;
+
+	follow.diverged = bundle_save(syncd.store, from, doubtful, BUNDLE_BACKLOGS * backlog) < 0;
+	return follow.diverged ? -1 : 0;
+}
+
 /* We have changes that main has not. They are saved, then we go back, or take a snapshot. */
 static int
 take_diverged(struct slice body)
 {
-	uint64_t backlog = (uint64_t)child_conf(&syncd.child)->general.data_backlog;
 	struct position common;
 
 	if (wire_position_decode(body, &common) != 0 || follow.state != FOLLOW_OFFERED ||
 	    follow.nothing) /* all was saved already, and main knows */
 		return -1;
-	follow.diverged =
-	    bundle_save(syncd.store, &common, common.index == 0, BUNDLE_BACKLOGS * backlog) < 0;
-	if (follow.diverged) {
+	if (save_tail(&common, common.index == 0) != 0) {
 		link_end(follow.link, "our own changes cannot be saved");
 		return 0;
 	}
@@ -224,10 +231,7 @@ save_doubtful(void)
 	if (follow.state != FOLLOW_OFFERED || follow.nothing || end.index == 0 ||
 	    end.epoch == follow.main_start.epoch)
 		return 0;
-	follow.diverged =
-	    bundle_save(syncd.store, &all, true,
-		BUNDLE_BACKLOGS * (uint64_t)child_conf(&syncd.child)->general.data_backlog) < 0;
-	if (follow.diverged)
+	if (save_tail(&all, true) != 0)
 		return -1;
 	follow.nothing = 1;
 	return 0;

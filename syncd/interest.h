@@ -43,7 +43,7 @@ struct interest_list {
 	size_t n;
 };
 
-int interests_init(struct interests *t);
+int interests_init(struct interests *t); /* 0, or -1 without memory */
 void interests_free(struct interests *t);
 struct slice topic_name(const struct topic *t);
 /* The topic of that name, or NULL when nobody is interested. */
@@ -55,6 +55,7 @@ struct interest *interest_add(struct interests *t, struct interest_list *own, st
 bool interest_remove(
     struct interests *t, struct interest_list *own, struct client *c, struct slice name);
 void interest_drop(struct interests *t, struct interest_list *own, struct interest *i);
+/* All of that client. */
 void interest_clear(struct interests *t, struct interest_list *own);
 
 #endif

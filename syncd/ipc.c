@@ -184,7 +184,7 @@ from_keyd(struct channel *c, struct msg *m)
 /* ---- roled */
 
 void
-tell_position(uint8_t flags, const struct position *p, uint64_t behind_items, int64_t behind)
+tell_position(uint8_t flags, const struct position *p, uint64_t behind_items, int64_t behind_ms)
 {
 	static struct msg m;
 
@@ -194,7 +194,7 @@ tell_position(uint8_t flags, const struct position *p, uint64_t behind_items, in
 	msg_put_u64(&m, p->epoch);
 	msg_put_u64(&m, p->index);
 	msg_put_u64(&m, behind_items);
-	msg_put_u64(&m, (uint64_t)behind);
+	msg_put_u64(&m, (uint64_t)behind_ms);
 	(void)channel_send(&syncd.roled, &m);
 }
 

@@ -47,8 +47,8 @@ struct log_options {
 	uint64_t backlog; /* bytes, rounded up to whole segments, at least 4 */
 	uint64_t segment; /* bytes of a segment, a multiple of 4096 (0: LOG_SEGMENT); tests use
 			     small ones */
-	uint64_t
-	    generation; /* segments of another one are not of this log: a state that was loaded */
+	/* segments of another one are not of this log: a state that was loaded */
+	uint64_t generation;
 	struct position base; /* of the state on disk; where a log without records starts */
 };
 

@@ -77,9 +77,9 @@ struct log {
 	size_t window_len, window_size;
 	uint8_t *zeros;
 
-	uint64_t
-	    torn_to; /* behind durable_at up to here there may be records that nobody knows of */
-	int error;   /* for good */
+	/* behind durable_at up to here there may be records that nobody knows of */
+	uint64_t torn_to;
+	int error; /* for good */
 };
 
 /* log.c */

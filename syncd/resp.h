@@ -36,8 +36,8 @@ struct resp_request {
 	bool array;	 /* inside of an array */
 	struct resp_arg *args;
 	size_t n, size;
-	size_t
-	    need; /* when more is needed: bytes of the request at least, counted from its start */
+	/* when more is needed: bytes of the request at least, counted from its start */
+	size_t need;
 	const char *error; /* text of a protocol error */
 	char error_text[64];
 };

@@ -40,8 +40,8 @@ struct store_limits {
 	uint64_t map_bytes;	/* address space of LMDB: the state cannot grow beyond */
 	uint64_t backlog_bytes; /* of the log */
 	uint64_t dirty_puts;	/* a checkpoint after so many changed keys or fields (0: default) */
-	uint64_t
-	    dirty_bytes; /* ... or bytes of pages that one would write, estimated (0: default) */
+	/* ... or bytes of pages that one would write, estimated (0: default) */
+	uint64_t dirty_bytes;
 	uint64_t segment_bytes; /* of a file of the log (0: LOG_SEGMENT); tests use small ones */
 	uint64_t change_bytes;	/* of one change, at most (0: LOG_BODY_MAX) */
 };
@@ -71,13 +71,14 @@ struct log *store_log(struct store *s);
 int store_get(struct store *s, struct slice key, int64_t now_ms, struct value *v);
 int store_hget(
     struct store *s, struct slice key, int64_t now_ms, struct slice field, struct slice *value);
-uint64_t store_count(
-    const struct store *s); /* keys, the expired that are not deleted yet included */
+/* keys, the expired that are not deleted yet included */
+uint64_t store_count(const struct store *s);
 
 /*
- * Walks keys in the order of their hash: the first at or behind *cursor. Sets *cursor to the hash
- * behind it (0: it was the last; keys of one hash come in one walk, with `more` set while there is
- * another of the same hash). 1: key, 0: no more. The key's slice is good until the next call.
+ * Walks the keys, or the fields of one, in the order of their hash: the first at or behind cursor,
+ * which becomes the hash behind it (0: it was the last; those of one hash come in one walk, with
+ * `more` set while there is another). 1: there is one, 0: no more. The slices are good until the
+ * next call. Every walk is ended.
  */
 struct store_walk {
 	uint64_t cursor;
@@ -102,13 +103,12 @@ void store_describe(struct store *s, struct store_room *r);
 int store_random(struct store *s, uint64_t number, struct slice *key);
 
 /*
- * Changes: store_begin(), any number of store_apply(), store_end(): one record of the log and one
- * step of the state. Reads in between see what was applied. store_end() without an operation makes
- * no record. store_cancel() undoes everything since store_begin(). epoch: of the main that we are.
- * Returns 0, or -1 with errno (ENOSPC: no room; ENOMEM; EIO) and the state is as before
- * store_begin().
- */
-/*
+ * Changes: store_begin(), any number of store_apply(), store_end_change(): one record of the log
+ * and one step of the state. Reads in between see what was applied. store_end_change() without an
+ * operation makes no record. store_cancel() undoes everything since store_begin(). epoch: of the
+ * main that we are. at: where the change is, NULL: no matter. Returns 0, or -1 with errno (ENOSPC:
+ * no room; E2BIG; ENOMEM; EIO) and the state is as before store_begin().
+ *
  * An operation on a value of the wrong type is EINVAL, and one on a key that is not there changes
  * nothing (CHANGE_SET, HSET and SPLICE make it). Time plays no part: what is expired is there until
  * it is deleted. When one of these functions fails the change is over, store_cancel() is not

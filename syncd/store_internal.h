@@ -110,7 +110,7 @@ struct store {
 	void *listener_arg;
 };
 
-/* store.c */
+/* store.c, store_open.c; int: 0, or an error code of LMDB, or an errno (see store_errno()) */
 void store_rebuild(struct store *s);
 int store_commit(struct store *s);
 int store_measure(struct store *s);
@@ -140,7 +140,7 @@ uint64_t state_hash(const uint8_t *hash_key, struct slice key);
 void state_key(const uint8_t *hash_key, struct slice key, struct record_key *k);
 void state_field_key(
     const uint8_t *hash_key, uint64_t object, struct slice field, struct record_key *k);
-/* Takes a record of "keys" apart. */
+/* A record of "keys", taken apart. */
 struct record {
 	enum value_type type;
 	int64_t expire_ms;

@@ -54,11 +54,19 @@ struct syncd {
 };
 extern struct syncd syncd;
 
+/*
+ * *_tick(now): do what is due; the boottime in ms to be called again at the latest, INT64_MAX: time
+ * alone brings nothing. *_moved(): a config is in force, moved[i] is the new index of the old
+ * server i, or NO_SERVER. *_up(), *_down(), *_frame(): of the links whose other end is served
+ * there; a frame returns 0, or -1 when it breaks the protocol.
+ */
+
 /* ipc.c */
 void ipc_init(void);
+/* To roled: flags are enum data_flag; behind_ms: "in sync" is so old, 0 without the flag. */
 void tell_position(
     uint8_t flags, const struct position *p, uint64_t behind_items, int64_t behind_ms);
-void tell_drained(uint64_t cookie);
+void tell_drained(uint64_t cookie); /* of the DATA_DRAIN that asked */
 void tell_state(const struct ctl_data *d);
 void tell_partner(const struct ctl_data_partner *p);
 int tell_action(const struct ctl_action *a); /* -1: roled is not there */
@@ -75,23 +83,25 @@ void feed_role(void);  /* the role, the config or the partners changed */
 void feed_moved(const uint8_t moved[CONF_SERVERS]);
 void feed_up(struct data_link *l);
 void feed_down(struct data_link *l);
-int feed_frame(struct data_link *l, uint8_t type, struct slice body); /* 0, or -1: protocol */
-void feed_pump_all(void);
+int feed_frame(struct data_link *l, uint8_t type, struct slice body);
+void feed_pump_all(void);					 /* a link has room again */
 void feed_changed(const struct position *at, struct slice body); /* a change of ours */
 int64_t feed_tick(int64_t now);
-void feed_ask(void); /* for acknowledgements at once, where somebody waits for them */
-uint64_t feed_alone(void);
+void feed_ask(void);	    /* for acknowledgements at once, where somebody waits for them */
+uint64_t feed_alone(void);  /* changes that no standby has */
 uint64_t feed_needed(void); /* changes behind this index a connected partner still has to get */
-size_t feed_count(const struct position *p, int on_disk);
+size_t feed_count(const struct position *p, int on_disk); /* standbys that have p */
 uint64_t feed_released(void); /* sync mode: on enough disks up to here */
 int feed_enough(void);	      /* are there as many standbys as an answer waits for? */
+/* The role goes to server: tell_drained(cookie) when it has everything. NO_SERVER: it stays. */
 void feed_drain(uint64_t cookie, uint8_t server);
-int feed_leaving(void); /* the role is on its way to another server: no writes */
-void feed_describe(struct resp_out *text);
-void feed_tell(int64_t now); /* DATA_PARTNER of each */
+int feed_leaving(void);			   /* the role is on its way to another server: no writes */
+void feed_describe(struct resp_out *text); /* lines of INFO replication */
+void feed_tell(int64_t now);		   /* DATA_PARTNER of each */
 
 /* follow.c: as standby */
-void follow_role(void);
+void follow_role(void); /* the role or main changed: who is not followed is dismissed */
+/* Whether that server may feed us: it is main, or nobody is known to be. */
 int follow_allowed(uint8_t server);
 void follow_up(struct data_link *l);
 void follow_down(struct data_link *l);
@@ -107,8 +117,8 @@ void follow_role_answer(struct resp_out *answer); /* ROLE of a standby */
 
 /* position.c */
 int data_is_blank(void); /* our store belongs to no group yet */
-int data_may_begin(
-    void); /* without main and data: what begins here comes first when one is elected */
+/* without main and data: what begins here comes first when one is elected */
+int data_may_begin(void);
 void position_in_sync(void);	/* just now we had everything of main */
 void position_main_blank(void); /* main lost its data: who had all of it does not fall behind */
 void position_report(int64_t now);
@@ -120,6 +130,7 @@ int64_t position_staleness(int64_t now); /* ms since we had everything of main; 
 const char *snapshot_begin_on(int fd, bool restores, bool replace);
 int snapshot_restoring(void); /* no write may be answered now */
 int64_t snapshot_tick(int64_t now);
+
 /* audit.c: ended actions, for the ledger */
 void audit_ended(const struct face_ended *e);
 int64_t audit_tick(int64_t now);
@@ -134,16 +145,18 @@ int64_t reach_tick(int64_t now);
 void reach_describe(struct ctl_data_partner *p, uint64_t held, int connected, int64_t now);
 
 /* proxy.c */
+/* For the face: see struct face_calls. */
 enum face_route proxy_route(uint64_t *epoch, const char **refusal);
 int proxy_request(uint64_t client, const struct face_request *in, const char **refusal);
 int proxy_action(uint64_t client, const struct face_action *a, const char **refusal);
 void proxy_forget(uint64_t client);
-void proxy_role(void);
+void proxy_role(void); /* the role, the config or main changed */
 void proxy_up(struct data_link *l);
 void proxy_room(struct data_link *l); /* its queue is short again */
 void proxy_down(struct data_link *l);
 int proxy_frame(struct data_link *l, uint8_t type, struct slice body);
-void proxy_remote_answer(uint64_t remote, struct slice answer, const struct position *last);
+/* face: our client that stands for a program of another server; last: its newest change. */
+void proxy_remote_answer(uint64_t face, struct slice answer, const struct position *last);
 int64_t proxy_tick(int64_t now);
 void proxy_moved(const uint8_t moved[CONF_SERVERS]);
 
