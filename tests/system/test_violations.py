@@ -71,7 +71,10 @@ def hostile(make_group):
         s.libexec = standin.folder(s, "keyd", "none", first=0, last=0)
         s.expect_log(r".")
     group.start()
-    return (group, *group.wait_pair())
+    pair = group.wait_pair()
+    for s in group:  # a role can be there before syncd has opened its store: descriptors are counted
+        wait_for(lambda: "info: up: %s " % s.name in s.log(), "all processes of %s have their config" % s.name)
+    return (group, *pair)
 
 
 def hup_is_served(server):
