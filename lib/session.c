@@ -42,7 +42,14 @@ end_of_stream(struct session *s)
 	end_session(s, SESSION_EOF);
 }
 
-/* Poll for what the state needs. Nothing is read while keyd works: the kernel holds it. */
+/* Nothing is read while keyd works: the kernel holds it. */
+static int
+may_read(const struct session *s)
+{
+	return is_open(s) && s->state != SESSION_DH && !s->eof && !s->held;
+}
+
+/* Poll for what the state needs. */
 static void
 watch(struct session *s)
 {
@@ -50,7 +57,7 @@ watch(struct session *s)
 
 	if (!is_open(s))
 		return;
-	if (s->state != SESSION_DH && !s->eof)
+	if (may_read(s))
 		events |= UV_READABLE;
 	if (s->out_pos < s->out_len)
 		events |= UV_WRITABLE;
@@ -157,7 +164,7 @@ start(struct session *s, uv_loop_t *loop, int fd, const struct session_self *sel
 	s->group = self->group;
 	memcpy(s->key_status, self->key_status, NOISE_KEY);
 	memcpy(s->key_data, self->key_data, NOISE_KEY);
-	s->starved = 0;
+	s->starved = s->held = 0;
 	s->identified = s->connected = s->hello_sent = s->closing = s->eof = 0;
 	s->started_ms = now_ms();
 	s->connected_ms = s->up_ms = s->heard_ms = s->eof_ms = 0;
@@ -429,7 +436,7 @@ take_input(struct session *s)
 			break;
 		case SESSION_CONFIRM:
 		case SESSION_UP:
-			if (!take_record(s))
+			if (s->held || !take_record(s))
 				return;
 			break;
 		default:
@@ -441,7 +448,7 @@ take_input(struct session *s)
 void
 session_drain(struct session *s)
 {
-	for (int i = 0; i < READS && is_open(s) && s->state != SESSION_DH && !s->eof; i++) {
+	for (int i = 0; i < READS && may_read(s); i++) {
 		size_t room;
 		uint8_t *to = input_room(s, &room);
 		ssize_t n = recv(s->fd, to, room, MSG_DONTWAIT);
@@ -460,6 +467,15 @@ session_drain(struct session *s)
 		if ((size_t)n < room) /* a stream gives all it has */
 			break;
 	}
+	watch(s);
+}
+
+void
+session_hold(struct session *s, int held)
+{
+	s->held = held != 0;
+	if (!s->held && is_open(s))
+		take_input(s);
 	watch(s);
 }
 

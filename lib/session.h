@@ -52,7 +52,7 @@ struct session_ops {
 	int (*admit)(struct session *s);
 	/* Live and confirmed. */
 	void (*up)(struct session *s);
-	/* A record was opened; plain is good until the callback returns. */
+	/* A record was opened; plain is good until the callback returns, or while held. */
 	void (*record)(struct session *s, const uint8_t *plain, size_t len);
 	/* There is room in out again after session_send() refused; may be NULL. */
 	void (*writable)(struct session *s);
@@ -82,6 +82,7 @@ struct session {
 	uint8_t closing;	  /* the other end announced that it closes */
 	uint8_t eof;		  /* the stream has ended */
 	uint8_t starved;	  /* session_send() had no room */
+	uint8_t held;		  /* session_hold() */
 	struct conf_addr address; /* inbound: of the other end, as netd says */
 	uint16_t port;
 	struct hello_keys hello_keys;  /* of the responder */
@@ -128,6 +129,13 @@ int session_send(struct session *s, const uint8_t *plain, size_t len);
 
 /* Read what is there now, up to its end; may call ended. */
 void session_drain(struct session *s);
+
+/*
+ * held 1: no more records are handed over and nothing is read, also from within the record
+ * callback, whose plain stays good until held is 0 again. 0: what has come meanwhile is handed
+ * over, in this call.
+ */
+void session_hold(struct session *s, int held);
 
 /* 1 when everything sent has gone into the stream. */
 int session_flushed(const struct session *s);

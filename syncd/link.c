@@ -25,6 +25,7 @@ enum {
 	RETRY_MAX_MS = 2000,
 	STABLE_MS = 5000, /* a link that was up for so long is dialled again at once */
 	LOG_INTERVAL_MS = 10000,
+	TURN_MS = 200,		/* frames that are there are taken for so long */
 	OUT_KEEP = 1 << 20,	/* an empty queue keeps no more memory */
 	LIMIT_PARTS = 8,	/* a limited link says something so many times in a second */
 	LIMIT_QUEUE = 64 << 10, /* what waits on one, if that is more than a second of it */
@@ -94,7 +95,7 @@ new_link(struct data_links *all)
 			return NULL;
 		l->links = all;
 		l->used = 1;
-		l->up = l->dirty = 0;
+		l->up = l->dirty = l->late = l->unpacking = l->closed = 0;
 		l->out_pos = l->part_len = l->part_need = 0;
 		l->bytes_in = l->bytes_out = l->wire_out = 0;
 		l->plain_left = l->packed_len = 0;
@@ -449,7 +450,28 @@ take_packed(struct data_link *l, struct slice body, size_t left)
 	return 0;
 }
 
-/* All whole frames of n bytes. Returns how many bytes they were, or -1: the link is gone. */
+/* A turn of the loop has its time for frames, and ends with the one that is begun in it. */
+static int
+has_time(struct data_links *all)
+{
+	int64_t now = now_ms();
+
+	if (all->turn_ms == 0)
+		all->turn_ms = now;
+	return now - all->turn_ms < TURN_MS;
+}
+
+/* What has come waits for the next turn. */
+static void
+hold(struct data_link *l)
+{
+	l->late = 1;
+	l->part_need = 0;
+	session_hold(&l->session, 1);
+}
+
+/* All whole frames of n bytes that there is time for. 0 and how many bytes they were, or -1: the
+ * link is gone. */
 static int
 take_frames(struct data_link *l, const uint8_t *in, size_t n, size_t *used_all)
 {
@@ -459,7 +481,13 @@ take_frames(struct data_link *l, const uint8_t *in, size_t n, size_t *used_all)
 
 	*used_all = 0;
 	for (;;) {
-		int r = wire_next(in + *used_all, n - *used_all, frame_max(l), &type, &body, &used);
+		int r;
+
+		if (!has_time(l->links)) {
+			hold(l);
+			return 0;
+		}
+		r = wire_next(in + *used_all, n - *used_all, frame_max(l), &type, &body, &used);
 
 		if (r == 0) {
 			l->part_need = used;
@@ -532,6 +560,23 @@ keep_part(struct data_link *l, const uint8_t *in, size_t n)
 	return 0;
 }
 
+/* The frames that are whole by now. */
+static void
+take_part(struct data_link *l)
+{
+	size_t used;
+
+	if (take_frames(l, l->part, l->part_len, &used) != 0)
+		return;
+	memmove(l->part, l->part + used, l->part_len - used);
+	l->part_len -= used;
+	if (l->part_len == 0 && l->part_size > OUT_KEEP) {
+		free(l->part);
+		l->part = NULL;
+		l->part_size = 0;
+	}
+}
+
 /* A piece of the stream of frames. */
 static void
 take_stream(struct data_link *l, const uint8_t *plain, size_t len)
@@ -544,37 +589,75 @@ take_stream(struct data_link *l, const uint8_t *plain, size_t len)
 			(void)keep_part(l, plain + used, len - used);
 		return;
 	}
-	if (keep_part(l, plain, len) != 0 || take_frames(l, l->part, l->part_len, &used) != 0)
-		return;
-	memmove(l->part, l->part + used, l->part_len - used);
-	l->part_len -= used;
-	if (l->part_len == 0 && l->part_size > OUT_KEEP) {
-		free(l->part);
-		l->part = NULL;
-		l->part_size = 0;
+	if (keep_part(l, plain, len) == 0)
+		take_part(l);
+}
+
+/* What the record that came last holds, until it is all taken or late. */
+static void
+take_pieces(struct data_link *l)
+{
+	struct slice piece;
+	int r = 0;
+
+	while (!l->late && (r = unpack(l->unpacker, &piece)) == 1) {
+		take_stream(l, piece.data, piece.len);
+		if (!l->used || !l->up)
+			return;
 	}
+	l->unpacking = l->late;
+	if (r < 0)
+		fault(l, "what the partner sent cannot be decompressed");
 }
 
 static void
 session_record(struct session *s, const uint8_t *plain, size_t len)
 {
 	struct data_link *l = s->user;
-	struct slice piece;
-	int r;
 
 	l->heard_ms = now_ms();
 	if (l->unpacker == NULL) {
 		take_stream(l, plain, len);
+	} else {
+		unpack_begin(l->unpacker, plain, len);
+		take_pieces(l);
+	}
+}
+
+/* netd says that the other end is gone: what came before counts, also when it is late. */
+static void
+close_link(struct data_link *l, enum link_close cause)
+{
+	static const char *const words[CLOSE_MAX] = {"closed on this side", "closed by the partner",
+	    "reset", "refused", "timed out", "unreachable", "an error on this side"};
+	uint32_t token = l->session.token;
+
+	l->closed = 0;
+	session_drain(&l->session);
+	if (!l->used || l->session.token != token)
 		return;
+	if (l->late) {
+		l->closed = 1;
+		l->close_cause = cause;
+	} else {
+		end_link(l, words[cause]);
 	}
-	unpack_begin(l->unpacker, plain, len);
-	while ((r = unpack(l->unpacker, &piece)) == 1) {
-		take_stream(l, piece.data, piece.len);
-		if (!l->used || !l->up)
-			return;
-	}
-	if (r < 0)
-		fault(l, "what the partner sent cannot be decompressed");
+}
+
+/* A turn later: what was kept, then the rest of its record, then what came behind it. */
+static void
+take_late(struct data_link *l)
+{
+	l->late = 0;
+	l->heard_ms = now_ms(); /* it is we who are slow */
+	if (l->part_len > 0)
+		take_part(l);
+	if (l->used && l->up && l->unpacking)
+		take_pieces(l);
+	if (l->used && l->up && !l->late)
+		session_hold(&l->session, 0);
+	if (l->used && !l->late && l->closed)
+		close_link(l, l->close_cause);
 }
 
 /* ---- the life of a session */
@@ -730,9 +813,15 @@ data_links_tick(struct data_links *all, int64_t now)
 	if (all->conf == NULL)
 		return next;
 	for (size_t i = 0; i < LINKS_MAX; i++) {
+		if (all->link[i].used && all->link[i].late) {
+			all->turn_ms = 0; /* a time for each, or the first would leave none */
+			take_late(&all->link[i]);
+			next = 0;
+		}
 		if (all->link[i].used && (due = expire(&all->link[i], now)) < next)
 			next = due;
 	}
+	all->turn_ms = 0;
 	for (uint8_t s = 0; s < all->conf->general.n_servers; s++) {
 		if ((due = tick_slot(all, s, LINK_SYNC, now)) < next)
 			next = due;
@@ -799,15 +888,10 @@ data_links_connected(struct data_links *all, uint32_t token)
 void
 data_links_closed(struct data_links *all, uint32_t token, enum link_close cause)
 {
-	static const char *const words[CLOSE_MAX] = {"closed on this side", "closed by the partner",
-	    "reset", "refused", "timed out", "unreachable", "an error on this side"};
 	struct data_link *l = find_token(all, token);
 
-	if (l == NULL)
-		return;
-	session_drain(&l->session); /* what came before the end counts */
-	if (l->used && l->session.token == token)
-		end_link(l, words[cause]);
+	if (l != NULL)
+		close_link(l, cause);
 }
 
 void

@@ -44,11 +44,15 @@ struct data_link {
 	uint8_t *part;			       /* the beginning of a frame */
 	size_t part_len, part_size, part_need; /* need: bytes that it will have, 0 not known yet */
 	uint8_t dirty;			       /* something was put into out since the last pump */
-	struct feed *feed;		       /* sync, outbound */
-	int64_t heard_ms;		       /* a record came */
-	uint32_t refused;		       /* requests in a row, for want of room for answers */
-	uint64_t bytes_in, bytes_out;	       /* of frames */
-	uint64_t wire_out;		       /* of the records that they left in */
+	uint8_t late;			       /* whole frames wait for the next turn */
+	uint8_t unpacking;		       /* pieces of the last record, too */
+	uint8_t closed; /* the other end is gone, and that is to be told after them */
+	enum link_close close_cause;
+	struct feed *feed;	      /* sync, outbound */
+	int64_t heard_ms;	      /* a record came */
+	uint32_t refused;	      /* requests in a row, for want of room for answers */
+	uint64_t bytes_in, bytes_out; /* of frames */
+	uint64_t wire_out;	      /* of the records that they left in */
 	/* compression: of what goes out behind plain_left bytes, and of what comes in */
 	struct packer *packer;
 	struct unpacker *unpacker;
@@ -96,6 +100,7 @@ struct data_links {
 	} slot[CONF_SERVERS][LINK_KINDS];
 	struct data_link link[LINKS_MAX];
 	uint64_t refused; /* inbound */
+	int64_t turn_ms;  /* when this turn began to take frames; 0: not yet */
 	struct log_limit refusal;
 };
 
