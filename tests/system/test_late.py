@@ -166,7 +166,11 @@ def test_no_memory(calm_pair, name):
 
 
 def answers(server):
-    return talk(server, "PING").startswith(b"+PONG")
+    """Not while the queue of its socket is full (EAGAIN)."""
+    try:
+        return talk(server, "PING").startswith(b"+PONG")
+    except BlockingIOError:
+        return False
 
 
 def syncd_at_work(server, *fault, fresh=False):
