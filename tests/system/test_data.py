@@ -242,7 +242,7 @@ def test_sync_waits_for_who_may_take_over(make_group):
         wait_for(lambda: data_of(s)["durable"] > before, lambda: "%s has it: %s" % (s.name, data_of(s)))
     wait_for(lambda: main.tool("check").returncode == 2, lambda: main.tool("check").stdout)
     assert answers == [] and "every program that writes waits" in main.tool("check").stdout
-    assert data_of(main)["sync_short"] and data_of(main)["lost_if_dead"] == 1
+    wait_for(lambda: data_of(main)["sync_short"] and data_of(main)["lost_if_dead"] == 1, lambda: data_of(main))
     assert "WRITES WAIT: mode sync needs 1 standby servers" in main.tool("data").stdout
     beta.start()
     asks.join(bulkhead.LONG_S)
