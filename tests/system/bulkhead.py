@@ -172,6 +172,7 @@ class Server:
         self.flags = []       # of the daemon
         self.libexec = LIBEXEC  # programs of the children
         self.popen, self.key, self.expected, self.provoked = None, None, [], []
+        self.up_pid = None  # of the life in which is_up() has been true
         for d in (self.folder, self.state, self.run):
             os.makedirs(d, mode=0o755)
         os.chmod(self.state, 0o700)
@@ -322,6 +323,13 @@ class Server:
     def links(self, **match):
         return [l for l in (self.status() or {}).get("links", ())
                 if all(l.get(k) == v for k, v in match.items())]
+
+    def is_up(self):
+        """Once in a life: every process has its config, and roled has been told so."""
+        if self.up_pid != self.popen.pid and self.processes() and \
+                all(p["config"] != "unknown" for p in self.processes().values()):
+            self.up_pid = self.popen.pid
+        return self.up_pid == self.popen.pid
 
     def processes(self):
         return {p["name"]: p for p in (self.status() or {}).get("processes", ())}
@@ -540,9 +548,14 @@ class Group:
                       for p in st.get("servers", ()) if p["name"] != s.name]
         return "\n".join(lines)
 
-    def wait_pair(self, limit_s=None):
-        """Wait for one main and all others ready beside it; returns (main, first other)."""
+    def wait_pair(self, limit_s=None, up=True):
+        """Wait for one main and all others ready beside it; returns (main, first other).
+
+        up: of servers that have just started, all processes have their config, too: roles can be there before.
+        """
         def settled():
+            if up and not all(s.is_up() for s in self.running()):
+                return None
             mains = [s for s in self.running() if s.role() == "main"]
             others = [s for s in self.running() if s not in mains]
             if len(mains) != 1 or not others:
