@@ -411,8 +411,32 @@ note_data(enum rule rule, const char *note)
 	outputs_note(&e);
 }
 
-/* What an admin has to know of the data here, once into the ledger when it begins and when it ends.
+/*
+ * May what syncd says of the state of the data make one more entry now? A syncd in other hands
+ * must not push the decisions out of the ledger, or call a hook for each message. What found no
+ * room is still to be said, and is looked at again with syncd's next word, one interval later.
  */
+static int
+note_has_room(void)
+{
+	int64_t now = now_ms(), least = now - (int64_t)DATA_NOTES_BURST * DATA_NOTE_MS;
+
+	if (roled.data_notes_ms < least)
+		roled.data_notes_ms = least;
+	if (roled.data_notes_ms + DATA_NOTE_MS > now) {
+		if (!roled.data_notes_full)
+			log_warn("syncd's state changes too often: %d entries in the ledger at "
+				 "once, then one every %d s",
+			    DATA_NOTES_BURST, DATA_NOTE_MS / 1000);
+		roled.data_notes_full = 1;
+		return 0;
+	}
+	roled.data_notes_full = 0;
+	roled.data_notes_ms += DATA_NOTE_MS;
+	return 1;
+}
+
+/* What an admin has to know of the data here: into the ledger when it begins and when it ends. */
 static void
 note_state(const struct ctl_data *d)
 {
@@ -421,19 +445,24 @@ note_state(const struct ctl_data *d)
 	    [DATA_DISK] = RULE_DATA_DISK};
 	char note[CTL_NOTE];
 
-	if (d->trouble != roled.data_trouble)
+	if (d->trouble != roled.data_trouble && note_has_room()) {
+		roled.data_trouble = d->trouble;
 		note_data((enum rule)refused[d->trouble], "");
-	roled.data_trouble = d->trouble;
-	if (d->sync_short != roled.data_sync_short)
+	}
+	if (d->sync_short != roled.data_sync_short && note_has_room()) {
+		roled.data_sync_short = d->sync_short;
 		note_data(d->sync_short ? RULE_SYNC_SHORT : RULE_SYNC_ENOUGH, "");
-	roled.data_sync_short = d->sync_short;
-	if (d->bundles > roled.data_bundles) {
+	}
+	if (d->bundles > roled.data_bundles && note_has_room()) {
+		roled.data_bundles = d->bundles;
 		snprintf(note, sizeof(note), "There are %u.", d->bundles);
 		note_data(RULE_BUNDLE_SAVED, note);
-	} else if (d->bundles == 0 && roled.data_bundles > 0) {
+	} else if (d->bundles == 0 && roled.data_bundles > 0 && note_has_room()) {
+		roled.data_bundles = 0;
 		note_data(RULE_BUNDLE_NONE, "");
+	} else if (d->bundles > 0 && d->bundles < roled.data_bundles) {
+		roled.data_bundles = d->bundles;
 	}
-	roled.data_bundles = d->bundles;
 }
 
 static int
@@ -460,7 +489,7 @@ note_backlog(const struct ctl_data_partner *p)
 {
 	static struct entry e;
 
-	if (p->reaches_short == roled.data_short[p->server])
+	if (p->reaches_short == roled.data_short[p->server] || !note_has_room())
 		return;
 	roled.data_short[p->server] = p->reaches_short;
 	memset(&e, 0, sizeof(e));

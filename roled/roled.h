@@ -24,6 +24,10 @@ enum {
 	ASKED_HOOKS = 16,
 	ALARMS = 32,   /* that wait for their hook; what does not fit is in the ledger only */
 	FLUSH_MS = 20, /* last words are given this long to leave */
+	/* entries that what syncd says of the data may make: so many at once, then one in that time
+	 */
+	DATA_NOTES_BURST = 32,
+	DATA_NOTE_MS = 10000,
 };
 /* Event numbers of actions that the machine does not know of: hook tests, alarm hooks. */
 #define EVENT_OF_ROLED (UINT64_C(1) << 40)
@@ -116,6 +120,8 @@ struct roled {
 	uint8_t data_short[CONF_SERVERS];      /* as noted in the ledger, as are ... */
 	uint8_t data_trouble, data_sync_short; /* ... enum data_trouble; mode sync: writes wait */
 	uint16_t data_bundles;
+	int64_t data_notes_ms;	 /* entries that its state may make are paid for up to this time */
+	uint8_t data_notes_full; /* there is no room for another; said once */
 	uint64_t next_cookie;
 	uint64_t figures_cookie; /* the question that syncd has not answered; 0: none */
 	uint64_t data_epoch, drain_cookie;

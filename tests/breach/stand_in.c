@@ -20,6 +20,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "lib/admin.h"
 #include "lib/child.h"
 #include "lib/clock.h"
 #include "lib/log.h"
@@ -39,6 +40,8 @@ enum {
 	RATE_STEP = 12, /* requests in RATE_STEP_MS: 2400 a second */
 	RATE_STEP_MS = 5,
 	RATE_AHEAD = 500, /* requests without an answer */
+	MOODS = 1000,	  /* a second, in which no channel takes it for a flood */
+	MOOD_AGAIN_MS = 300,
 	ALL_LAYERS = 15,
 };
 
@@ -368,6 +371,34 @@ ask_index(void)
 	(void)send_raw(target()->fd, &m);
 }
 
+/* ---- acts of syncd */
+
+/* What syncd says of the data: there is room for changes, or not. */
+static void
+say_mood(struct channel *c, enum data_trouble trouble)
+{
+	static struct msg m;
+	struct ctl_data d = {.role = "standby", .stream = "down", .in_sync_age_ms = -1};
+
+	d.trouble = (uint8_t)trouble;
+	msg_begin(&m, MSG_DATA_STATE);
+	ctl_put_data(&m, &d);
+	(void)send_raw(c->fd, &m);
+}
+
+/* By turns that there is no room and that there is, then only that there is none. */
+static void
+change_mood(void)
+{
+	static unsigned said;
+
+	for (; said < MOODS; said++)
+		say_mood(target(), said % 2 == 0 ? DATA_FULL : DATA_WELL);
+	say_mood(target(), DATA_FULL);
+	acted = 0;
+	act_ms = now_ms() + MOOD_AGAIN_MS;
+}
+
 static void
 act(void)
 {
@@ -385,6 +416,8 @@ act(void)
 		guess_pong();
 	else if (act_is("accuse"))
 		accuse();
+	else if (act_is("moods"))
+		change_mood();
 	else if (act_is("key-rate"))
 		ask_fast();
 	else if (act_is("key-ask"))

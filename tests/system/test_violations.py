@@ -354,3 +354,21 @@ def test_stop_under_attack(hostile, child, act, edge):
     assert main.wait_exit() == 0
     assert not [p for p in pids if process.alive(p)]
     group.wait_role(standby, "main")
+
+
+def test_moods_of_syncd(hostile):
+    """syncd says by turns that there is no room for changes and that there is: that does not fill the ledger, and what
+    found no place in it comes later."""
+    group, main, standby = hostile
+    mark = len(standby.log())
+
+    def said():
+        return [e["rule"] for e in standby.events() if e["rule"] in ("data-full", "data-taken")]
+    offend(group, standby, "syncd", "moods", "roled")
+    wait_for(lambda: "state changes too often" in standby.log()[mark:], "roled has enough of it")
+    assert 2 <= len(said()) <= 64  # of a thousand
+    # from now on it says that there is none, again and again
+    wait_for(lambda: said()[-1] == "data-full", "its last word is in the ledger")
+    wait_for(lambda: "no room" in str(standby.own().get("note")), "and in the status")
+    group.wait_pair()
+    assert main.role() == "main"
