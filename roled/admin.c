@@ -613,18 +613,10 @@ admin_turn(void)
 static void
 note_command(const struct admin_client *k, const char *what)
 {
-	static struct entry e;
+	char note[CTL_NOTE + 32]; /* cut there */
 
-	memset(&e, 0, sizeof(e));
-	e.e.at_ms = now_ms();
-	e.e.epoch = roled.machine.persisted.epoch;
-	e.e.kind = LEDGER_EVENT;
-	e.e.rule = RULE_COMMAND;
-	e.e.peer = NOBODY;
-	e.e.role = roled.machine.role;
-	e.e.condition = roled.machine.condition;
-	snprintf(e.note, sizeof(e.note), "%s (by uid %u)", what, k->uid);
-	outputs_note(&e);
+	snprintf(note, sizeof(note), "%s (by uid %u)", what, k->uid);
+	outputs_note(RULE_COMMAND, NOBODY, note);
 }
 
 static int

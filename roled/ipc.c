@@ -393,24 +393,6 @@ on_data_drained(struct msg *m)
 	return 0;
 }
 
-/* An entry of roled's own: what became of the data, or what local programs did. */
-static void
-note_data(enum rule rule, const char *note)
-{
-	static struct entry e;
-
-	memset(&e, 0, sizeof(e));
-	e.e.at_ms = now_ms();
-	e.e.epoch = roled.machine.persisted.epoch;
-	e.e.kind = LEDGER_EVENT;
-	e.e.rule = (uint8_t)rule;
-	e.e.peer = NOBODY;
-	e.e.role = roled.machine.role;
-	e.e.condition = roled.machine.condition;
-	snprintf(e.note, sizeof(e.note), "%s", note);
-	outputs_note(&e);
-}
-
 /*
  * May what syncd says of the state of the data make one more entry now? A syncd in other hands
  * must not push the decisions out of the ledger, or call a hook for each message. What found no
@@ -440,26 +422,30 @@ note_has_room(void)
 static void
 note_state(const struct ctl_data *d)
 {
-	static const uint8_t refused[DATA_TROUBLE_MAX] = {[DATA_WELL] = RULE_DATA_TAKEN,
-	    [DATA_FULL] = RULE_DATA_REFUSED,
-	    [DATA_DISK] = RULE_DATA_DISK};
 	char note[CTL_NOTE];
 
 	if (d->trouble != roled.data_trouble && note_has_room()) {
 		roled.data_trouble = d->trouble;
-		note_data((enum rule)refused[d->trouble], "");
+		if (d->trouble == DATA_WELL)
+			outputs_note(RULE_DATA_TAKEN, NOBODY, "");
+		else
+			outputs_note_alarm(
+			    d->trouble == DATA_DISK ? RULE_DATA_DISK : RULE_DATA_REFUSED);
 	}
 	if (d->sync_short != roled.data_sync_short && note_has_room()) {
 		roled.data_sync_short = d->sync_short;
-		note_data(d->sync_short ? RULE_SYNC_SHORT : RULE_SYNC_ENOUGH, "");
+		if (d->sync_short)
+			outputs_note_alarm(RULE_SYNC_SHORT);
+		else
+			outputs_note(RULE_SYNC_ENOUGH, NOBODY, "");
 	}
 	if (d->bundles > roled.data_bundles && note_has_room()) {
 		roled.data_bundles = d->bundles;
 		snprintf(note, sizeof(note), "There are %u.", d->bundles);
-		note_data(RULE_BUNDLE_SAVED, note);
+		outputs_note(RULE_BUNDLE_SAVED, NOBODY, note);
 	} else if (d->bundles == 0 && roled.data_bundles > 0 && note_has_room()) {
 		roled.data_bundles = 0;
-		note_data(RULE_BUNDLE_NONE, "");
+		outputs_note(RULE_BUNDLE_NONE, NOBODY, "");
 	} else if (d->bundles > 0 && d->bundles < roled.data_bundles) {
 		roled.data_bundles = d->bundles;
 	}
@@ -487,20 +473,10 @@ on_data_state(struct msg *m)
 static void
 note_backlog(const struct ctl_data_partner *p)
 {
-	static struct entry e;
-
 	if (p->reaches_short == roled.data_short[p->server] || !note_has_room())
 		return;
 	roled.data_short[p->server] = p->reaches_short;
-	memset(&e, 0, sizeof(e));
-	e.e.at_ms = now_ms();
-	e.e.epoch = roled.machine.persisted.epoch;
-	e.e.kind = LEDGER_EVENT;
-	e.e.rule = p->reaches_short ? RULE_BACKLOG_SHORT : RULE_BACKLOG_ENOUGH;
-	e.e.peer = p->server;
-	e.e.role = roled.machine.role;
-	e.e.condition = roled.machine.condition;
-	outputs_note(&e);
+	outputs_note(p->reaches_short ? RULE_BACKLOG_SHORT : RULE_BACKLOG_ENOUGH, p->server, "");
 }
 
 static int
@@ -559,7 +535,7 @@ on_data_action(struct msg *m)
 	else
 		snprintf(note, sizeof(note), "%s%s, for uid %u%s on %s: %s%s, after %u ms%s.",
 		    a.name, times, a.uid, who, a.server, control_text(a.end), app, a.took_ms, most);
-	note_data(RULE_ACTION, note);
+	outputs_note(RULE_ACTION, NOBODY, note);
 	return 0;
 }
 
@@ -715,20 +691,10 @@ describe_hook(char note[CTL_NOTE], uint64_t event, enum action_result result, ui
 static void
 note_hook(enum action_result result)
 {
-	static struct entry e;
-
 	if (roled.hook_note[0] == '\0' || result == RESULT_NONE)
 		return;
-	memset(&e, 0, sizeof(e));
-	e.e.at_ms = now_ms();
-	e.e.epoch = roled.machine.persisted.epoch;
-	e.e.kind = LEDGER_EVENT;
-	e.e.rule = result == RESULT_OK ? RULE_HOOK_ENDED : RULE_HOOK_FAILED;
-	e.e.peer = NOBODY;
-	e.e.role = roled.machine.role;
-	e.e.condition = roled.machine.condition;
-	memcpy(e.note, roled.hook_note, sizeof(e.note));
-	outputs_note(&e);
+	outputs_note(
+	    result == RESULT_OK ? RULE_HOOK_ENDED : RULE_HOOK_FAILED, NOBODY, roled.hook_note);
 }
 
 static int
@@ -952,7 +918,7 @@ on_peer_down(struct child *ch, struct channel *c)
 		admin_syncd_down();
 		if (roled.running && !roled.stopping && roled.data_role == DATA_MAIN &&
 		    roled.data.action_names > 0)
-			note_data(RULE_ACTION_LOST, "");
+			outputs_note(RULE_ACTION_LOST, NOBODY, "");
 		break;
 	default:
 		break;

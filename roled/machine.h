@@ -550,6 +550,10 @@ void machine_record(struct machine *m, int64_t now_ms, uint8_t partner, enum rec
 /* 0 when every field of a record from outside is in range, else -1 (machine_step ignores such). */
 int machine_record_check(const struct status_record *r);
 
+/* A ledger entry of the caller's own, with the evidence as it is. peer: NOBODY or a server. */
+void machine_event(
+    const struct machine *m, int64_t now_ms, enum rule rule, uint8_t peer, struct ledger_entry *e);
+
 /* Names for people; never NULL. */
 const char *rule_name(unsigned rule); /* "takeover-program-dead" */
 const char *rule_text(unsigned rule); /* the sentence; %P stands for the name of the peer */

@@ -158,17 +158,14 @@ ledger_fill_partner(const struct machine *m, struct ledger_entry *e, unsigned i)
 	e->partner[i].icmp_age_ms = ledger_age(m->now_ms, icmp_ms);
 }
 
-/* An entry with the evidence of this moment. */
 void
-ledger_add(struct step *s, enum ledger_kind kind, enum rule rule, uint8_t peer, int64_t margin_ms)
+machine_event(
+    const struct machine *m, int64_t now_ms, enum rule rule, uint8_t peer, struct ledger_entry *e)
 {
-	struct machine *m = s->m;
-	struct ledger_entry *e = &step_emit(s, OUT_LEDGER)->u.ledger;
-
-	m->counter[rule]++;
-	e->at_ms = s->now;
+	memset(e, 0, sizeof(*e));
+	e->at_ms = now_ms;
 	e->epoch = m->persisted.epoch;
-	e->kind = (uint8_t)kind;
+	e->kind = LEDGER_EVENT;
 	e->rule = (uint8_t)rule;
 	e->peer = peer;
 	e->role = m->role;
@@ -176,10 +173,21 @@ ledger_add(struct step *s, enum ledger_kind kind, enum rule rule, uint8_t peer, 
 	e->refs_seen = m->refs_seen;
 	e->refs_total = m->config.n_references;
 	e->n_partners = m->config.n_servers;
-	e->margin_ms = margin_ms;
 	for (unsigned i = 0; i < m->config.n_servers; i++)
 		if (i != m->config.self)
 			ledger_fill_partner(m, e, i);
+}
+
+/* An entry with the evidence of this moment. */
+void
+ledger_add(struct step *s, enum ledger_kind kind, enum rule rule, uint8_t peer, int64_t margin_ms)
+{
+	struct ledger_entry *e = &step_emit(s, OUT_LEDGER)->u.ledger;
+
+	s->m->counter[rule]++;
+	machine_event(s->m, s->now, rule, peer, e);
+	e->kind = (uint8_t)kind;
+	e->margin_ms = margin_ms;
 }
 
 /* End of a step: when the reason is another one, say so, and switch its alarm. */

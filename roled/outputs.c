@@ -89,12 +89,14 @@ append(struct entry *e)
 }
 
 void
-outputs_note(const struct entry *e)
+outputs_note(enum rule rule, uint8_t peer, const char *note)
 {
-	struct entry copy = *e;
+	static struct entry e;
 
-	log_entry(&copy.e, copy.note);
-	append(&copy);
+	machine_event(&roled.machine, now_ms(), rule, peer, &e.e);
+	snprintf(e.note, sizeof(e.note), "%s", note);
+	log_entry(&e.e, e.note);
+	append(&e);
 }
 
 static void
@@ -275,6 +277,14 @@ outputs_alarm_ended(uint64_t event)
 	if (event != roled.alarm_event)
 		return;
 	roled.alarm_event = 0;
+	next_alarm();
+}
+
+void
+outputs_note_alarm(enum rule rule)
+{
+	outputs_note(rule, NOBODY, "");
+	run_alarm((uint8_t)rule, NOBODY, roled.ledger.newest);
 	next_alarm();
 }
 

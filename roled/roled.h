@@ -218,8 +218,13 @@ void outputs_run(const struct machine_outputs *o, int64_t now);
 void outputs_second(int64_t now);
 /* The alarm hook with this event number ended: the next one may run. */
 void outputs_alarm_ended(uint64_t event);
-/* An entry of roled's own (admin commands, results). */
-void outputs_note(const struct entry *e);
+/*
+ * An entry of roled's own, with the evidence of now: what an admin commanded, how a hook ended,
+ * what became of the data. peer: NOBODY or an index into the servers. note: cut at CTL_NOTE bytes.
+ */
+void outputs_note(enum rule rule, uint8_t peer, const char *note);
+/* An entry of a rule that is an alarm, and its hook. */
+void outputs_note_alarm(enum rule rule);
 
 /* ---- entries made readable: explain.c */
 

@@ -359,7 +359,7 @@ class Server:
         return runs
 
     def hooks_as(self, kind):
-        """Runs of the hook for becoming main or standby; tests of it do not count."""
+        """Runs of the hook of that kind (main, standby, stop, alarm); tests of it do not count."""
         return [h for h in self.hooks()
                 if h.env.get("BULKHEAD_HOOK") == kind and "BULKHEAD_TEST" not in h.env]
 

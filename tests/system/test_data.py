@@ -268,6 +268,7 @@ def test_no_room_is_told(make_group):
     shown = data_of(main)
     assert shown["trouble"] == "full" and shown["room_bytes"] < 1000000 < shown["used_bytes"] < room, shown
     assert "CHANGES ARE REFUSED" in main.tool("data").stdout
+    wait_for(lambda: "data-full" in [h.env["BULKHEAD_REASON"] for h in main.hooks_as("alarm")], "the alarm's hook")
     for n in range(0, 100, 2):
         client.delete("k%d" % n)
     wait_for(lambda: data_of(main)["trouble"] == "none", lambda: data_of(main))

@@ -415,6 +415,7 @@ def test_backlog_age(make_group):
     assert "snapshot" in main.tool("data", check=True).stdout
     assert main.log().count("[backlog-short] gamma") == 1  # of beta too it may have been true in passing
     assert "gamma lacks changes" in main.tool("check").stdout
+    assert "gamma" in [e["peer"] for e in main.events() if e["rule"] == "backlog-short"]
     loaded = standby.log().count("the snapshot is in place")
     standby.start()
     group.wait_pair()
