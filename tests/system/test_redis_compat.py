@@ -203,7 +203,8 @@ def pair(both):
 # ---- the table
 
 # One command a line; an empty line: a new connection and no data. Before the command:
-#   ~  elements in any order     =  pairs in any order      ?  shape only     <N  so many ms may differ
+#   ~  elements in any order     =  pairs in any order      ?  shape only
+# What TTL and PTTL say may differ by the time that the lines before took.
 # "..." as in redis-cli. Commands behind ; go out in one piece.
 TABLE = r"""
 PING
@@ -315,7 +316,7 @@ TTL a
 SET a 3
 TTL a
 SET a 4 PX 100000
-<1000 PTTL a
+PTTL a
 SET a 5 EXAT 33177117420
 EXPIRETIME a
 SET a 6 PXAT 33177117420123
@@ -751,7 +752,7 @@ HSCAN h
 SET a 1
 EXPIRE a 100
 TTL a
-<1000 PTTL a
+PTTL a
 EXPIRE a x
 EXPIRE a
 EXPIRE nothing 10
@@ -1083,9 +1084,9 @@ def shape(raw):
 
 def same(how, a, b):
     """Whether two (value, raw) are the same in the way of that line."""
-    if how.startswith("<"):
-        limit = int(how[1:])
-        return a[1][:1] == b[1][:1] == b":" and abs(int(a[0][1:]) - int(b[0][1:])) <= limit
+    if how.startswith("<") and a[1][:1] == b[1][:1] == b":":
+        x, y = int(a[0][1:]), int(b[0][1:])
+        return x == y or min(x, y) >= 0 and abs(x - y) <= int(how[1:])
     if how == "~":
         return len(a[1]) == len(b[1]) and sorted(a[0]) == sorted(b[0])
     if how == "=":
@@ -1096,9 +1097,19 @@ def same(how, a, b):
     return a[1] == b[1]
 
 
+def way(line, began):
+    """How the answers to a line are compared, in a group of lines that began then."""
+    passed = time.monotonic() - began
+    if line.startswith("TTL "):
+        return "<%d" % (passed + 0.5)  # it is rounded
+    if line.startswith("PTTL "):
+        return "<%d" % (1000 * passed + 1)
+    return ""
+
+
 def run_line(clients, line):
     """Sends a line to both; returns its way to compare and both lists of answers."""
-    how, text = re.match(r"(<\d+ |[~=?])?(.*)", line).groups()
+    how, text = re.match(r"([~=?])?(.*)", line).groups()
     commands = [split(part) for part in text.split(" ; ")]
     answers = []
     for c in clients:
@@ -1113,7 +1124,7 @@ def run_line(clients, line):
         except EOFError:
             got.append((None, b"closed"))
         answers.append(got)
-    return (how or "").strip(), answers
+    return how or "", answers
 
 
 @pytest.mark.parametrize("version", [2, 3])
@@ -1121,13 +1132,14 @@ def test_table(both, version):
     """Every line of the table gives the same bytes."""
     wrong = []
     for number, group in enumerate(groups()):
-        clients = [Client(s.path) for s in both]
+        clients, began = [Client(s.path) for s in both], time.monotonic()
         for c in clients:
             c.do("FLUSHALL")
             if version == 3:
                 c.do("HELLO", "3")
         for line in group:
             how, (a, b) = run_line(clients, line)
+            how = how or way(line, began)
             if len(a) != len(b) or not all(
                         same(how if x is not a[-1] else "", x, y) for x, y in zip(a, b)):
                 wrong.append((number, line, [x[1] for x in a], [x[1] for x in b]))
@@ -1147,8 +1159,9 @@ FIELDS = ["f%d" % n for n in range(5)]
 VALUES = ["", "0", "1", "-7", "9223372036854775807", "1.5", "abc", "a longer value, longer than 44 bytes it is",
           b"\x00\r\n\xff", "12abc", " 1", "nan"]
 NUMBERS = ["0", "1", "-1", "5", "-12", "100", "9223372036854775807", "-9223372036854775808", "x", "1.5", ""]
-TIMES = {"pexpiretime": "<2000", "expiretime": "<2"}
-ENDS = ["0", "-1", "x", "1000", "9223372036854775807", ""]  # none that comes while the test runs
+TIMES = {"pexpiretime": 1000, "expiretime": 1}  # units in a second: they differ by what a batch took
+ENDS = ["0", "-1", "x", "1000", "9223372036854775807", ""]  # none that comes while the test runs: in seconds,
+ENDS_MS = ["0", "-1", "x", "1000000", "9223372036854775807", ""]  # in milliseconds
 RESULT_ORDER = {"keys": "~", "hkeys": "~", "hvals": "~", "hgetall": "="}
 
 
@@ -1158,7 +1171,7 @@ def random_command(r):
         get K;getdel K;strlen K;append K V;set K V;set K V;set K V NX;set K V XX;set K V GET;set K V KEEPTTL;
         set K V EX 1000;set K V PX 1000000;set K V NX GET;set K V EX E;setnx K V;getset K V;mset K V K V;
         msetnx K V K V;mget K K K;getrange K N N;setrange K 3 V;setrange K N V;incr K;decr K;incrby K N;
-        decrby K N;incrbyfloat K N;setex K 1000 V;psetex K E V;getex K;getex K PERSIST;getex K EX 1000;
+        decrby K N;incrbyfloat K N;setex K 1000 V;psetex K M V;getex K;getex K PERSIST;getex K EX 1000;
         hset K F V;hset K F V F V;hmset K F V;hget K F;hmget K F F;hgetall K;hdel K F;hdel K F F;hexists K F;
         hlen K;hkeys K;hvals K;hincrby K F N;hincrbyfloat K F N;hsetnx K F V;hstrlen K F;
         del K;unlink K K;exists K K;type K;rename K K;renamenx K K;expire K 1000;expire K 2000 NX;
@@ -1167,7 +1180,7 @@ def random_command(r):
         multi;exec;exec;discard;watch K;unwatch;hrandfield K 0;getrange K 0 -1;substr K -3 -1;
         set K;hset K F;get;nosuch K;expire K E;set K V BAD
     """.replace("\n", "").split(";")).split()
-    pools = {"K": KEYS, "F": FIELDS, "V": VALUES, "N": NUMBERS, "E": ENDS}
+    pools = {"K": KEYS, "F": FIELDS, "V": VALUES, "N": NUMBERS, "E": ENDS, "M": ENDS_MS}
     return [r.choice(pools[w]) if w in pools else w for w in form]
 
 
@@ -1177,17 +1190,18 @@ def test_random_sequence(pair, version):
     r = random.Random(SEED + version)
     for c in pair:
         c.do("HELLO", version)
-    history, done, queued = [], 0, []
+    history, done, queued, longest = [], 0, [], 0
     while done < ROUNDS:
-        batch = [random_command(r) for _ in range(r.randint(1, 30))]
+        batch, began = [random_command(r) for _ in range(r.randint(1, 30))], time.monotonic()
         for c in pair:
             c.sock.sendall(b"".join(map(encode, batch)))
         for cmd in batch:
             a, b = (c.reply() for c in pair)
+            longest = max(longest, time.monotonic() - began)
             history.append(cmd)
             how = RESULT_ORDER.get(cmd[0], "") if isinstance(a[0], list) else ""
-            if a[1][:1] == b[1][:1] == b":":
-                how = TIMES.get(cmd[0], "")
+            if cmd[0] in TIMES:
+                how = "<%d" % (TIMES[cmd[0]] * longest + 1)
             if b"QUEUED" in a[1]:
                 queued.append(cmd)
             if cmd[0] == "exec" and isinstance(a[0], list) and isinstance(b[0], list):
@@ -1375,6 +1389,14 @@ def test_own_notifications(server):
     assert c.do("GET", "a")[1] == b"$1\r\n1\r\n"
 
 
+def watches_one_that_ends(c, key):
+    """The key will end soon, and was still there when the client began to watch it."""
+    c.do("UNWATCH")
+    c.sock.sendall(encode(["SET", key, 1, "PX", 50]) + encode(["WATCH", key]) + encode(["PTTL", key]))
+    left = [c.reply()[0] for _ in range(3)][2]
+    return int(left[1:]) > 0
+
+
 def test_expiry(pair):
     """Keys end in time, nobody sees them after, and they are deleted without being asked for."""
     for c in pair:
@@ -1393,9 +1415,8 @@ def test_expiry(pair):
         wait_for(lambda: c.do("TTL", "again")[1] == b":-2\r\n")
         assert c.do("HSET", "again", "new", "1")[1] == b":1\r\n"
         assert c.do("HGETALL", "again")[0] == [b"new", b"1"]
-        # a watched key that ends breaks the transaction
-        c.do("SET", "w", 1, "PX", 20)
-        c.do("WATCH", "w")
+        # a watched key that ends breaks the transaction; one that had ended before does not
+        wait_for(lambda: watches_one_that_ends(c, "w"))
         wait_for(lambda: c.do("TTL", "w")[1] == b":-2\r\n")
         c.do("MULTI")
         c.do("PING")
@@ -1487,11 +1508,17 @@ def test_differences(server):
 def test_wait_in_a_pipeline(server):
     """What stands behind a WAIT is executed after it, in order; other clients go on meanwhile."""
     c, other = Client(server.path), Client(server.path)
-    c.sock.sendall(encode(["SET", "a", 1]) + encode(["WAIT", 1, 300]) + encode(["SET", "a", 2]) +
-                   encode(["WAITAOF", 1, 0, 0]) + encode(["GET", "a"]))
-    assert c.reply()[1] == b"+OK\r\n"
-    assert other.do("GET", "a")[1] == b"$1\r\n1\r\n"
-    assert [c.reply()[1] for _ in range(4)] == [b":0\r\n", b"+OK\r\n", b"*2\r\n:1\r\n:0\r\n", b"$1\r\n2\r\n"]
+    ms, still = 150, False
+    while not still:
+        ms *= 2
+        assert ms < 1000 * DEADLINE, "it does not wait"
+        c.sock.sendall(encode(["SET", "a", 1]) + encode(["WAIT", 1, ms]) + encode(["SET", "a", 2]) +
+                       encode(["WAITAOF", 1, 0, 0]) + encode(["GET", "a"]))
+        assert c.reply()[1] == b"+OK\r\n"
+        meanwhile = other.do("GET", "a")[1]
+        still = b"blocked_clients:1" in other.do("INFO", "clients")[0]  # else this client came too late
+        assert not still or meanwhile == b"$1\r\n1\r\n"
+        assert [c.reply()[1] for _ in range(4)] == [b":0\r\n", b"+OK\r\n", b"*2\r\n:1\r\n:0\r\n", b"$1\r\n2\r\n"]
     c.send("WAIT", 1, 0)  # for ever: it goes with the connection
     wait_for(lambda: b"blocked_clients:1" in other.do("INFO", "clients")[0])
     c.close()
@@ -1665,7 +1692,7 @@ def test_python_client(both):
     for s in both:
         r = module.Redis(unix_socket_path=s.path, decode_responses=True)
         r.flushall()
-        got = [r.ping(), r.set("a", "1", ex=100, nx=True), r.set("a", "2", nx=True), r.get("a"), r.incrby("a", 41), r.ttl("a"),
+        got = [r.ping(), r.set("a", "1", ex=100, nx=True), r.set("a", "2", nx=True), r.get("a"), r.incrby("a", 41), 0 < r.ttl("a") <= 100,
                r.hset("h", mapping={"f": "v", "g": "w"}), r.hgetall("h"), r.hmget("h", "f", "x"), r.mset({"x": 1, "y": 2}),
                sorted(r.keys()), sorted(r.scan_iter(count=2)), dict(r.hscan_iter("h")), r.expire("x", 10, nx=True),
                r.append("y", "z"), r.getrange("y", 0, 0), r.exists("a", "b"), r.type("h"), r.randomkey() in "ahxy", r.dbsize(),
