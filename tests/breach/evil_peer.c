@@ -42,11 +42,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
@@ -56,7 +58,8 @@
 #include "lib/conf.h"
 
 enum {
-	UP_MS = 800, /* since its exec: it has its first configuration */
+	RESTS =
+	    8, /* seen of it and the supervisor since its exec: it has its first configuration */
 	N_CHILDREN = 5,
 	STREAK = 5,	  /* generations in a row that are not the real program */
 	START_MS = 60000, /* and for each cell: */
@@ -110,6 +113,28 @@ child_pid(enum process process)
 	}
 }
 
+/* SIGSTOP; back when it does nothing any more. */
+static void
+stop_process(pid_t pid)
+{
+	int64_t end = now_ms() + WAIT_MS;
+
+	if (pid <= 0 || kill(pid, SIGSTOP) != 0)
+		evil_untried("no such process to stop");
+	for (;;) {
+		char text[512];
+		const char *name_end;
+
+		read_proc(pid, "stat", text, sizeof(text));
+		name_end = strrchr(text, ')');
+		if (name_end != NULL && name_end[1] == ' ' && name_end[2] == 'T')
+			return;
+		if (name_end == NULL || now_ms() > end)
+			evil_untried("a process that does not stop");
+		(void)poll(NULL, 0, 1);
+	}
+}
+
 static int
 take_descriptor(pid_t pid, int fd)
 {
@@ -135,6 +160,22 @@ drain(int sock)
 		;
 }
 
+static const char probe[] = "which end is it?";
+
+/* Is that packet among those that wait there? All of them are taken; others speak meanwhile, too.
+ */
+static int
+has_probe(int sock)
+{
+	static char packet[PACKET_MAX];
+	ssize_t n;
+	int found = 0;
+
+	while ((n = take_packet(sock, packet, sizeof(packet))) > 0)
+		found |= n == sizeof(probe) && memcmp(packet, probe, sizeof(probe)) == 0;
+	return found;
+}
+
 /* Which of the supervisor's sockets is the other end of the child's control channel? One packet
  * tells. */
 static int
@@ -147,7 +188,6 @@ find_control(pid_t pid)
 	for (int round = 0; round < 2; round++) {
 		for (int fd = 3; fd < 256 && found < 0; fd++) {
 			int copy = take_descriptor(supervisor, fd), type = 0;
-			struct pollfd p = {.fd = copy, .events = POLLIN};
 			socklen_t len = sizeof(type);
 
 			if (copy < 0)
@@ -157,13 +197,12 @@ find_control(pid_t pid)
 				close(copy);
 				continue;
 			}
-			if (round == 1 && poll(&p, 1, 0) == 1)
+			if (has_probe(copy))
 				found = copy;
-			drain(copy);
-			if (found < 0)
+			else
 				close(copy);
 		}
-		if (round == 0 && send(end, "probe", 5, MSG_NOSIGNAL) != 5)
+		if (round == 0 && send(end, probe, sizeof(probe), MSG_NOSIGNAL) != sizeof(probe))
 			evil_untried("probe");
 	}
 	close(end);
@@ -328,7 +367,7 @@ attack_children(const char *admin)
 
 		if (pid == 0)
 			evil_untried("no such child");
-		kill(supervisor, SIGSTOP);
+		stop_process(supervisor);
 		controls[children[i]] = find_control(pid);
 		if (controls[children[i]] < 0)
 			evil_untried("control channel of the supervisor");
@@ -348,11 +387,53 @@ attack_children(const char *admin)
 struct victim {
 	enum process process;
 	pid_t pid;
-	int64_t since_ms;
+	unsigned rests;
 	size_t next; /* cell */
 };
 
-/* Is there one to take the place of? */
+/* Does it wait in its loop? */
+static int
+waits(pid_t pid)
+{
+	static const long calls[] = {
+#ifdef SYS_epoll_wait
+	    SYS_epoll_wait,
+#endif
+#ifdef SYS_poll
+	    SYS_poll, SYS_restart_syscall,
+#endif
+	    SYS_epoll_pwait, SYS_ppoll};
+	char text[256], *end;
+	long call;
+
+	if (read_proc(pid, "syscall", text, sizeof(text)) == 0)
+		return 0;
+	call = strtol(text, &end, 10); /* or "running" */
+	for (size_t i = 0; end != text && i < sizeof(calls) / sizeof(calls[0]); i++) {
+		if (calls[i] == call)
+			return 1;
+	}
+	return 0;
+}
+
+/* The child has done all that it was told, and then the supervisor all that it was told by it. */
+static int
+is_at_rest(pid_t pid)
+{
+	int end = take_descriptor(pid, FD_CONTROL), in = 1, out = 1, rest;
+
+	if (end < 0)
+		return 0;
+	rest = waits(pid) && ioctl(end, SIOCINQ, &in) == 0 && in == 0 &&
+	       ioctl(end, SIOCOUTQ, &out) == 0 && out == 0 && waits(supervisor);
+	close(end);
+	return rest;
+}
+
+/*
+ * Is there one to take the place of? A start is three messages, to and fro: after more rests than
+ * that it has its first configuration, however long that took.
+ */
 static int
 is_up(struct victim *v)
 {
@@ -360,9 +441,11 @@ is_up(struct victim *v)
 
 	if (pid != v->pid) {
 		v->pid = pid;
-		v->since_ms = now_ms();
+		v->rests = 0;
 	}
-	return pid != 0 && now_ms() - v->since_ms >= UP_MS;
+	if (pid != 0 && v->rests < RESTS)
+		v->rests += (unsigned)is_at_rest(pid);
+	return pid != 0 && v->rests == RESTS;
 }
 
 static int
@@ -384,7 +467,7 @@ take_over(pid_t pid)
 {
 	struct taken t = {pid, (int)syscall(SYS_pidfd_open, pid, 0), -1};
 
-	kill(pid, SIGSTOP);
+	stop_process(pid);
 	t.end = take_descriptor(pid, FD_CONTROL);
 	if (t.pidfd < 0 || t.end < 0)
 		evil_untried("control channel of a child");
@@ -422,6 +505,17 @@ try_at_supervisor(struct victim *v, const struct cell *c)
 	give_up(&t);
 }
 
+/* On a crowded machine it may be a while: a child that is silent for too long is killed for that.
+ */
+static void
+answer_ping(const struct taken *t, const uint8_t *packet)
+{
+	uint8_t answer[MSG_HEADER + 8 + 16] = {MSG_PONG};
+
+	memcpy(answer + MSG_HEADER, packet + MSG_HEADER, 8);
+	(void)send(t->end, answer, sizeof(answer), MSG_NOSIGNAL);
+}
+
 /* The next packet for a child that was taken over, of that type; its length, or -1. */
 static ssize_t
 read_until(const struct taken *t, enum message_type type, uint8_t *packet, size_t size)
@@ -440,6 +534,8 @@ read_until(const struct taken *t, enum message_type type, uint8_t *packet, size_
 			return -1;
 		if (n >= MSG_HEADER && (packet[0] | packet[1] << 8) == (int)type)
 			return n;
+		if (n == MSG_HEADER + 8 && (packet[0] | packet[1] << 8) == MSG_PING)
+			answer_ping(t, packet);
 	}
 }
 

@@ -367,6 +367,19 @@ class Server:
         """The first run of that kind, or the one after n others; waited for."""
         return wait_for(lambda: self.hooks_as(kind)[n:], "run %d of the hook %s of %s" % (n + 1, kind, self.name))[0]
 
+    def role_hooks(self):
+        """Number of its hooks that a role had run, with that of the role in force: it may come after the role is told.
+        Alarms do not count: of those there are some that a slow machine raises."""
+        def runs(since_s=0):
+            return [h.env["BULKHEAD_HOOK"] for h in self.hooks() if h.boot_ns >= since_s * 1e9
+                    and h.env.get("BULKHEAD_HOOK") in ("main", "standby", "stop") and "BULKHEAD_TEST" not in h.env]
+
+        def settled():
+            role = self.role()
+            return role and runs(self.started_s)[-1:] == ["main" if role == "main" else "standby"]
+        wait_for(settled, lambda: "the hook of %s for its role has run\n%s" % (self.name, self.hooks()[-3:]))
+        return len(runs())
+
     def check_backoff(self, child, times):
         """The child ended so often, and was started after 10, 20, 40 ms ...; only who lived for ten seconds, which on
         a crowded machine may be, begins at 10 again."""
