@@ -348,6 +348,10 @@ class Server:
         except OSError:
             return ""
 
+    def wait_log(self, text, whole=True):
+        """Wait until its log has this; lines of the children come by way of the supervisor, behind what they are about."""
+        wait_for(lambda: text in self.log(whole), lambda: "%s says: %s\n%s" % (self.name, text, self.log()[-2000:]))
+
     def hooks(self):
         """Runs of the hook, oldest first."""
         runs = []
@@ -586,6 +590,24 @@ class Group:
     def wait_role(self, server, role, limit_s=None):
         return wait_for(lambda: server.role() == role,
                         lambda: "%s becomes %s\n%s" % (server.name, role, self.report()), limit_s)
+
+    def switchover(self, main, to=None):
+        """The role goes from main to a partner that is ready, as an admin asks for it; returns the new main.
+
+        On a crowded machine a partner that stalls is not ready, or silent for too long for these short timings: then
+        nothing has changed, and the admin asks again.
+        """
+        def moved():
+            p = main.tool("switchover", *([to.name] if to else []))
+            if p.returncode == 0:
+                return True
+            assert re.search("no standby that is ready|not ready to take over|refused to take over|"
+                             "in time; this server stays main", p.stderr), p
+            return self.wait_pair()[0] is not main
+        wait_for(moved, self.report)
+        new = self.wait_pair()[0]
+        assert new is not main, self.report()
+        return new
 
     def wait_main_hook(self, server, count=1, limit_s=None):
         """Wait for the count-th run of its hook as main; returns its start in boottime seconds."""

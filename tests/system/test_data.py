@@ -5,7 +5,10 @@ import glob
 import itertools
 import os
 import re
+import select
 import signal
+import socket
+import struct
 import subprocess
 import threading
 import time
@@ -20,37 +23,113 @@ from bulkhead import wait_for
 LONG = bool(os.environ.get("BULKHEAD_TEST_LONG"))
 
 
+def data_socket(path, timeout):
+    """A connection to a data socket, which waits where too many others do: with a time-out set before it would fail."""
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(bulkhead.LONG_S), 0))
+    s.connect(path)
+    s.settimeout(timeout)
+    return s
+
+
+class Connection(redis.connection.UnixDomainSocketConnection):
+    host, port = "data.sock", 0  # python3-redis 4.3 names them in the text of an error
+
+    def _connect(self):
+        return data_socket(self.path, self.socket_timeout)
+
+
+def pool(server, kind=Connection, timeout=bulkhead.LONG_S, **kw):
+    return redis.ConnectionPool(connection_class=kind, path=os.path.join(server.run, "data.sock"), socket_timeout=timeout,
+                                **kw)
+
+
 def connect(server, **kw):
-    return redis.Redis(unix_socket_path=os.path.join(server.run, "data.sock"), socket_timeout=bulkhead.LONG_S, **kw)
+    return redis.Redis(connection_pool=pool(server), **kw)
 
 
 def data_of(server):
-    return (server.status() or {}).get("data") or {}
+    """What syncd says now; what it said last when it does not answer within a second, {} when there is nothing."""
+    return (server.json("data") or {}).get("data") or {}
 
 
 def begin(group, main):
-    """The group has data from now on, and every other server follows."""
-    wait_for(lambda: main.tool("init").returncode == 0, lambda: main.tool("init").stderr)
+    """The group has data from now on, every other server follows, and their programs' requests reach main."""
+    wait_for(lambda: data_of(main).get("role") == "main", lambda: "syncd knows its role: %s" % data_of(main))
+    main.tool("init", check=True)
     wait_following(group, main)
+    for s in group.running():
+        if s.kind != "dmz":
+            assert connect(s).delete("nothing") == 0
 
 
 def wait_following(group, main):
     """Every running server has everything that main has now."""
     want = connect(main).info("replication")["master_repl_offset"]
+    role = {"dmz": "dmz"}
+
+    def follows(s):
+        d = data_of(s)
+        return d.get("stream") == "up" and d["durable"] >= want and d["role"] == role.get(s.kind, "standby")
     for s in group.running():
         if s is not main:
-            wait_for(lambda: data_of(s).get("stream") == "up" and data_of(s)["durable"] >= want,
-                     lambda: "%s has change %d: %s" % (s.name, want, data_of(s)))
+            wait_for(lambda: follows(s), lambda: "%s has change %d: %s" % (s.name, want, data_of(s)))
+
+
+def with_data(group):
+    """Starts a group that has data then: (group, main, first other)."""
+    group.start()
+    main, other = group.wait_pair()
+    begin(group, main)
+    return group, main, other
 
 
 @pytest.fixture
 def data(make_group):
     """A pair with data: (group, main, standby)."""
-    g = make_group()
-    g.start()
-    main, standby = g.wait_pair()
-    begin(g, main)
-    return g, main, standby
+    return with_data(make_group())
+
+
+def wait_check(server, code, words=""):
+    """Wait until check says so."""
+    def look():
+        p = server.tool("check")
+        return p.returncode == code and words in p.stdout
+    wait_for(look, lambda: server.tool("check"))
+
+
+class Waiting:
+    """A command on a connection of its own, whose answer does not come for now."""
+
+    def __init__(self, server, *words):
+        self.server, self.socket = server, data_socket(os.path.join(server.run, "data.sock"), bulkhead.LONG_S)
+        self.socket.sendall(b"".join(Connection().pack_command(*words)))
+
+    def waits(self):
+        """It has been read and has no answer: behind turns of syncd's loop, in any of which that would have left."""
+        other = connect(self.server)
+        for _ in range(20):
+            assert other.ping()
+        return not select.select([self.socket], [], [], 0)[0]
+
+    def answer(self):
+        """A line, waited for; b"" when the connection ends."""
+        with self.socket:
+            text = b""
+            while not text.endswith(b"\r\n"):
+                more = self.socket.recv(4096)
+                if not more:
+                    break
+                text += more
+        return text.strip()
+
+
+def leaving(main):
+    """Main has begun to hand over, and its syncd knows: programs wait for the next main."""
+    wait_for(lambda: data_of(main).get("role") == "standby", lambda: "main hands over: %s" % data_of(main))
+    write = Waiting(main, "SET", "during", "1")
+    assert write.waits()
+    return write
 
 
 class Writer(threading.Thread):
@@ -75,8 +154,8 @@ class Writer(threading.Thread):
                     self.pauses.append(now - last)
                     last = now
                     break
-                except (redis.exceptions.RedisError, AttributeError):  # the latter: python3-redis 4.3 on a Unix
-                    self.unknown.append(n)  # socket that is reset between two commands, from its own error text
+                except redis.exceptions.RedisError:
+                    self.unknown.append(n)
                     client = None
                     time.sleep(0.005)  # the socket of a server that is down refuses at once
             if self.stopping:
@@ -113,9 +192,9 @@ def try_set(server, key, value):
 
 def test_a_group_begins_without_data(pair):
     group, main, standby = pair
+    wait_for(lambda: data_of(main).get("role") == "main", "syncd knows its role")
     with pytest.raises(redis.exceptions.ResponseError, match="bulkheadctl init"):
         connect(main).set("x", 1)
-    wait_for(lambda: data_of(main).get("role") == "main", "syncd has started")
     assert standby.tool("init").returncode == 1
     assert main.tool("init", check=True).stdout
     again = main.tool("init")
@@ -167,11 +246,8 @@ def test_written_on_standby(data):
 
 def test_large_transactions_on_standby(make_group):
     """What a program may queue and watch goes to main, or is refused: nobody else loses the link to main by it."""
-    group = make_group(options={"data.bulk": "1MiB"})
-    group.start()
-    main, standby = group.wait_pair()
-    begin(group, main)
-    client = connect(standby)
+    group, main, standby = with_data(make_group(options={"data.bulk": "1MiB"}))
+    client, links = connect(standby), standby.log().count("the request link to %s is up" % main.name)
     with client.pipeline(transaction=True) as p:
         for _ in range(70000):
             p.incr("n")
@@ -190,8 +266,9 @@ def test_large_transactions_on_standby(make_group):
         p.set("x", "2")
         with pytest.raises(redis.exceptions.ExecAbortError, match="more than may be sent to main"):
             p.execute()
+    wait_following(group, main)
     assert client.get("x") == b"1" and client.incr("n") == 70001
-    assert standby.log().count("the request link to %s is up" % main.name) == 1
+    assert standby.log().count("the request link to %s is up" % main.name) == links
 
 
 def test_wait(data):
@@ -209,16 +286,13 @@ def test_wait(data):
 
 def test_sync_waits_for_the_second_disk(make_group):
     """An answer in mode sync means that two disks have the change."""
-    group = make_group(options={"sync.mode": "sync"})
-    group.start()
-    main, standby = group.wait_pair()
-    begin(group, main)
+    group, main, standby = with_data(make_group(options={"sync.mode": "sync"}))
     connect(main).set("x", 1)
     os.kill(standby.child("syncd"), signal.SIGSTOP)
-    waits = redis.Redis(unix_socket_path=os.path.join(main.run, "data.sock"), socket_timeout=0.5)
-    with pytest.raises(redis.exceptions.TimeoutError):
-        waits.set("x", 2)
+    write = Waiting(main, "SET", "x", "2")
+    assert write.waits()
     os.kill(standby.child("syncd"), signal.SIGCONT)
+    assert write.answer() == b"+OK"
     assert connect(main).set("x", 3)
     wait_following(group, main)
     assert connect(standby).get("x") == b"3"
@@ -226,45 +300,40 @@ def test_sync_waits_for_the_second_disk(make_group):
 
 def test_sync_waits_for_who_may_take_over(make_group):
     """The disk of a DMZ or permanent server is no answer: they never become main. That writes wait is told."""
-    group = make_group(("alpha", "beta", "gamma", "delta"), kinds={"gamma": "permanent", "delta": "dmz"},
-                       options={"sync.mode": "sync"})
-    group.start()
-    main, beta = group.wait_pair()
+    group, main, beta = with_data(make_group(
+        ("alpha", "beta", "gamma", "delta"), kinds={"gamma": "permanent", "delta": "dmz"}, options={"sync.mode": "sync"}))
     gamma, delta = group["gamma"], group["delta"]
-    begin(group, main)
+
+    def told():
+        rules = [e["rule"] for e in main.events()]
+        return rules.count("sync-short"), rules.count("sync-enough")
+    wait_for(lambda: not data_of(main)["sync_short"], lambda: data_of(main))  # where the beginning took long it was
+    short, enough = told()
+    assert short == enough
     beta.stop()
     before = data_of(main)["index"]
-    waits = redis.Redis(unix_socket_path=os.path.join(main.run, "data.sock"), socket_timeout=bulkhead.LONG_S)
-    answers = []
-    asks = threading.Thread(target=lambda: answers.append(waits.set("x", 1)), daemon=True)
-    asks.start()
+    write = Waiting(main, "SET", "x", "1")
     for s in (gamma, delta):
         wait_for(lambda: data_of(s)["durable"] > before, lambda: "%s has it: %s" % (s.name, data_of(s)))
-    wait_for(lambda: main.tool("check").returncode == 2, lambda: main.tool("check").stdout)
-    assert answers == [] and "every program that writes waits" in main.tool("check").stdout
+    wait_check(main, 2, "every program that writes waits")
     wait_for(lambda: data_of(main)["sync_short"] and data_of(main)["lost_if_dead"] == 1, lambda: data_of(main))
     assert "WRITES WAIT: mode sync needs 1 standby servers" in main.tool("data").stdout
+    assert write.waits() and connect(main).get("x") == b"1"
     beta.start()
-    asks.join(bulkhead.LONG_S)
-    assert answers == [True]
-    wait_for(lambda: main.tool("check").returncode == bulkhead.CHECK_OK, lambda: main.tool("check").stdout)
-    rules = [e["rule"] for e in main.events()]
-    assert rules.count("sync-short") == 1 and rules.count("sync-enough") == 1, rules
+    assert write.answer() == b"+OK"
+    wait_check(main, bulkhead.CHECK_OK)
+    assert told() == (short + 1, enough + 1), main.events()
 
 
 def test_no_room_is_told(make_group):
     """Writes that are refused for want of room are an alarm, until there is room."""
-    group = make_group(options={"data.size": "64MiB"})
-    group.start()
-    main, _ = group.wait_pair()
-    begin(group, main)
+    group, main, _ = with_data(make_group(options={"data.size": "64MiB"}))
     client = connect(main)
     room = data_of(main)["room_bytes"]
     with pytest.raises(redis.exceptions.ResponseError, match="DISKFULL"):
         for n in range(100):
             client.set("k%d" % n, b"x" * 1000000)
-    wait_for(lambda: main.tool("check").returncode == 2, lambda: main.tool("check").stdout)
-    assert "no room for the replicated data" in main.tool("check").stdout
+    wait_check(main, 2, "no room for the replicated data")
     shown = data_of(main)
     assert shown["trouble"] == "full" and shown["room_bytes"] < 1000000 < shown["used_bytes"] < room, shown
     assert "CHANGES ARE REFUSED" in main.tool("data").stdout
@@ -280,16 +349,17 @@ def test_no_room_is_told(make_group):
 def test_disk_that_the_data_fills(make_group):
     """The log leaves the state its room on a disk that is smaller than both: deletions make room, and writes go on."""
     group = make_group()
-    main = group["alpha"]
+    main, standby = group
     folder = os.path.join(main.state, "data")
     os.mkdir(folder)
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96m,mode=0710,uid=%d,gid=0" % bulkhead.USERS["syncd"], "tmpfs",
                     folder], check=True)
     try:
         group.start()
-        main, standby = group.wait_pair()
+        if group.wait_pair()[0] is standby:  # the disk of main is the small one
+            group.switchover(standby)
         begin(group, main)
-        client = connect(group["alpha"])
+        client = connect(main)
         with pytest.raises(redis.exceptions.ResponseError, match="DISKFULL"):
             for n in range(100):
                 client.set("k%d" % n, b"x" * 1000000)
@@ -297,7 +367,7 @@ def test_disk_that_the_data_fills(make_group):
             assert client.delete(key) == 1
         assert client.set("again", b"x" * 1000000) and client.dbsize() == 1
         wait_following(group, main)
-        assert "cannot be written" not in group["alpha"].log()
+        assert "cannot be written" not in main.log()
         assert [s.stop()[1] for s in group] == [0, 0]
     finally:
         group.end()
@@ -307,12 +377,10 @@ def test_disk_that_the_data_fills(make_group):
 @pytest.mark.parametrize("mode", ["sync", "async"])
 def test_main_dies(make_group, mode):
     """In sync mode nothing that was acknowledged is lost, whatever dies when."""
-    group = make_group(options={"sync.mode": mode})
-    group.start()
-    main, standby = group.wait_pair()
-    begin(group, main)
+    group, main, standby = with_data(make_group(options={"sync.mode": mode}))
     writer = Writer([main, standby])
     writer.wait_progress(200)
+    there = wait_for(lambda: connect(standby).dbsize(), "the standby follows")
     main.kill()
     group.wait_role(standby, "main")
     if mode == "async":  # in mode sync a write needs a second disk
@@ -324,8 +392,9 @@ def test_main_dies(make_group, mode):
     wait_following(group, standby)
     if mode == "sync":
         assert missing(standby, writer) == []
-    else:  # only what was under way at that moment
-        assert len(missing(standby, writer)) <= 50
+    else:  # only what was under way at that moment: the end of what the old main acknowledged
+        gone = missing(standby, writer)
+        assert gone == [] or gone == list(range(max(gone[0], there), gone[0] + len(gone))), (there, gone)
     assert connect(main).dbsize() == connect(standby).dbsize()
 
 
@@ -336,9 +405,7 @@ def test_switchovers(data):
     for _ in range(200 if LONG else 40):
         for w in writers:
             w.wait_progress(20)
-        main.tool("switchover", check=True)
-        main, standby = standby, main
-        group.wait_pair()
+        main, standby = group.switchover(main), main
     for w in writers:
         w.wait_progress(20)
         w.stop()
@@ -348,29 +415,23 @@ def test_switchovers(data):
     bulkhead.record("switchover-pause", {"longest_s": [max(w.pauses) for w in writers]})
 
 
-def test_no_writes_while_the_role_goes(data):
+def test_no_writes_while_the_role_goes(make_group):
     """From the command on nothing is executed that the next main might not have: programs wait for it."""
-    group, main, standby = data
+    group, main, standby = with_data(make_group(options={"role.handover-timeout": "60s"}))
     client = connect(main)
     client.set("first", "1")
     wait_following(group, main)
     os.kill(standby.child("syncd"), signal.SIGSTOP)  # it cannot say that it has everything
     assert client.set("before", "1")
-    asks = threading.Thread(target=main.tool, args=("switchover",), daemon=True)
+    asks = threading.Thread(target=group.switchover, args=(main,), daemon=True)
     asks.start()
-
-    def waits():
-        try:
-            redis.Redis(unix_socket_path=os.path.join(main.run, "data.sock"), socket_timeout=0.3).set("during", "1")
-            return False
-        except redis.exceptions.TimeoutError:
-            return True
-    wait_for(waits, "writes wait")
+    write = leaving(main)
     assert standby.role() == "standby"
     os.kill(standby.child("syncd"), signal.SIGCONT)
-    asks.join(20)
     wait_for(lambda: group.wait_pair()[0] is standby, "the role has gone")
-    assert connect(standby).get("before") == b"1"
+    asks.join(bulkhead.LONG_S)
+    assert write.answer() == b"+OK"
+    assert connect(standby).get("before") == connect(standby).get("during") == b"1"
     assert connect(main).set("after", "1")
 
 
@@ -417,7 +478,7 @@ def test_snapshot(data):
     writer.wait_progress(200)
     writer.stop()
     wait_following(group, main)
-    assert "the snapshot is in place" in standby.log()
+    standby.wait_log("the snapshot is in place", whole=False)
     assert connect(standby).dbsize() == connect(main).dbsize()
     assert missing(standby, writer) == []
 
@@ -448,8 +509,7 @@ def test_old_main_with_changes_of_its_own(data):
     assert len(lines) == 30 and lines[0] == r'SET "own0" "only \"here\"\x0a"'
     name = os.path.basename(bundles[0])
     wait_for(lambda: data_of(main)["bundles"] == 1, lambda: data_of(main))
-    said = main.tool("check")
-    assert said.returncode == 1 and "bulkheadctl bundle list" in said.stdout, said.stdout
+    wait_check(main, 1, "bulkheadctl bundle list")
     assert [e["text"].endswith(" There are 1.") for e in main.events() if e["rule"] == "bundle-saved"] == [True]
     listed = main.json("bundle", "list")["bundles"]
     assert [(b["name"], b["changes"], b["operations"]) for b in listed] == [(name, 30, 30)]
@@ -469,7 +529,7 @@ def test_old_main_with_changes_of_its_own(data):
     main.tool("bundle", "discard", name, "--confirm", check=True)
     assert main.json("bundle", "list")["bundles"] == []
     assert main.tool("bundle", "list", check=True).stdout == "no divergence bundles\n"
-    wait_for(lambda: main.tool("check").returncode == bulkhead.CHECK_OK, lambda: main.tool("check").stdout)
+    wait_check(main, bulkhead.CHECK_OK)
     assert [e["rule"] for e in main.events()].count("bundle-none") == 1
 
 
@@ -495,10 +555,11 @@ def test_bundles_have_a_bound(data):
     wait_for(lambda: try_set(standby, "after", "2"), "writes at the new main")
     main.start()
     wait_for(lambda: data_of(main).get("stream") == "diverged", lambda: "it says so: %s" % main.log()[-3000:])
-    assert "64 divergence bundles" in main.log() and "bulkheadctl bundle list" in main.tool("data").stdout
+    main.wait_log("64 divergence bundles")
+    assert "bulkheadctl bundle list" in main.tool("data").stdout
     assert len(glob.glob(os.path.join(folder, "bundle-*"))) == 64 and connect(main).get("own") == b"1"
     main.tool("bundle", "discard", "bundle-1-100002.redis", "--confirm", check=True)
-    wait_for(lambda: "63 divergence bundles of 1024 MiB" in main.log(), "there are too many bytes, too")
+    main.wait_log("63 divergence bundles of 1024 MiB")  # there are too many bytes, too
     assert data_of(main)["stream"] == "diverged" and connect(main).get("own") == b"1"
     main.tool("bundle", "discard", big, "--confirm", check=True)
     group.wait_pair()
@@ -554,11 +615,8 @@ def test_outcome_unknown(data):
 
 def test_dmz(make_group):
     """A DMZ server has the data, reads, takes no writes and opens nothing."""
-    group = make_group(("alpha", "beta", "delta"), kinds={"delta": "dmz"})
-    group.start()
-    main, _ = group.wait_pair()
+    group, main, _ = with_data(make_group(("alpha", "beta", "delta"), kinds={"delta": "dmz"}))
     delta = group["delta"]
-    begin(group, main)
     connect(main).set("x", "1")
     wait_following(group, main)
     client = connect(delta)
@@ -577,7 +635,8 @@ def test_figures_are_of_now(data):
         client.set("figure%d" % n, n)
         now = main.json("data")["data"]
         assert (now["keys"], now["index"]) == (before["keys"] + n, before["index"] + n)
-    assert re.search(r"app connected: uid 0, pid \d+$", main.log(), re.M) and "(0 more" not in main.log()
+    wait_for(lambda: re.search(r"app connected: uid 0, pid \d+$", main.log(), re.M), "the log has it")
+    assert "(0 more" not in main.log()
 
 
 def test_figures_of_a_frozen_syncd(data):

@@ -7,8 +7,9 @@ import socket
 import pytest
 import redis
 
+import bulkhead
 from bulkhead import wait_for
-from test_data import begin, connect, wait_following
+from test_data import connect, data_socket, pool, wait_following, with_data
 
 MEMBER, READER, OTHER, GROUP = 61100, 61101, 61102, 61110
 
@@ -22,8 +23,7 @@ def socket_as(path, uid, gid):
             os.setgroups([])
             os.setresgid(gid, gid, gid)
             os.setresuid(uid, uid, uid)
-            s = socket.socket(socket.AF_UNIX)
-            s.connect(path)
+            s = data_socket(path, None)
             socket.send_fds(there, [b"+"], [s.fileno()])
         except OSError as e:
             there.send(b"%d" % e.errno)
@@ -48,14 +48,13 @@ class ConnectionAs(redis.connection.UnixDomainSocketConnection):
 
     def _connect(self):
         s = socket_as(self.path, self.uid, self.gid)
-        s.settimeout(20)
+        s.settimeout(self.socket_timeout)
         return s
 
 
 def client_as(server, uid, gid=None):
-    pool = redis.ConnectionPool(connection_class=ConnectionAs, path=os.path.join(server.run, "data.sock"),
-                                uid=uid, gid=uid if gid is None else gid, max_connections=1)
-    return redis.Redis(connection_pool=pool)
+    return redis.Redis(connection_pool=pool(server, ConnectionAs, uid=uid, gid=uid if gid is None else gid,
+                                            max_connections=1))
 
 
 def who_gets_in(server):
@@ -77,10 +76,7 @@ def reload(group, server):
 
 def test_mode_and_group(make_group):
     """Root only, a group, everybody: from the start and by a reload; who is in stays in."""
-    group = make_group(options={"data.socket-group": str(GROUP)})
-    group.start()
-    main, standby = group.wait_pair()
-    begin(group, main)
+    group, main, standby = with_data(make_group(options={"data.socket-group": str(GROUP)}))
     assert who_gets_in(main) == {"root", "member"}
     member = client_as(main, MEMBER, GROUP)
     assert member.set("x", "1")
@@ -128,17 +124,14 @@ def assert_reads_only(client):
 
 def test_readers(make_group):
     """A user who may only read, on main and on a standby; a reload is in force for open connections, too."""
-    group = make_group(options={"data.socket-mode": "0666", "data.read-only": '{"%d"}' % READER,
-                                "data.flush": "true"})
-    group.start()
-    main, standby = group.wait_pair()
-    begin(group, main)
+    group, main, standby = with_data(make_group(
+        options={"data.socket-mode": "0666", "data.read-only": '{"%d"}' % READER, "data.flush": "true"}))
     connect(main).set("x", "1")
     wait_following(group, main)
     for server in (main, standby):
         reader, other = client_as(server, READER), client_as(server, OTHER)
         assert_reads_only(reader)
-        assert other.set("y", "1") and other.wait(1, 10000) == 1
+        assert other.set("y", "1") and other.wait(1, 60000) == 1
         server.options.setdefault("data", {})["read-only"] = '{"%d", "0"}' % OTHER
         reload(group, server)
         assert reader.set("y", "2")
@@ -150,7 +143,7 @@ def test_readers(make_group):
     # what was queued before the reload is refused as a whole
     s = socket_as(os.path.join(main.run, "data.sock"), READER, READER)
     with s:
-        s.settimeout(20)
+        s.settimeout(bulkhead.LONG_S)
         s.sendall(b"MULTI\r\nSET x 2\r\n")
         answer = b""
         while not answer.endswith(b"+QUEUED\r\n"):
@@ -161,4 +154,4 @@ def test_readers(make_group):
         assert s.recv(200).startswith(b"-EXECABORT Transaction discarded because of: NOPERM")
     assert connect(main).get("x") == b"1"
     # who connected is in the log
-    assert re.search(r"app connected: uid (%d|%d|0), pid \d+" % (READER, OTHER), main.log())
+    wait_for(lambda: re.search(r"app connected: uid (%d|%d|0), pid \d+" % (READER, OTHER), main.log()), "the log has it")

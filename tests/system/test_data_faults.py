@@ -12,8 +12,7 @@ import bulkhead
 from bulkhead import wait_for
 from late import Fault, SYS, learn, settled_child, wait_next
 from test_breach import needs_filter
-from test_data import begin, connect, data, data_of, wait_following  # noqa: F401 (data is a fixture)
-from test_data_hostile import Waiting
+from test_data import Waiting, connect, data, data_of, wait_check, wait_following, with_data  # noqa: F401 (data is a fixture)
 from test_late import not_busy
 
 pytestmark = [needs_filter, pytest.mark.skipif(platform.machine() != "x86_64", reason="faults.py is for x86-64")]
@@ -49,8 +48,7 @@ def test_disk_of_main_fails(data, call):  # noqa: F811
     for _ in range(3):  # fsync reports an error once: that it says nothing now means nothing
         assert refused(main, "the disk does not take this change")
     assert connect(main).get("x") == b"before" and main.child("syncd") == pid
-    wait_for(lambda: main.tool("check").returncode == 2, lambda: main.tool("check").stdout)
-    assert "The disk under the replicated data failed" in main.tool("check").stdout
+    wait_check(main, 2, "The disk under the replicated data failed")
     assert "THE DISK FAILED" in main.tool("data").stdout
     not_busy(main)
     os.kill(pid, signal.SIGKILL)
@@ -60,7 +58,7 @@ def test_disk_of_main_fails(data, call):  # noqa: F811
     connect(main).set("x", "after")
     wait_following(group, main)
     assert connect(standby).get("x") == b"after"
-    wait_for(lambda: main.tool("check").returncode == bulkhead.CHECK_OK, lambda: main.tool("check").stdout)
+    wait_check(main, bulkhead.CHECK_OK)
 
 
 def test_no_room_for_the_log(data):  # noqa: F811
@@ -79,15 +77,14 @@ def test_no_room_for_the_log(data):  # noqa: F811
 
 def test_disk_of_a_standby_fails(make_group):
     """In mode sync main's answer waits for a disk, and that of the standby is none any more."""
-    group = make_group(options={"sync.mode": "sync"})
-    group.start()
-    main, standby = group.wait_pair()
-    begin(group, main)
+    group, main, standby = with_data(make_group(options={"sync.mode": "sync"}))
     connect(main).set("x", "before")
     pid = settled_child(standby, "syncd")
     with Fault("run", pid, "-", EIO, SYS["fdatasync"]) as f:
-        write = Waiting(main, "x", "after")
+        write = Waiting(main, "SET", "x", "after")
         f.until("refused")
+        # not only a checkpoint of what was before
+        wait_for(lambda: data_of(standby)["trouble"] == "disk", lambda: data_of(standby))
         assert write.waits()
     assert f.result["end"] == "lives", f.result
     # main opens the link again and again, and is told nothing else
@@ -98,7 +95,6 @@ def test_disk_of_a_standby_fails(make_group):
     not_busy(standby)
     os.kill(pid, signal.SIGKILL)
     wait_next(standby, "syncd", pid)
-    write.join(20)
-    assert write.answer is True
+    assert write.answer() == b"+OK"
     wait_following(group, main)
     assert connect(standby).get("x") == b"after"

@@ -9,17 +9,13 @@ import redis
 
 import bulkhead
 from bulkhead import wait_for
-from test_data import begin, connect, data, wait_following  # noqa: F401 (data is a fixture)
+from test_data import connect, data, leaving, wait_following, with_data  # noqa: F401 (data is a fixture)
 
 
 @pytest.fixture
 def synced(make_group):
     """A pair with data in mode sync: (group, main, standby)."""
-    g = make_group(options={"sync.mode": "sync"})
-    g.start()
-    main, standby = g.wait_pair()
-    begin(g, main)
-    return g, main, standby
+    return with_data(make_group(options={"sync.mode": "sync"}))
 
 
 def test_reads_behind_a_write_of_before(synced):
@@ -27,8 +23,7 @@ def test_reads_behind_a_write_of_before(synced):
     group, main, standby = synced
     client, other = connect(main), connect(standby)
     assert client.set("x", "1")
-    main.tool("switchover", check=True)
-    group.wait_role(standby, "main")
+    group.switchover(main)
     assert client.get("x") == b"1"
     assert client.set("x", "2") and other.set("y", "1")
     assert client.get("y") is not None
@@ -54,9 +49,9 @@ def test_a_write_that_waits_when_the_role_goes(synced):
     wait_for(lambda: connect(main).get("x") == b"2", "it is done here")
     group.network.cable(main.name, False)
     wait_for(lambda: main.role() != "main", "the role goes")
-    writes.join(20)
+    writes.join(bulkhead.LONG_S)
     assert len(answers) == 1 and isinstance(answers[0], redis.exceptions.ConnectionError), answers
-    assert "not enough standbys are known to have its changes" in main.log()
+    main.wait_log("not enough standbys are known to have its changes")
     os.kill(standby.child("syncd"), signal.SIGCONT)
     group.network.cable(main.name, True)
     main, _ = group.wait_pair()
@@ -84,22 +79,12 @@ class Asks(threading.Thread):
         return self.answer
 
 
-def wait_leaving(main):
-    """Main has begun to hand over: its own programs wait."""
-    def waits():
-        client = redis.Redis(unix_socket_path=os.path.join(main.run, "data.sock"), socket_timeout=0.3)
-        try:
-            client.set("before", "1")
-            return False
-        except redis.exceptions.TimeoutError:
-            return True
-    wait_for(waits, "writes wait")
-
-
-def wait_asked(server, n):
-    """So many programs of that server wait for an answer of main."""
-    command = ("incr", "set")
-    wait_for(lambda: sum(c["cmd"] in command for c in connect(server).client_list()) >= n, "they ask")
+def wait_asked(server, **asked):
+    """So many programs of that server wait for an answer of main: nobody else's last command may be one of these."""
+    def found():
+        last = [c["cmd"] for c in connect(server).client_list()]
+        return {command: last.count(command) for command in asked}
+    wait_for(lambda: found() == asked, lambda: "they ask: %s" % found())
 
 
 def test_requests_behind_a_large_one(data):  # noqa: F811
@@ -109,9 +94,9 @@ def test_requests_behind_a_large_one(data):  # noqa: F811
     os.kill(pid, signal.SIGSTOP)
     try:
         asks = [Asks(standby, "SET", "large", b"x" * (32 << 20))]
-        wait_asked(standby, 1)
+        wait_asked(standby, set=1)
         asks += [Asks(standby, "INCR", "n") for _ in range(3)]
-        wait_asked(standby, 4)
+        wait_asked(standby, set=1, incr=3)
     finally:
         os.kill(pid, signal.SIGCONT)
     assert [a.get() for a in asks][0] is True and sorted(a.get() for a in asks[1:]) == [1, 2, 3]
@@ -123,31 +108,31 @@ def test_a_handover_that_is_given_up(data):  # noqa: F811
     assert connect(main).incr("n") == 1
     os.kill(standby.child("syncd"), signal.SIGSTOP)
     assert connect(main).incr("n") == 2
-    switchover = threading.Thread(target=main.tool, args=("switchover",), daemon=True)
+
+    def given_up():
+        return "did not get the last changes of the data in time" in main.tool("switchover").stderr
+    switchover = threading.Thread(target=wait_for, args=(given_up, "it is begun and given up"), daemon=True)
     switchover.start()
-    wait_leaving(main)
+    write = leaving(main)
     asks = Asks(main, "INCR", "n")
     switchover.join(bulkhead.LONG_S)
     os.kill(standby.child("syncd"), signal.SIGCONT)
-    assert asks.get() == 3 and main.role() == "main"
+    assert asks.get() == 3 and write.answer() == b"+OK" and main.role() == "main"
 
 
 def test_a_program_of_a_third_server_during_a_handover(make_group):
     """Main takes nothing while it hands over: what a standby sends it then is executed by the next main, once."""
-    group = make_group(("alpha", "beta", "gamma"))
-    group.start()
-    main, _ = group.wait_pair()
-    begin(group, main)
+    group, main, _ = with_data(make_group(("alpha", "beta", "gamma"), options={"role.handover-timeout": "60s"}))
     target, third = [s for s in group if s is not main]
-    assert connect(third).incr("n") == 1
+    assert connect(third).set("n", "1")
     wait_following(group, main)
     os.kill(target.child("syncd"), signal.SIGSTOP)
     assert connect(main).incr("n") == 2
-    switchover = threading.Thread(target=main.tool, args=("switchover", target.name), daemon=True)
+    switchover = threading.Thread(target=group.switchover, args=(main, target), daemon=True)
     switchover.start()
-    wait_leaving(main)
+    leaving(main)
     asks = [Asks(third, "INCR", "n"), Asks(third, "ACTION", "none", "x"), Asks(third, "INCR", "n")]
-    wait_asked(third, 2)
+    wait_asked(third, incr=2, action=1)
     os.kill(target.child("syncd"), signal.SIGCONT)
     switchover.join(bulkhead.LONG_S)
     group.wait_role(target, "main")
