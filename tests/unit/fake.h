@@ -15,6 +15,9 @@
 
 enum { FAKE_INBOX = 256 };
 
+/* What must come has come after that, on a crowded machine too; nothing is told by how soon. */
+enum { SOON_MS = 20000 };
+
 struct fake {
 	pid_t pid;  /* 0: waited for */
 	int status; /* of wait, once it has ended */
