@@ -131,15 +131,15 @@ def rested(server):
         return
     group, since = server.group, len(server.log())
     main = group.wait_pair()[0]
-    epoch, hooks = server.epoch(), len(main.hooks())
+    epoch, hooks = server.epoch(), main.role_hooks()
     assert main is not server and server.stop()[1] == 0, server.log()[since:]
     server.start()
-    assert group.wait_pair()[0] is main and (server.epoch(), len(main.hooks())) == (epoch, hooks), group.report()
+    assert group.wait_pair()[0] is main and (server.epoch(), main.role_hooks()) == (epoch, hooks), group.report()
 
 
 def usage(server, seconds=1.0):
     """Share of a CPU that each process takes within the time: {name: 0.01}."""
-    pids = {"supervisor": server.pid, **{n: server.child(n) for n in CHILDREN if server.child(n)}}
+    pids = {n: p for n, p in {"supervisor": server.pid, **{n: server.child(n) for n in CHILDREN}}.items() if p}
     before, began = {n: process.cpu_seconds([p]) for n, p in pids.items()}, now_s()
     pause(seconds)
     return {n: (process.cpu_seconds([p]) - before[n]) / (now_s() - began) for n, p in pids.items()}
@@ -156,7 +156,7 @@ def memory_kib(server):
 
 def data_socket(server):
     s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    s.settimeout(bulkhead.DEADLINE_S)
+    s.settimeout(bulkhead.patience(bulkhead.DEADLINE_S))
     try:
         s.connect(os.path.join(server.run, "data.sock"))
     except BaseException:

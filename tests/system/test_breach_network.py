@@ -9,7 +9,7 @@ import bulkhead
 import net
 from bulkhead import CHILDREN, wait_for
 from capture import Capture
-from test_breach import ELSEWHERE, add_elsewhere, issue, needs_filter, take_away
+from test_breach import ELSEWHERE, add_elsewhere, all_up, issue, needs_filter, take_away
 
 sys.path.insert(0, os.path.join(bulkhead.TOP, "tests", "breach"))
 import facts  # noqa: E402
@@ -114,12 +114,12 @@ def test_next_generation_has_nothing_of_the_old(make_group):
     for name, pid in pids.items():
         os.kill(pid, signal.SIGKILL)
         wait_for(lambda: server.child(name) not in (None, pid), "%s is started again" % name)
+    fresh = wait_for(lambda: all_up(server, pids), "all are ready")
     capture.odd()
     group.wait_pair()
     assert server.tool("status").returncode == 0
     for name in CHILDREN:
-        wait_for(lambda: server.processes().get(name, {}).get("state") == "up", "%s is ready" % name)
-        pid = server.child(name)
+        pid = fresh[name]
         bad = facts.check_sockets(name, pid)
         assert not bad, "%s: %s" % (name, bad)
         both = old & inodes(pid)
