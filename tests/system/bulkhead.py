@@ -254,7 +254,8 @@ class Server:
         Supervisor first, and roled may yet tell of that; mute: supervisor last, so that nobody can.
         """
         pids = self.pids()
-        if mute:
+        if mute:  # it must not start a child again in between
+            process.send(pids[:1], signal.SIGSTOP)
             pids.reverse()
         at = now_s()
         process.send(pids, signal.SIGKILL)
@@ -371,18 +372,41 @@ class Server:
         """The first run of that kind, or the one after n others; waited for."""
         return wait_for(lambda: self.hooks_as(kind)[n:], "run %d of the hook %s of %s" % (n + 1, kind, self.name))[0]
 
-    def role_hooks(self):
-        """Number of its hooks that a role had run, with that of the role in force: it may come after the role is told.
-        Alarms do not count: of those there are some that a slow machine raises."""
-        def runs(since_s=0):
-            return [h.env["BULKHEAD_HOOK"] for h in self.hooks() if h.boot_ns >= since_s * 1e9
-                    and h.env.get("BULKHEAD_HOOK") in ("main", "standby", "stop") and "BULKHEAD_TEST" not in h.env]
+    def _role_hooks(self, since_s=0):
+        """Kinds of its hooks that a role had run since then, oldest first. Alarms do not count: of those there are
+        some that a slow machine raises."""
+        return [h.env["BULKHEAD_HOOK"] for h in self.hooks() if h.boot_ns >= since_s * 1e9
+                and h.env.get("BULKHEAD_HOOK") in ("main", "standby", "stop") and "BULKHEAD_TEST" not in h.env]
 
-        def settled():
-            role = self.role()
-            return role and runs(self.started_s)[-1:] == ["main" if role == "main" else "standby"]
-        wait_for(settled, lambda: "the hook of %s for its role has run\n%s" % (self.name, self.hooks()[-3:]))
-        return len(runs())
+    def _hook_has_run(self, role):
+        """Is the newest one of this life that of this role? It may come after the role is told."""
+        return self._role_hooks(self.started_s)[-1:] == ["main" if role == "main" else "standby"]
+
+    def role_hooks(self):
+        """Number of its hooks that a role had run, with that of the role in force."""
+        wait_for(lambda: (lambda role: role and self._hook_has_run(role))(self.role()),
+                 lambda: "the hook of %s for its role has run\n%s" % (self.name, self.hooks()[-3:]))
+        return len(self._role_hooks())
+
+    def hooks_ended(self, role, rows):
+        """The hook of this role has run, and none runs now; rows: its processes. True where the hooks are not those
+        of Group.config_text()."""
+        if set(self.group._sections(self).get("hook", {})) & {"main", "standby", "stop", "alarm"}:
+            return True
+        return self._hook_has_run(role) and not process.children(rows["runner"]["pid"])
+
+    def wait_child(self, name, old=None):
+        """Wait until a child is up, and is another one than old; returns its pid."""
+        def look():
+            row, pid = self.processes().get(name, {}), self.child(name)
+            return pid if pid not in (None, old) and pid == row.get("pid") and row.get("state") == "up" else None
+        return wait_for(look, lambda: "%s of %s is up\n%s" % (name, self.name, self.log()[-2000:]))
+
+    def kill_child(self, name):
+        """SIGKILL of a child; returns the pid of the next one, when it is up."""
+        pid = self.wait_child(name)
+        os.kill(pid, signal.SIGKILL)
+        return self.wait_child(name, pid)
 
     def check_backoff(self, child, times):
         """The child ended so often, and was started after 10, 20, 40 ms ...; only who lived for ten seconds, which on
@@ -565,27 +589,63 @@ class Group:
                       for p in st.get("servers", ()) if p["name"] != s.name]
         return "\n".join(lines)
 
-    def wait_pair(self, limit_s=None, up=True):
-        """Wait for one main and all others ready beside it; returns (main, first other).
+    def _settled(self, up):
+        """(main, first other) when all that wait_pair() promises is true in one look at every server, else None."""
+        if up and not all(s.is_up() for s in self.running()):
+            return None
+        said = {s: s.status() for s in self.running()}
+        if not all(said.values()):
+            return None
+        role = {s: st["self"]["role"] for s, st in said.items()}
+        mains = [s for s in said if role[s] == "main"]
+        others = [s for s in said if s not in mains]
+        if len(mains) != 1 or not others:
+            return None
+        main, sees = mains[0], {s: {p["name"]: p for p in st["servers"]} for s, st in said.items()}
+        for o in others:
+            own, seen, known = said[o]["self"], sees[o].get(main.name, {}), sees[main].get(o.name, {})
+            if role[o] not in ("standby", "permanent", "dmz") or own["condition"] != "ready" \
+                    or (seen.get("role"), seen.get("verdict")) != ("main", "healthy") \
+                    or [known.get(k) for k in ("role", "condition", "verdict")] != [role[o], "ready", "healthy"] \
+                    or role[o] != "dmz" and own["epoch"] != said[main]["self"]["epoch"]:
+                return None
+        names = {s.name for s in said}
+        if any(l["state"] != "up" for st in said.values() for l in st["links"] if l["server"] in names):
+            return None
+        for s, st in said.items():
+            rows, data = {p["name"]: p for p in st["processes"]}, st.get("data") or {}
+            if up and any(p["state"] != "up" for n, p in rows.items() if n != "parser") \
+                    or data and (data["role"] == "main") != (s is main) or not s.hooks_ended(role[s], rows):
+                return None
+        return main, others[0]
 
-        up: of servers that have just started, all processes have their config, too: roles can be there before.
+    def wait_pair(self, limit_s=None, up=True):
+        """Wait for a group that has settled: returns (main, first other).
+
+        One is main, all others are ready beside it, and main knows that. Every status link between servers that
+        run is up at both ends, syncd knows the role, and the hook of the role has run and ended.
+        up: all processes are up and, once in the life of a server, have their config.
         """
-        def settled():
-            if up and not all(s.is_up() for s in self.running()):
-                return None
-            mains = [s for s in self.running() if s.role() == "main"]
-            others = [s for s in self.running() if s not in mains]
-            if len(mains) != 1 or not others:
-                return None
-            for o in others:
-                own, seen = o.own(), o.view(mains[0])
-                if own.get("role") not in ("standby", "permanent", "dmz") or seen.get("role") != "main" \
-                        or own.get("condition") != "ready":
-                    return None
-                if mains[0].view(o).get("verdict") != "healthy" or seen.get("verdict") != "healthy":
-                    return None
-            return mains[0], others[0]
-        return wait_for(settled, lambda: "one main with ready partners\n" + self.report(), limit_s)
+        return wait_for(lambda: self._settled(up), lambda: "one main with ready partners\n" + self.report(), limit_s)
+
+    def sessions(self):
+        """{(server, its partner, path, inbound): sessions that have come up}, for wait_links()."""
+        return {(s.name, l["server"], l["path"], l["inbound"]): l["sessions"] for s in self.running() for l in s.links()}
+
+    def wait_links(self, *servers, since=None):
+        """Wait until all links between these servers (all that run) are up; since: sessions() from before something
+        that ends all of them: each has come up again after that."""
+        servers = servers or self.running()
+        names = {s.name for s in servers}
+
+        def look():
+            for s in servers:
+                links = [l for l in s.links() if l["server"] in names]
+                before = [(since or {}).get((s.name, l["server"], l["path"], l["inbound"]), 0) for l in links]
+                if not links or any(l["state"] != "up" or l["sessions"] <= n for l, n in zip(links, before)):
+                    return False
+            return True
+        wait_for(look, lambda: "links of %s\n%s" % (names, self.report()))
 
     def wait_role(self, server, role, limit_s=None):
         return wait_for(lambda: server.role() == role,
@@ -615,19 +675,28 @@ class Group:
                         lambda: "hook of %s as main\n%s" % (server.name, self.report()), limit_s)
         return runs[0].boot_ns / 1e9
 
-    def wait_proof(self, server, *rules):
-        """Wait until it has taken over by proof, for one of these reasons; returns that run of the hook.
+    @staticmethod
+    def no_proof(server):
+        """On a crowded machine there may be no proof of death, and silence decides (doc/roles.md): a server that did
+        not run for a while finds a FIN in its queues of which it does not know when it came, and a process that is
+        killed before it has read all that has come resets the link instead of ending it in order."""
+        log = server.log()
+        return "stall" in [e["rule"] for e in server.events()] or ": reset" in log and ": ended in order" not in log
 
-        On a crowded machine there may be none, and the confirm time decides (doc/roles.md): a server that did not run
-        for a while finds a FIN in its queues of which it does not know when it came, and a process that is killed
-        before it has read all that has come resets the link instead of ending it in order.
-        """
+    def wait_proof(self, server, *rules):
+        """Wait until it has taken over by proof (see no_proof()), for one of these reasons; returns that run of the hook."""
         self.wait_main_hook(server)
-        run, log = server.hook_as("main"), server.log()
-        none = "stall" in [e["rule"] for e in server.events()] or ": reset" in log and ": ended in order" not in log
-        reasons = [*rules, "takeover-offline"] if none else rules
+        run = server.hook_as("main")
+        reasons = [*rules, "takeover-offline"] if self.no_proof(server) else rules
         assert run.env["BULKHEAD_REASON"] in reasons, "%s\n%s" % (run.env, server.events())
         return run
+
+    def wait_dead(self, server, partner, *verdicts):
+        """Wait until a server knows by proof that its partner is dead. See no_proof()."""
+        def known():
+            verdict = server.view(partner).get("verdict")
+            return verdict in verdicts or verdict == "offline" and self.no_proof(server)
+        wait_for(known, lambda: "%s knows that %s is dead\n%s" % (server.name, partner.name, self.report()))
 
     def roles_hold(self, expected, seconds):
         """Check that roles stay as they are: {server: role}."""

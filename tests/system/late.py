@@ -117,10 +117,7 @@ def settled_child(server, name):
 
 def wait_next(server, name, old):
     """Wait until the next one of that name is up; returns its pid."""
-    def look():
-        row, pid = server.processes().get(name, {}), server.child(name)
-        return pid if pid not in (None, old) and pid == row.get("pid") and row.get("state") == "up" else None
-    return wait_for(look, lambda: "%s of %s is up\n%s" % (name, server.name, server.log()[-2000:]))
+    return server.wait_child(name, old)
 
 
 def rested(server):

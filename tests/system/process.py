@@ -30,7 +30,13 @@ def _read(pid, name):
 
 
 def children(pid):
-    return [int(p) for p in _read(pid, "task/%d/children" % pid).split()]
+    """Its children in the order of their start. One that ends while the kernel makes the list may cost the list
+    another one (proc(5)), so two looks have to agree."""
+    name, found = "task/%d/children" % pid, None
+    while True:
+        before, found = found, _read(pid, name)
+        if found == before:
+            return [int(p) for p in found.split()]
 
 
 def tree(pid):

@@ -36,5 +36,6 @@ def put(path, child, act, edge="supervisor", first=1, last=1):
 
 def real(path, child):
     """Put the real program back."""
-    os.unlink(os.path.join(path, child))
-    os.symlink(os.path.join(bulkhead.LIBEXEC, child), os.path.join(path, child))
+    new = os.path.join(path, child + ".new")
+    os.symlink(os.path.join(bulkhead.LIBEXEC, child), new)
+    os.rename(new, os.path.join(path, child))  # there is one at any time
