@@ -92,6 +92,7 @@ def once(group):
     group.wait_main_hook(standby)
     group.wait_role(standby, "main")
     hook = standby.hook_as("main")
+    bulkhead.wait_for(lambda: data_of(standby).get("role") == "main", "syncd knows it")
     say(hook_line(hook, killed))
     assert int(hook.env["BULKHEAD_EPOCH"]) > epoch, "the epoch did not rise"
     show(standby, "explain")

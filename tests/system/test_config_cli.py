@@ -130,7 +130,7 @@ def test_too_large(tmp_path):
 
 def test_arguments():
     """What is wrong with the command line is said."""
-    p = subprocess.run([DAEMON, "bulkhead.conf"], text=True, capture_output=True, timeout=20)
+    p = subprocess.run([DAEMON, "bulkhead.conf"], text=True, capture_output=True, timeout=LONG_S)
     assert p.returncode == 2 and "unexpected argument 'bulkhead.conf'\nusage: " in p.stderr, p
 
 
@@ -176,7 +176,7 @@ def test_ctl_with_a_broken_default_file(pair, tmp_path):
     def tool(content, *args):
         source = write(tmp_path, content)
         return subprocess.run(["unshare", "-m", "sh", "-c", DEFAULTS, "sh", path, source, run, main.run, CTL, *args],
-                              text=True, capture_output=True, timeout=60)
+                              text=True, capture_output=True, timeout=LONG_S)
 
     for content, said in (("server {{{\n", ":1: "), ("#" * 300000, ":1: the file is larger than 256 KiB")):
         p = tool(content, "status")

@@ -5,14 +5,14 @@ import socket
 import pytest
 
 import net
-from bulkhead import wait_for
+from bulkhead import LONG_S, wait_for
 
 PORT = 5481
 
 
 def connects(group, source, address, port, limit_s=0.4):
-    """True when a TCP connection from the namespace of source is accepted or refused by the host
-    (the packet arrived), "open" when accepted; False when nothing comes back."""
+    """What comes of a TCP connection from the namespace of source: "open", "refused" by the host, None when
+    nothing comes back."""
     def attempt():
         s = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
         s.settimeout(limit_s)
@@ -26,6 +26,10 @@ def connects(group, source, address, port, limit_s=0.4):
         finally:
             s.close()
     return net.in_namespace(source, attempt)
+
+
+def is_open(group, source, address, port):
+    return connects(group, source, address, port, LONG_S) == "open"
 
 
 def pings(source, address):
@@ -49,22 +53,20 @@ def test_pair(make_group, family):
     load(group)
     epoch = main.epoch()
     # links made before and after the rules were loaded work
-    main.child("netd")
-    import os
-    import signal
     main.expect_log(r"killed|ended")
-    os.kill(main.child("netd"), signal.SIGKILL)
-    wait_for(lambda: len(main.links(state="up")) == 2 and len(standby.links(state="up")) == 2, group.report)
+    before = group.sessions()
+    main.kill_child("netd")
+    group.wait_links(since=before)
     group.roles_hold({main: "main", standby: "standby"}, 1)
     assert main.epoch() == epoch
     here, there = group.network.ns[standby.name], group.network.address(main.name)
-    assert connects(group, here, there, PORT) == "open"
+    assert is_open(group, here, there, PORT)
     # neither another port, nor another source
     assert connects(group, here, there, PORT + 1) is None
     assert connects(group, group.network.switch, there, PORT) is None
     # a partner may ping, and the reference hosts are reached
-    assert pings(here, there)
-    assert pings(here, group.network.references()[0])
+    for address in (there, group.network.references()[0]):
+        wait_for(lambda: pings(here, address), "%s answers" % address)
 
 
 def test_dmz(make_group):
@@ -79,8 +81,8 @@ def test_dmz(make_group):
     assert not delta.links(inbound=False), "a DMZ server dials nobody"
     ns, address = group.network.ns, group.network.address
     # towards it: links and ping
-    assert connects(group, ns["alpha"], address("delta"), PORT) == "open"
-    assert pings(ns["alpha"], address("delta"))
+    assert is_open(group, ns["alpha"], address("delta"), PORT)
+    wait_for(lambda: pings(ns["alpha"], address("delta")), "it answers")
     # from it: nothing at all, to nobody, on no port
     for name in ("alpha", "beta"):
         assert connects(group, ns["delta"], address(name), PORT) is None

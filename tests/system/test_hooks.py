@@ -5,7 +5,7 @@ import pwd
 import subprocess
 
 import process
-from bulkhead import CHILDREN, CTL, wait_for
+from bulkhead import CHILDREN, CTL, LONG_S, wait_for
 
 
 def script(server, name, body):
@@ -54,7 +54,7 @@ def test_environment_of_the_daemon_stays_outside(make_group):
 
 def test_hook_hangs(make_group):
     """Deadline, then the whole process group is killed; the role is kept and the failure told."""
-    group = make_group(options={"hook.timeout": "500ms"})
+    group = make_group(options={"hook.timeout": "3s"})  # by then it has started what it leaves behind
     for s in group:
         body = "%s\necho $$ > %s/pid.$$\nsleep 1000 & echo $! > %s/pid.$!\nwait\n" % (stamp(s), s.folder, s.folder)
         s.options = {"hook": {"main": script(s, "hang", body)}}
@@ -68,7 +68,7 @@ def test_hook_hangs(make_group):
     assert len(pids) == 2
     wait_for(lambda: not any(process.alive(p) for p in pids), "process group is gone", 5)
     group.roles_hold({main: "main", standby: "standby"}, 0.5)
-    assert "alarm" in {h.env.get("BULKHEAD_HOOK") for h in main.hooks()}
+    wait_for(lambda: "alarm" in {h.env.get("BULKHEAD_HOOK") for h in main.hooks()}, "alarm hook")
 
 
 def test_hook_fails(make_group):
@@ -115,9 +115,10 @@ def test_hook_forks(make_group):
     with open(os.path.join(main.folder, "forked")) as f:
         left = int(f.read())
     # the next hook is not held up by it
+    runs = len(main.hooks_as("standby"))
     main.tool("switchover", check=True)
     group.wait_role(standby, "main")
-    wait_for(lambda: len(main.hooks_as("standby")) >= 1, "next hook of the former main")
+    main.hook_as("standby", runs)
     process.end([left])
 
 
@@ -141,8 +142,12 @@ def test_strict_order(make_group):
         def lines():
             with open(os.path.join(s.folder, "order")) as f:
                 return [line.split() for line in f.read().splitlines()]
-        wait_for(lambda: len(lines()) % 2 == 0, "hooks end")
+        def runs():
+            return [h.env["BULKHEAD_HOOK"] for h in s.hooks() if h.env["BULKHEAD_HOOK"] in ("main", "standby")]
+        # that of the role that it has now is the last one
+        wait_for(lambda: runs()[-1:] == [s.role()] and len(lines()) == 2 * len(runs()), lambda: "hooks end: %s" % lines())
         got = lines()
+        assert len(got) >= 2 * 4  # at the start, and at three changes of the role at least
         assert [w for w, _ in got] == ["begin", "end"] * (len(got) // 2)
         numbers = [int(n) for w, n in got if w == "begin"]
         assert numbers == sorted(numbers) and [n for _, n in got[::2]] == [n for _, n in got[1::2]]
@@ -153,7 +158,7 @@ def test_hook_test(pair):
     group, main, standby = pair
     before = len(standby.hooks())
     standby.tool("hook", "test", "main", check=True)
-    run = standby.hooks()[before]
+    run, = [h for h in standby.hooks()[before:] if "BULKHEAD_TEST" in h.env]
     assert run.env["BULKHEAD_TEST"] == "1" and run.env["BULKHEAD_HOOK"] == "main"
     assert standby.role() == "standby" and main.role() == "main"
 
@@ -165,7 +170,7 @@ def test_check_fails_hands_over(make_group):
         with open(os.path.join(s.folder, "healthy"), "w"):
             pass
         s.extra = ('check "app" {\n\tcommand = "/usr/bin/test -e %s/healthy"\n\tuser = "nobody"\n'
-                   '\tinterval = "100ms"\n\ttimeout = "100ms"\n\tfall = 3\n\trise = 2\n}\n' % s.folder)
+                   '\tinterval = "400ms"\n\ttimeout = "400ms"\n\tfall = 3\n\trise = 2\n}\n' % s.folder)
         s.write_config()
     group.start()
     main, standby = group.wait_pair()
@@ -186,14 +191,25 @@ def test_check_fails_hands_over(make_group):
 
 def test_roles_do_not_wait_for_a_row_of_tests(make_group):
     """Tests of a slow hook one over the other: one runs, the others are refused, a role comes next."""
-    group = make_group(options={"hook.timeout": "3s"})
-    for s in group:
-        s.options = {"hook": {"alarm": script(s, "slow", "sleep 2\n")}}
+    group = make_group(options={"hook.timeout": "%ds" % LONG_S})
+    for s in group:  # a test of it lasts until the file is there
+        body = "%s\n[ -z \"$BULKHEAD_TEST\" ] || while [ ! -e %s/go ]; do sleep 0.05; done\n" % (stamp(s), s.folder)
+        s.options = {"hook": {"alarm": script(s, "slow", body)}}
         s.write_config()
     group.start()
     main, standby = group.wait_pair()
     tests = [subprocess.Popen([CTL, "-f", main.config, "hook", "test", "alarm"], stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, text=True) for _ in range(5)]
-    refused = [t for t in tests if "under way" in t.communicate()[0]]
-    assert len(refused) == 4 and all(t.returncode == 1 for t in refused)
+    wait_for(lambda: sum(t.poll() is not None for t in tests) == 4, "all but one have their answer")
+    refused = [t for t in tests if t.poll() is not None]
+    assert all(t.returncode == 1 and "under way" in t.communicate()[0] for t in refused)
+    wait_for(lambda: [h for h in main.hooks() if "BULKHEAD_TEST" in h.env], "the hook runs")
+    main.tool("switchover", check=True)  # a role waits for none of them
+    group.wait_role(standby, "main")
+    assert [t for t in tests if t.poll() is None], "the test of the hook is still under way"
+    with open(os.path.join(main.folder, "go"), "w"):
+        pass
+    last, = [t for t in tests if t not in refused]
+    last.communicate()
+    assert last.returncode == 0
     main.tool("hook", "test", "alarm", check=True)  # the next one may

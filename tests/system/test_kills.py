@@ -15,7 +15,7 @@ import redis
 
 import bulkhead
 from bulkhead import wait_for
-from test_data import LONG, begin, connect, data_of, wait_following
+from test_data import LONG, begin, connect, wait_following
 
 # The last is a defect of python3-redis: it looks for the host of a Unix socket when one ends.
 LOST = (redis.exceptions.RedisError, OSError, AttributeError)
@@ -152,11 +152,10 @@ def test_killed_at_random_moments(make_group):
         kills["guard"] += 1
         server.start()
     group.wait_role(server, "main")
-    wait_progress(clients)
+    wait_for(lambda: all(c.single and c.acked["c"] for c in clients), "each has written in each way")
     for c in clients:
         c.stop()
     check_when_up(server, clients, again=True)
-    assert all(c.single and c.acked["c"] for c in clients)
     bulkhead.record("kills", {"kills": kills, "acknowledged": sum(c.total() for c in clients),
                               "seconds": round(time.monotonic() - began)})
 
@@ -180,8 +179,7 @@ def test_killed_in_a_pair(make_group, what):
             victim.kill(mute=rng.random() < 0.5)
             victim.start()
         else:
-            os.kill(victim.child("syncd"), signal.SIGKILL)
-            wait_for(lambda: data_of(victim).get("role"), "syncd is back")
+            victim.kill_child("syncd")
         main, _ = group.wait_pair()
         check_when_up(main, clients)
     wait_progress(clients)

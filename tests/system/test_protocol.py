@@ -6,7 +6,6 @@ files of the standby, which is the only way to get further than the tag and the 
 """
 import os
 import re
-import signal
 import socket
 import struct
 import time
@@ -163,9 +162,9 @@ def test_refused(pair, attack):
             return counters(main)[counter] - before[counter]
         # a crowded machine may let one of them wait for too long with its bytes
         wait_for(lambda: since(name) > 0 and since(name) + since("hello-timeout") == 5, lambda: counters(main))
-        # one line in 10 s for each cause
-        most = 1 + since("hello-timeout") + int(time.monotonic() - began) // 10
-        assert 1 <= main.log().count(": refused ") - lines <= most
+        # one line in 10 s for each cause; it comes another way than the counters
+        said = wait_for(lambda: main.log().count(": refused ") - lines, "a line in the log")
+        assert said <= 1 + since("hello-timeout") + int(time.monotonic() - began) // 10
 
 
 def sniff(namespace):
@@ -195,18 +194,23 @@ def sniffed_hello(sniffer, towards):
 def test_replayed_hello(pair):
     """A hello that made a good link once is sent again, by somebody who has no key at all."""
     group, main, standby = pair
+    sessions = group.sessions()
     with sniff(group.network.switch) as sniffer:
         os.kill(standby.child("netd"), 9)
         hello = sniffed_hello(sniffer, address(group, main))
-    wait_for(lambda: len(standby.links(state="up")) == 2 and len(main.links(state="up")) == 2, group.report)
+    group.wait_links(since=sessions)
     group.wait_pair()
-    before = counters(main)["replay"]
+    before = counters(main)
     with Undisturbed(group, main, standby):
         for n in range(5):
             with connect(group, main) as s:
                 s.sendall(hello)
                 assert ended(s) == b""
-        wait_for(lambda: counters(main)["replay"] == before + 5, lambda: counters(main))
+
+        def since(counter):
+            return counters(main)[counter] - before[counter]
+        # a crowded machine may let one of them wait for too long with its bytes
+        wait_for(lambda: since("replay") > 0 and since("replay") + since("hello-timeout") == 5, lambda: counters(main))
 
 
 def test_unconfirmed_hello(pair):
@@ -228,12 +232,18 @@ def test_hello_of_a_copy(pair):
     """The right key, from an address that is not the server's, while the server is heard."""
     group, main, standby = pair
     remote = bhl.identity_keys(main.key)[0]
-    before = counters(main)["twin"]
+    before, tries = counters(main), 0
     with Undisturbed(group, main, standby):
-        with connect(group, main) as s:
-            s.sendall(bhl.Initiator(keys_of(standby), remote, "test").hello())
-            assert ended(s) == b""
-        assert counters(main)["twin"] == before + 1
+        while True:
+            with connect(group, main) as s:
+                s.sendall(bhl.Initiator(keys_of(standby), remote, "test").hello())
+                assert ended(s) == b""
+            tries, after = tries + 1, counters(main)
+            if after["twin"] > before["twin"]:
+                break
+            # only a crowded machine may make it wait for too long with its bytes
+            wait_for(lambda: counters(main)["hello-timeout"] == before["hello-timeout"] + tries, lambda: counters(main))
+        assert after["twin"] == before["twin"] + 1
 
 
 def test_other_implementation(pair):
@@ -243,14 +253,16 @@ def test_other_implementation(pair):
     group.wait_role(main, "main")
     remote = bhl.identity_keys(main.key)[0]
     keys = keys_of(standby)
+    before = counters(main)["up-in"]
     link = bhl.Link(connect(group, main, group.network.ns[standby.name]), keys, remote, "test",
                     boot=b"\x01" * 8, counter=1)
     with link.sock:
         link.open().send(bhl.status_record(condition=2))
-        wait_for(lambda: main.links(state="up", inbound=True), group.report)
+        wait_for(lambda: counters(main)["up-in"] == before + 1, group.report)
         records = [link.receive() for _ in range(3)]
         assert all(len(r) == bhl.STATUS_SIZE and r[0] == 1 and r[1] == 1 and r[2] == 1 for r in records)
-        assert [r[16:24] for r in records] == sorted({r[16:24] for r in records})
+        numbers = [int.from_bytes(r[16:24], "little") for r in records]
+        assert numbers == sorted(set(numbers))
         # a record that opens and is none closes the link
         link.send(b"\x02" * bhl.STATUS_SIZE)
         ended(link.sock)
@@ -279,8 +291,9 @@ def test_partner_gets_in_beside_slow_hellos(pair):
     group, main, standby = pair
     slow = [connect(group, main) for _ in range(100)]
     try:
-        os.kill(standby.child("netd"), 9)
-        wait_for(lambda: len(main.links(state="up")) == 2 and len(standby.links(state="up")) == 2, group.report)
+        before = group.sessions()
+        standby.kill_child("netd")
+        group.wait_links(since=before)
         group.roles_hold({main: "main", standby: "standby"}, 0.5)
     finally:
         for s in slow:
@@ -320,7 +333,10 @@ def test_refusals_are_counted_since_the_start_of_netd(pair):
     def refuse():
         """One more, and what status says then."""
         with connect(group, main) as sock:
-            sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            try:
+                sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            except ConnectionError:
+                pass  # one of too many at once
             ended(sock)
         return counted()
 
@@ -329,9 +345,8 @@ def test_refusals_are_counted_since_the_start_of_netd(pair):
 
     wait_for(lambda: int((refuse() or [0] * 3)[2]) >= 2, lambda: main.tool("status").stdout)
     main.expect_log("netd.* ended")
-    netd = main.child("netd")
-    os.kill(netd, signal.SIGKILL)
-    wait_for(lambda: main.child("netd") not in (None, netd), "netd is back")
-    group.wait_pair()
+    sessions = group.sessions()
+    main.kill_child("netd")
+    group.wait_links(since=sessions)
     assert not counted()
     wait_for(refuse, lambda: main.tool("status").stdout)

@@ -11,7 +11,7 @@ import pytest
 import bulkhead
 import process
 import standin
-from bulkhead import CHILDREN, DAEMON, LIBEXEC, LONG_S, holds, wait_for
+from bulkhead import CHILDREN, DAEMON, LIBEXEC, LONG_S, PATIENT, holds, wait_for
 
 # name: (what is replaced, by what, what the message must name); {line} is found in the file
 BROKEN = {
@@ -54,7 +54,7 @@ def test_broken_configs(pair):
     assert len(BROKEN) >= 12
     main.expect_log(r"conf|config|reload")
     good = group.config_text(main)
-    before = counters(group), pids(group), main.epoch(), len(main.hooks())
+    before = counters(group), pids(group), main.epoch(), main.role_hooks()
     digest = main.own().get("digest")
     assert digest.strip("0") and digest == standby.own().get("digest")
     for name, (pattern, replacement, names) in BROKEN.items():
@@ -63,7 +63,7 @@ def test_broken_configs(pair):
         main.write_config(text)
         mark = len(main.log())
         main.signal(signal.SIGHUP)
-        line = wait_for(lambda: [l for l in main.log()[mark:].splitlines() if re.search(names, l)],
+        line = wait_for(lambda: [l for l in main.log()[mark:].splitlines() if re.search(names, l.partition(" error: ")[2])],
                         lambda: "%s: %s is named in\n%s" % (name, names, main.log()[mark:]))[0]
         assert os.path.basename(main.config) in line or name in ("unknown self", "impossible timing"), line
         wait_for(lambda: "refused" in str(main.own().get("reload_result")) or
@@ -75,7 +75,7 @@ def test_broken_configs(pair):
         # the same is found without a running daemon
         check = main_check(main)
         assert check.returncode != 0 and re.search(names, check.stderr + check.stdout), (name, check)
-    assert (counters(group), pids(group), main.epoch(), len(main.hooks())) == before
+    assert (counters(group), pids(group), main.epoch(), main.role_hooks()) == before
     assert main.own().get("digest") == digest
     group.roles_hold({main: "main", standby: "standby"}, 0.5)
     # a good file is taken again
@@ -101,12 +101,14 @@ def test_unreadable_and_missing_file(pair):
     os.rename(main.config, main.config + ".away")
     mark = len(main.log())
     main.signal(signal.SIGHUP)
-    wait_for(lambda: "bulkhead.conf" in main.log()[mark:], "the missing file is named")
+    wait_for(lambda: re.search(r"reload refused.*bulkhead\.conf: No such file", main.log()[mark:]),
+             "the missing file is named")
     os.rename(main.config + ".away", main.config)
     os.chmod(main.config, 0o666)
     mark = len(main.log())
     main.signal(signal.SIGHUP)
-    wait_for(lambda: "bulkhead.conf" in main.log()[mark:], "a file that others may write is named")
+    wait_for(lambda: re.search(r"reload refused.*bulkhead\.conf: .*mode 0666", main.log()[mark:]),
+             "a file that others may write is named")
     os.chmod(main.config, 0o600)
     assert (counters(group), pids(group)) == before
 
@@ -125,7 +127,7 @@ def test_timings_change_without_restart(pair):
     def look():
         """Records sent, and when, by one answer of the daemon: how long it took to come does not matter."""
         answer = main.status()
-        return [l["records_out"] for l in answer["links"] if not l["inbound"]][0], answer["self"]["wall_ms"]
+        return [l["records_out"] for l in answer["links"] if not l["inbound"]][0], answer["self"]["now_ms"]
     sent, at_ms = look()
     wait_for(lambda: look()[0] >= sent + 20, "records flow")
     more, end_ms = look()
@@ -160,12 +162,15 @@ def test_goodbye_outlives_roled(pair):
     holds(lambda: main.view(standby)["verdict"] == "stopped", lambda: str(main.view(standby)), 0.3)
     wait_for(lambda: main.role() == "main", "and is main again")
     standby.start()
-    wait_for(lambda: main.view(standby)["verdict"] == "healthy", "it is back")
+    wait_for(lambda: main.view(standby).get("verdict") == "healthy", "it is back")
 
 
-def test_port_changes_without_restart(pair):
+def test_port_changes_without_restart(make_group):
     """A7: another port number; the guard stays, the link moves."""
-    group, main, standby = pair
+    # the two do not reload at the same time, and until both have they do not hear each other
+    group = make_group(options=PATIENT)
+    group.start()
+    main, standby = group.wait_pair()
     before = pids(group)
     for s in group:
         s.write_config(group.config_text(s).replace('kind = "standard"', 'kind = "standard"\n\tport = 5490'))
@@ -182,8 +187,9 @@ def test_only_the_changed_partner_is_touched(make_group):
     """Three servers; the address of one changes: the sessions between the others do not move."""
     group = make_group(["alpha", "beta", "gamma"])
     group.start()
-    wait_for(lambda: len(group.mains()) == 1 and all(len(s.links(state="up")) == 4 for s in group), group.report)
+    group.wait_pair()
     alpha, beta, gamma = group
+    assert all(len(s.links(state="up")) == 4 for s in group)
     index = [s["index"] for s in alpha.status()["servers"] if s["name"] == "beta"][0]
     before = [l for l in counters(group) if l[0] == "alpha" and l[1] in (index, "beta")]
     roles = {s: s.role() for s in group}
@@ -213,6 +219,7 @@ def test_running_server_cannot_be_taken_out(pair):
     group.roles_hold({main: "main", standby: "standby"}, 2)
     assert (counters(group), pids(group)) == before
     standby.stop()
+    wait_for(lambda: main.view(standby).get("verdict") == "stopped", group.report)
     main.write_config(without(group, main, standby.name))
     main.tool("reload", check=True)
     group.roles_hold({main: "main"}, 1)
@@ -258,20 +265,28 @@ def test_child_dies_in_the_middle(pair, child):
     group.roles_hold({main: "main", standby: "standby"}, 0.5)
 
 
+def listens(server, port):
+    """Does it listen on that TCP port (IPv4)?"""
+    with open("/proc/%d/net/tcp" % server.pid) as f:
+        return any(fields[1].endswith(":%04X" % port) and fields[3] == "0A" for fields in map(str.split, f))
+
+
 def test_stop_while_a_config_is_pending(pair):
     """The reload is given up before the stop begins: the role is handed over all the same."""
     group, main, standby = pair
     main.expect_log(r"reload refused")
-    main.write_config(group.config_text(main).replace("misses = 6", "misses = 7", 1))
-    keyd = main.child("keyd")
+    main.write_config(group.config_text(main).replace('kind = "standard"', 'kind = "standard"\n\tport = 5490'))
+    keyd, began = main.child("keyd"), bulkhead.now_s()
     os.kill(keyd, signal.SIGSTOP)
     main.signal(signal.SIGHUP)
-    wait_for(lambda: "reload: reading" in main.log(), "the reload begins")
-    holds(lambda: "reload refused" not in main.log(), "keyd is waited for", 0.5)
+    wait_for(lambda: listens(main, 5490), "the new port is there, and all are asked")
     main.signal(signal.SIGTERM)
     wait_for(lambda: "SIGTERM: stopping" in main.log(), "SIGTERM is seen")
-    os.kill(keyd, signal.SIGCONT)  # its answer comes while roled hands over
+    # on a crowded machine keyd may have been waited for, or been listened to, for long enough
+    late = bulkhead.now_s() - began > 1.5
+    process.send([keyd], signal.SIGCONT)  # its answer comes while roled hands over
     assert main.wait_exit() == 0
+    assert late or "reload refused, the old config stays in force: the daemon is being stopped" in main.log()
     assert "roled has left the group, another server is main" in main.log(), main.log()[-2000:]
     assert "broke the protocol" not in main.log() and "was refused (" not in main.log()
     group.wait_role(standby, "main")
@@ -318,7 +333,7 @@ def bring_back(server, child):
     """End the stand-in, if it lives; the next generation is the real program."""
     pid = server.child(child)
     if pid and generation(server, child) == 2:
-        os.kill(pid, signal.SIGKILL)
+        process.send([pid], signal.SIGKILL)  # it may be about to be ended by itself
     wait_for(lambda: generation(server, child) > 2 and server.processes().get(child, {}).get("state") == "up",
              "the real %s is up" % child)
 
@@ -400,9 +415,10 @@ def test_second_request_while_one_waits(make_group):
     standby.write_config(good.replace("misses = 6", "misses = 8", 1))
     standby.signal(signal.SIGHUP)
     wait_for(lambda: "one is under way, another will follow" in standby.log(), "SIGHUP is served at once", 1)
-    assert standby.own()["conf_serial"] == 1
+    assert "reload: done" not in standby.log()
     os.kill(standby.child("icmpd"), signal.SIGKILL)
     wait_for(lambda: standby.own().get("conf_serial") == 2, lambda: standby.log()[-3000:])
+    wait_for(lambda: standby.own().get("reload_result") == "done", standby.own)
     assert standby.own()["reload_result"] == "done" and standby.log().count("reload: done") == 1
     assert "reload refused, the old config stays in force: icmpd ended while it was asked" in standby.log()
     group.wait_pair()

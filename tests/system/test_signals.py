@@ -48,11 +48,6 @@ def pid_of(server, name):
     return [p for p in process.children(server.pid) if p not in [server.child(c) for c in CHILDREN]][0]
 
 
-def is_ready(server, name):
-    row = server.processes().get(name, {})
-    return row.get("state") == "up"
-
-
 def send(server, name, sig):
     """Send a signal; returns the pid and where the log ends."""
     pid, mark = pid_of(server, name), len(server.log())
@@ -63,7 +58,7 @@ def send(server, name, sig):
 def check(server, name, sig, outcome, unharmed):
     """A signal that the server outlives."""
     if name in CHILDREN:
-        wait_for(lambda: is_ready(server, name), "%s is up" % name)
+        server.wait_child(name)
     pid, mark = send(server, name, sig)
     if name in CHILDREN and outcome == "nothing":
         unharmed.append((sig, pid))
@@ -92,7 +87,7 @@ def test_signals(pair, name):
     group, main, standby = pair
     standby.expect_log(r".")
     standby.provoke(SENT)
-    hooks = len(main.hooks()), len(standby.hooks())
+    hooks = main.role_hooks(), standby.role_hooks()
     unharmed = []
     # first those that do nothing: roled and netd would end a second after a false SIGUSR1
     for sig in sorted(NAMES, key=lambda s: TABLE[s][name] != "nothing"):
@@ -104,7 +99,7 @@ def test_signals(pair, name):
     if unharmed:
         holds(lambda: pid_of(standby, name) == unharmed[0][1], "one of %s ended %s" % (unharmed, name), 1.2)
     group.wait_pair()
-    assert main.role() == "main" and (len(main.hooks()), len(standby.hooks())) == hooks
+    assert main.role() == "main" and (main.role_hooks(), standby.role_hooks()) == hooks
 
 
 # Each restart is delayed for twice as long as the one before: a few for each pair of servers.
@@ -119,20 +114,19 @@ def test_signals_that_end_a_child(pair, name, signals):
     group, main, standby = pair
     standby.expect_log(r".")
     standby.provoke(SENT)
-    hooks = len(main.hooks()), len(standby.hooks())
+    hooks = main.role_hooks(), standby.role_hooks()
     for sig in signals:
         if sig in NAMES:
             check(standby, name, sig, "restart", [])
         else:
             check_end(standby, name, sig)
-    waits = re.findall(r"%s\[\d+\] .*; starting it again in (\d+) ms" % name, standby.log())
-    assert waits == [str(10 * 2 ** i) for i in range(len(signals))]
+    standby.check_backoff(name, len(signals))
     group.wait_pair()
-    assert main.role() == "main" and (len(main.hooks()), len(standby.hooks())) == hooks
+    assert main.role() == "main" and (main.role_hooks(), standby.role_hooks()) == hooks
 
 
 def check_end(server, name, sig):
-    wait_for(lambda: is_ready(server, name), "%s is up" % name)
+    server.wait_child(name)
     pid, mark = send(server, name, sig)
     wait_for(lambda: server.child(name) not in (None, pid), "%s is replaced after %s" % (name, sig))
     assert sig == "SIGKILL" or re.search(r"%s\[%d\] was killed because" % (name, pid), server.log()[mark:])

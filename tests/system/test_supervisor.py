@@ -30,7 +30,7 @@ def test_sigkill_leaves_nothing(make_group, where):
         main.start()
         group.wait_pair()
     else:
-        wait_for(lambda: main.view(standby)["verdict"] in ("guard-dead", "program-dead"), group.report)
+        group.wait_dead(main, standby, "guard-dead", "program-dead")
         group.roles_hold({main: "main"}, 1)
 
 
@@ -136,7 +136,7 @@ def test_runner_hangs(pair):
     runner = runner_of(main)
     os.kill(runner, signal.SIGSTOP)
     group.wait_main_hook(standby)
-    assert main.wait_exit(15) == 1
+    assert main.wait_exit() == 1
     assert not process.alive(runner)
     assert "runner[%d] is killed because it was silent" % runner in main.log()
 
