@@ -426,6 +426,7 @@ on_commit(struct child *ch, const struct conf *old)
 	syncd.face.options.flush_permitted = c->general.data_flush;
 	syncd.face.options.action_ms = c->general.data_action_ms;
 	feed_role();
+	feed_pump_all(); /* a full link has room where the limit of the partner is higher now */
 	follow_role();
 	proxy_role();
 	position_report(now_ms());
