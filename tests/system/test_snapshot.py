@@ -14,8 +14,8 @@ import pytest
 import redis
 
 import snapshots
-from bulkhead import CTL, wait_for
-from test_data import Writer, begin, connect, data_of, data, missing, try_set, wait_following  # noqa: F401
+from bulkhead import CTL, LONG_S, wait_for
+from test_data import Writer, connect, data_of, data, data_socket, missing, try_set, wait_following  # noqa: F401
 from test_data_access import client_as
 
 
@@ -56,6 +56,7 @@ def test_saved_while_writing(data):
     """What is saved is the data at one change: all before it, nothing of any behind it, no transaction in half."""
     group, main, standby = data
     fill(connect(main), 8000)
+    wait_following(group, main)
     writer = Writer([main])
     stop = threading.Event()
 
@@ -84,7 +85,7 @@ def test_saved_while_writing(data):
             no_leftovers(path)
     finally:
         stop.set()
-        thread.join(20)
+        thread.join(LONG_S)
         writer.stop()
     assert missing(main, writer) == []
     shown = main.json("snapshot", "show", path)["snapshot"]
@@ -142,13 +143,12 @@ def test_restored_on_main(data):
         w.get("big")
         with pytest.raises(redis.exceptions.WatchError):
             w.execute()
-    assert client.set("after", "1") and client.wait(1, 10000) == 1
+    assert client.set("after", "1") and client.wait(1, 60000) == 1
     wait_following(group, main)
     assert connect(standby).get("after") == b"1"
     assert not glob.glob(os.path.join(standby.state, "data", "bundle-*"))
     # as the data of any other time: over a restart and a switchover
-    main.tool("switchover", check=True)
-    group.wait_pair()
+    group.switchover(main)
     wait_following(group, standby)
     del before[b"after" if b"after" in before else b"expires"]
     now = contents(standby)
@@ -182,9 +182,7 @@ class Raw:
     """Root's connection to the data socket, with nothing that checks what is sent."""
 
     def __init__(self, server, request=b"SNAPSHOT RESTORE REPLACE\r\n"):
-        self.s = socket.socket(socket.AF_UNIX)
-        self.s.settimeout(20)
-        self.s.connect(os.path.join(server.run, "data.sock"))
+        self.s = data_socket(os.path.join(server.run, "data.sock"), LONG_S)
         self.s.sendall(request)
         self.said = self.line()
 
@@ -289,8 +287,7 @@ def test_aborted(data):
     # a standby's syncd and a switchover in the middle: the role goes on, the restore does not
     raw = Raw(main)
     raw.s.sendall(whole[:len(whole) // 2])
-    main.tool("switchover", check=True)
-    group.wait_pair()
+    group.switchover(main)
     assert raw.send(whole[len(whole) // 2:]).startswith("-ERR ")
     wait_following(group, standby)
     assert contents(standby) == before
@@ -394,7 +391,7 @@ def lose_all_data(group):
         shutil.rmtree(os.path.join(s.state, "data"))
     group.start()
     for s in group:
-        wait_for(lambda s=s: waits_blank(s) != before[s] and len(s.links(state="up")) == 2, "it waits without data")
+        wait_for(lambda: set(waits_blank(s)) - set(before[s]) and len(s.links(state="up")) == 2, "it waits without data")
         s.provoke("wait-blank|join-nobody")
     group.roles_hold({s: "standby" for s in group}, 0.5)
 
@@ -421,10 +418,10 @@ def test_blank_standby_does_not_take_over(data):
     group, main, standby = data
     connect(main).set("x", "1")
     wait_following(group, main)
+    seen = waits_blank(standby)
     for s in (standby, main):
         s.stop()
     shutil.rmtree(os.path.join(standby.state, "data"))
-    seen = waits_blank(standby)
     standby.start()
     wait_for(lambda: data_of(standby).get("blank") is True, "it looked")
     promoted = standby.tool("promote", "--confirm", main.name)
@@ -495,7 +492,7 @@ def test_blank_main_beside_data(data):
     wait_for(lambda: main.child("syncd") not in (None, pid) and data_of(main).get("blank") is True, "it is blank")
     refused = main.tool("snapshot", "restore", path)
     assert refused.returncode == 1 and "%s has, up to change 1" % standby.name in refused.stderr
-    wait_for(lambda: "data is blank, ours is not" in standby.log(), "it does not follow that")
+    standby.wait_log("data is blank, ours is not")  # it does not follow that
     group.roles_hold({main: "main", standby: "standby"}, 0.5)
     main.tool("resume", check=True)
     group.wait_role(standby, "main")
