@@ -420,6 +420,35 @@ stop_decide(struct step *s)
 
 /* ---- admin commands */
 
+/* Why a partner may not be handed the role. */
+static enum rule
+not_ready_rule(struct step *s, uint8_t target)
+{
+	const struct status_record *r = &s->m->partner[target].last;
+
+	if (!server_is_partner(s->m, target, KIND_STANDARD))
+		return RULE_TARGET_KIND;
+	if (!evidence_heard(s, target))
+		return RULE_TARGET_NOT_HEARD;
+	if (r->role == ROLE_STANDBY &&
+	    ((r->flags & RECORD_IN_SYNC) == 0 || r->condition == CONDITION_STALE))
+		return RULE_TARGET_LACKS_DATA;
+	return RULE_TARGET_NOT_READY;
+}
+
+/* When none is ready: of whom to say why; a partner that is heard before one that is not. */
+static uint8_t
+nearest_target(struct step *s)
+{
+	uint8_t nearest = NOBODY;
+
+	for (uint8_t i = 0; i < s->m->config.n_servers; i++)
+		if (server_is_partner(s->m, i, KIND_STANDARD) &&
+		    (nearest == NOBODY || (!evidence_heard(s, nearest) && evidence_heard(s, i))))
+			nearest = i;
+	return nearest;
+}
+
 static void
 admin_switchover(struct step *s, const struct machine_admin *a)
 {
@@ -427,6 +456,8 @@ admin_switchover(struct step *s, const struct machine_admin *a)
 	uint64_t id = a->id;
 	uint8_t target = a->server == NOBODY ? handover_best(s, 0) : a->server;
 
+	if (target == NOBODY)
+		target = nearest_target(s);
 	if (m->role != ROLE_MAIN && m->handover == HANDOVER_NONE)
 		step_reply(s, &id, CTL_REFUSED, RULE_NOT_MAIN, m->main);
 	else if (m->handover != HANDOVER_NONE || m->stopping)
@@ -436,7 +467,7 @@ admin_switchover(struct step *s, const struct machine_admin *a)
 	else if (!server_is_partner(m, target, KIND_MAX))
 		step_reply(s, &id, CTL_BAD, RULE_BAD_COMMAND, target);
 	else if (!evidence_ready(s, target, 0))
-		step_reply(s, &id, CTL_REFUSED, RULE_TARGET_NOT_READY, target);
+		step_reply(s, &id, CTL_REFUSED, not_ready_rule(s, target), target);
 	else
 		handover_begin(s, RULE_STEP_DOWN_SWITCHOVER, target, id);
 }

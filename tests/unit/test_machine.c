@@ -1601,14 +1601,47 @@ test_switchover_commands(void **state)
 	r.flags &= (uint16_t)~RECORD_IN_SYNC;
 	hear(PEER, r);
 	admin(ADMIN_SWITCHOVER, PEER, 0);
-	assert_reply(CTL_REFUSED, RULE_TARGET_NOT_READY);
+	assert_reply(CTL_REFUSED, RULE_TARGET_LACKS_DATA);
 	admin(ADMIN_SWITCHOVER, NOBODY, 0);
-	assert_reply(CTL_REFUSED, RULE_NO_TARGET);
+	assert_reply(CTL_REFUSED, RULE_TARGET_LACKS_DATA);
+	r = follower_record(PEER);
+	r.flags |= RECORD_STALLED;
+	hear(PEER, r);
+	admin(ADMIN_SWITCHOVER, NOBODY, 0);
+	assert_reply(CTL_REFUSED, RULE_TARGET_NOT_READY);
 	hear(PEER, follower_record(PEER));
 	admin(ADMIN_SWITCHOVER, PEER, 0);
 	assert_null(find(OUT_REPLY));
 	admin(ADMIN_SWITCHOVER, PEER, 0);
 	assert_reply(CTL_REFUSED, RULE_BUSY);
+}
+
+/* Why there is nobody to switch over to; of several, of one that is heard. */
+static void
+test_switchover_without_target(void **state)
+{
+	struct status_record r;
+
+	(void)state;
+	begin_main(ARB_MANUAL, 4);
+	t.config.server[3].kind = KIND_DMZ;
+	reconfigure();
+	admin(ADMIN_SWITCHOVER, 3, 0);
+	assert_reply(CTL_REFUSED, RULE_TARGET_KIND);
+	pass(60000);
+	admin(ADMIN_SWITCHOVER, PEER, 0);
+	assert_reply(CTL_REFUSED, RULE_TARGET_NOT_HEARD);
+	admin(ADMIN_SWITCHOVER, NOBODY, 0);
+	assert_reply(CTL_REFUSED, RULE_TARGET_NOT_HEARD);
+	r = follower_record(2);
+	r.condition = CONDITION_STALE;
+	hear(2, r);
+	admin(ADMIN_SWITCHOVER, NOBODY, 0);
+	assert_reply(CTL_REFUSED, RULE_TARGET_LACKS_DATA);
+	t.config.server[1].kind = t.config.server[2].kind = KIND_PERMANENT;
+	reconfigure();
+	admin(ADMIN_SWITCHOVER, NOBODY, 0);
+	assert_reply(CTL_REFUSED, RULE_NO_TARGET);
 }
 
 /* The other side of it. */
@@ -2125,6 +2158,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_switchover_taken_back),
     cmocka_unit_test(test_switchover_refused),
     cmocka_unit_test(test_switchover_commands),
+    cmocka_unit_test(test_switchover_without_target),
     cmocka_unit_test(test_offer),
     cmocka_unit_test(test_offer_expires),
     cmocka_unit_test(test_offer_refused_and_cancelled),
