@@ -292,8 +292,10 @@ bundle_copy(const struct options *o, const char *name, const char *to)
 
 /* ---- apply: each line to the data socket, as a request */
 
-/* A line is read twice: for the lengths of its words, which a request begins with, then for the
- * words. */
+/*
+ * A line is read twice: for the lengths of its words, which a request begins with, then for the
+ * words.
+ */
 struct line {
 	off_t at;
 	int n;
@@ -465,18 +467,19 @@ send_line(FILE *f, const struct line *l, FILE *data)
 	return word_begin(f) == WORD_END ? 0 : -1;
 }
 
-static void
-take_answer(FILE *data, uint64_t done)
+/* NULL, or what became of the operation instead. */
+static const char *
+take_answer(FILE *data)
 {
-	char answer[ANSWER_LINE];
+	static char answer[ANSWER_LINE];
 
 	if (fflush(data) != 0 || fgets(answer, sizeof(answer), data) == NULL)
-		die(CTL_EXIT_FAILED, "the data socket closed after %" PRIu64 " operations", done);
+		return "the data socket closed";
 	answer[strcspn(answer, "\r\n")] = '\0';
 	clean_text(answer);
-	if (answer[0] != '+' && answer[0] != ':')
-		die(CTL_EXIT_FAILED, "operation %" PRIu64 " was refused: %s", done + 1,
-		    answer[0] == '-' ? answer + 1 : answer);
+	if (answer[0] == '+' || answer[0] == ':')
+		return NULL;
+	return answer[0] == '-' ? answer + 1 : answer;
 }
 
 static int
@@ -484,16 +487,22 @@ bundle_apply(const struct options *o, const char *name)
 {
 	FILE *f = open_bundle(o, name), *data = fdopen(connect_data(o), "r+e");
 	char text[NAME_MAX_SHOWN + 128];
+	const char *refused = NULL;
 	struct line line;
 	uint64_t done = 0;
 	int r;
 
 	if (data == NULL)
 		die(CTL_EXIT_FAILED, "%s", strerror(errno));
-	while ((r = measure_line(f, &line)) == 1 && (r = send_line(f, &line, data)) == 0) {
-		take_answer(data, done);
+	tell_deed_or_die(o, DEED_APPLY, 0, name);
+	while ((r = measure_line(f, &line)) == 1 && (r = send_line(f, &line, data)) == 0 &&
+	       (refused = take_answer(data)) == NULL)
 		done++;
-	}
+	tell_deed_or_warn(o, DEED_APPLIED, done, name);
+	if (refused != NULL)
+		die(CTL_EXIT_FAILED,
+		    "operation %" PRIu64 " of %s was not done, those before it were: %s", done + 1,
+		    name, refused);
 	if (r != 0 || ferror(f))
 		die(CTL_EXIT_FAILED,
 		    "%s: operation %" PRIu64 " is damaged, those before it are applied", name,
@@ -519,6 +528,7 @@ bundle_discard(const struct options *o, const char *name)
 	bundle_path(o, name, path, sizeof(path));
 	if (unlink(path) != 0)
 		die(CTL_EXIT_FAILED, "%s: %s", path, strerror(errno));
+	tell_deed_or_warn(o, DEED_DISCARD, 0, name);
 	snprintf(text, sizeof(text), "%s is gone", name);
 	return say_done(o, text);
 }

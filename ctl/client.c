@@ -336,6 +336,48 @@ client_ask_or_die(struct client *c, struct msg *m, int timeout_ms, struct answer
 		die(CTL_EXIT_NO_DAEMON, "%s", error);
 }
 
+int
+tell_deed(const struct options *o, enum data_deed deed, uint64_t count, const char *name,
+    char *error, size_t size)
+{
+	static struct answer a;
+	static struct msg m;
+	struct client *c = client_open(o, error, size);
+	int r;
+
+	if (c == NULL)
+		return -1;
+	msg_begin(&m, MSG_CTL_DEED);
+	msg_put_u8(&m, (uint8_t)deed);
+	msg_put_u64(&m, count);
+	msg_put_bytes(&m, name, strlen(name));
+	r = client_ask(c, &m, ANSWER_TIMEOUT_MS, &a, NULL, NULL, error, size);
+	client_close(c);
+	if (r == 0 && a.result != CTL_OK) {
+		snprintf(error, size, "%s", a.text);
+		r = -1;
+	}
+	return r;
+}
+
+void
+tell_deed_or_die(const struct options *o, enum data_deed deed, uint64_t count, const char *name)
+{
+	char error[CTL_TEXT + CONF_COMMAND];
+
+	if (tell_deed(o, deed, count, name, error, sizeof(error)) != 0)
+		die(CTL_EXIT_FAILED, "%s", error);
+}
+
+void
+tell_deed_or_warn(const struct options *o, enum data_deed deed, uint64_t count, const char *name)
+{
+	char error[CTL_TEXT + CONF_COMMAND];
+
+	if (tell_deed(o, deed, count, name, error, sizeof(error)) != 0)
+		fprintf(stderr, "bulkheadctl: this is not in the ledger: %s\n", error);
+}
+
 void
 ask_status(const struct options *o, struct answer *a)
 {

@@ -86,6 +86,18 @@ void client_ask_or_die(struct client *c, struct msg *m, int timeout_ms, struct a
 void ask_status(const struct options *o, struct answer *a);
 /* The running config, and CTL_SELF for its source. */
 void ask_config(const struct options *o, struct answer *a);
+/*
+ * Into the ledger: what is about to be done to the data, or was (enum data_deed). count: of keys or
+ * operations; name: of a bundle, or "". Returns 0, or -1 with a sentence in error.
+ */
+int tell_deed(const struct options *o, enum data_deed deed, uint64_t count, const char *name,
+    char *error, size_t size);
+/* The same, what must not be done untold: dies. */
+void tell_deed_or_die(
+    const struct options *o, enum data_deed deed, uint64_t count, const char *name);
+/* The same, what is done anyway: a failure is a line on stderr. */
+void tell_deed_or_warn(
+    const struct options *o, enum data_deed deed, uint64_t count, const char *name);
 /* Print what CTL_END said and return the exit code for it. */
 int finish_action(const struct options *o, const struct answer *a, const char *done);
 

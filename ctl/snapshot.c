@@ -344,6 +344,14 @@ look_at_present(const struct options *o, const char *old)
 	ask_status(o, &a);
 	if (!a.has_data)
 		die(CTL_EXIT_NO_DAEMON, "syncd has not said anything yet");
+	for (size_t i = 0; i < a.n_servers; i++) {
+		if (!a.server[i].self && strcmp(a.server[i].role, "main") == 0 &&
+		    strcmp(a.data.role, "main") != 0)
+			die(CTL_EXIT_FAILED,
+			    "a snapshot is restored on main, which is %s: run it there, or make "
+			    "this server main before",
+			    a.server[i].name);
+	}
 	if (old != NULL)
 		return !a.data.blank;
 	if (!a.data.blank)
@@ -404,6 +412,7 @@ snapshot_restore(const struct options *o, const char *path, const char *old)
 	check_file(file, path, &p);
 	keep = look_at_present(o, old);
 	fd = begin(o, old != NULL ? "SNAPSHOT RESTORE REPLACE\r\n" : "SNAPSHOT RESTORE\r\n");
+	tell_deed_or_die(o, DEED_RESTORE, p.reader.head.keys, "");
 	/* nothing is written any more: what is kept is all that there was */
 	if (keep && strcmp(old, "none") != 0)
 		save_to(o, old, &present);
@@ -418,6 +427,7 @@ snapshot_restore(const struct options *o, const char *path, const char *old)
 	if (line[0] != '+')
 		die(CTL_EXIT_FAILED, "not restored, the data is as before: %s",
 		    strncmp(line, "-ERR ", 5) == 0 ? line + 5 : line);
+	tell_deed_or_warn(o, DEED_RESTORED, p.reader.head.keys, "");
 	if (o->json)
 		json_print(json_pack("{s:s, s:s, s:o}", "result", "ok", "text", line + 1,
 		    "snapshot", json_snapshot(path, &p)));

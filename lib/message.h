@@ -148,6 +148,15 @@ enum control_end {
 	CONTROL_NOT_WANTED, /* who asked for it went before an app was given it */
 	CONTROL_END_MAX
 };
+/* What bulkheadctl does to the data itself, with roled's knowledge only. */
+enum data_deed {
+	DEED_RESTORE,  /* of a snapshot, begins */
+	DEED_RESTORED, /* it is in place */
+	DEED_APPLY,    /* of a bundle, begins */
+	DEED_APPLIED,  /* so many operations of it were done */
+	DEED_DISCARD,
+	DEED_MAX
+};
 enum ctl_result {
 	CTL_OK,
 	CTL_REFUSED, /* not now or not so; text says why */

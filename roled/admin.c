@@ -8,6 +8,7 @@
 #include "roled.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -750,9 +751,48 @@ command_init(struct admin_client *k, struct msg *m)
 	return 0;
 }
 
+/* What bulkheadctl does over the data socket and in the folder of bundles: told here first. */
+static int
+command_deed(struct admin_client *k, struct msg *m)
+{
+	uint8_t deed = msg_get_u8(m);
+	uint64_t count = msg_get_u64(m);
+	char name[64], text[CTL_NOTE];
+
+	msg_get_text(m, name, sizeof(name));
+	if (msg_end(m) != 0 || deed >= DEED_MAX ||
+	    strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-.") != strlen(name))
+		return -1;
+	switch ((enum data_deed)deed) {
+	case DEED_RESTORE:
+		snprintf(text, sizeof(text), "snapshot restore of %" PRIu64 " keys", count);
+		break;
+	case DEED_RESTORED:
+		snprintf(
+		    text, sizeof(text), "snapshot restore: %" PRIu64 " keys are in place", count);
+		break;
+	case DEED_APPLY:
+		snprintf(text, sizeof(text), "bundle apply %s", name);
+		break;
+	case DEED_APPLIED:
+		snprintf(text, sizeof(text), "bundle apply %s: %" PRIu64 " operations were done",
+		    name, count);
+		break;
+	case DEED_DISCARD:
+	case DEED_MAX:
+		snprintf(text, sizeof(text), "bundle discard %s", name);
+		break;
+	}
+	note_command(k, text);
+	client_end(k, CTL_OK, "");
+	return 0;
+}
+
 void
 admin_data_result(uint64_t cookie, enum ctl_result result, const char *text)
 {
+	char note[CTL_NOTE];
+
 	if (roled.figures_cookie != 0 && cookie == roled.figures_cookie) {
 		figures_end(FIGURES_ASKED);
 		ask_next_figures();
@@ -764,6 +804,10 @@ admin_data_result(uint64_t cookie, enum ctl_result result, const char *text)
 		if (!k->used || k->waits_data == 0 || k->waits_data != cookie)
 			continue;
 		k->waits_data = 0;
+		if (result != CTL_OK) {
+			snprintf(note, sizeof(note), "init did not happen: %s", text);
+			note_command(k, note);
+		}
 		client_end(k, result, text);
 	}
 }
@@ -790,6 +834,8 @@ command(struct admin_client *k, struct msg *m)
 		return command_hook_test(k, m);
 	case MSG_CTL_INIT:
 		return command_init(k, m);
+	case MSG_CTL_DEED:
+		return command_deed(k, m);
 	default:
 		return -1;
 	}

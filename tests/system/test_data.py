@@ -531,6 +531,9 @@ def test_old_main_with_changes_of_its_own(data):
     assert main.tool("bundle", "list", check=True).stdout == "no divergence bundles\n"
     wait_check(main, bulkhead.CHECK_OK)
     assert [e["rule"] for e in main.events()].count("bundle-none") == 1
+    noted = "\n".join(e["text"] for e in main.events() if e["rule"] == "command")
+    for what in ("apply %s", "apply %s: 30 operations were done", "discard %s"):
+        assert "bundle " + what % name + " (by uid 0)" in noted, noted
 
 
 def test_bundles_have_a_bound(data):

@@ -132,6 +132,9 @@ def test_restored_on_main(data):
     answer = main.json("snapshot", "restore", good, "--replace", old)
     assert answer["result"] == "ok" and answer["snapshot"]["index"] == head["index"]
     assert contents(main) == before
+    noted = [e["text"] for e in main.events() if e["rule"] == "command"]
+    for what in ("snapshot restore of %d keys", "snapshot restore: %d keys are in place"):
+        assert sum(what % len(before) + " (by uid 0)" in text for text in noted) == 1, noted
     assert client.pexpiretime("hash") == later if hasattr(client, "pexpiretime") else client.pttl("hash") > 0
     assert snapshots.load(old)[1] == replaced
     wait_for(lambda: data_of(main)["index"] > newest, "a newer change than any")
@@ -300,8 +303,9 @@ def test_who_may(data):
     connect(main).set("x", "1")
     wait_following(group, main)
     save(standby, path)
-    refused = standby.tool("snapshot", "restore", path, "--replace", "none")
-    assert refused.returncode == 1 and "restored on main" in refused.stderr
+    for more in ((), ("--replace", "none")):
+        refused = standby.tool("snapshot", "restore", path, *more)
+        assert refused.returncode == 1 and "restored on main, which is %s" % main.name in refused.stderr, refused
     main.options.setdefault("data", {})["socket-mode"] = "0666"
     main.write_config()
     main.tool("reload", check=True)
