@@ -48,8 +48,10 @@ keyd_warm_up(void)
 	catch_signals();
 	if (keys_init() != 0)
 		fatal("no memory for the keys");
-	/* without its keys keyd lives, so that a reload can say what is wrong; it refuses each
-	 * config */
+	/*
+	 * without its keys keyd lives, so that a reload can say what is wrong; it refuses each
+	 * config
+	 */
 	(void)keys_read(KEY_STATUS, FD_KEY_STATUS);
 	(void)keys_read(KEY_DATA, FD_KEY_DATA);
 	return keyd_init_ipc();

@@ -81,8 +81,10 @@ get_ms(struct msg *m, int64_t low)
 	return 0;
 }
 
-/* What get_ms() takes: a number beyond it becomes the limit, so that one odd number hides nothing
- * else. */
+/*
+ * What get_ms() takes: a number beyond it becomes the limit, so that one odd number hides nothing
+ * else.
+ */
 static void
 put_ms(struct msg *m, int64_t v, int64_t low)
 {

@@ -431,8 +431,10 @@ receive_packet(struct channel *c, struct msg *m, uint8_t header[MSG_HEADER], str
 
 	msg_begin(m, (enum message_type)0);
 	do {
-		/* ECONNRESET, once: the peer has ended and left something unread; what it said
-		 * waits still */
+		/*
+		 * ECONNRESET, once: the peer has ended and left something unread; what it said
+		 * waits still
+		 */
 		n = recvmsg(c->fd, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	} while (n < 0 && (errno == EINTR || errno == ECONNRESET));
 	if (n < 0)

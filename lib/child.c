@@ -266,8 +266,10 @@ child_watch_edges(struct child *ch, int64_t now)
 {
 	for (size_t i = 0; i < ch->n_edges; i++) {
 		struct channel *c = ch->edge[i];
-		/* both ends may miss each other: the one that is farther from outside bytes speaks
-		 * first, and is believed */
+		/*
+		 * both ends may miss each other: the one that is farther from outside bytes speaks
+		 * first, and is believed
+		 */
 		int64_t limit_ms = process_distance(ch->self) > process_distance(c->peer)
 				       ? EDGE_LOST_MS
 				       : 3 * EDGE_LOST_MS;

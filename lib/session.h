@@ -45,8 +45,10 @@ struct session;
 struct session_ops {
 	/* Ask keyd for DH(our status key, public); the answer goes to session_shared(). */
 	void (*ask_dh)(struct session *s, uint32_t cookie, const uint8_t public_key[NOISE_KEY]);
-	/* Inbound: s->noise.remote_static is known; set s->server. Returns 0 or the cause to
-	 * refuse. */
+	/*
+	 * Inbound: s->noise.remote_static is known; set s->server. Returns 0 or the cause to
+	 * refuse.
+	 */
 	int (*identify)(struct session *s);
 	/* Inbound: s->payload is known. Returns 0 or the cause to refuse. */
 	int (*admit)(struct session *s);

@@ -246,8 +246,10 @@ check_memory(const struct policy *p, const struct allowed_call *c)
 		defect("%s %s: protection not limited by mask to read and write", c->word, c->name);
 	if (i > 1)
 		return;
-	/* a file may be looked at where it is, but not run through its map, and changed only by
-	 * those that may write it anyway */
+	/*
+	 * a file may be looked at where it is, but not run through its map, and changed only by
+	 * those that may write it anyway
+	 */
 	if (k != NULL && ((k->a | k->b) & ~(uint32_t)PROT_READ) == 0)
 		shared_only = MAP_SHARED;
 	k = condition_on(c, 3);

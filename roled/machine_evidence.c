@@ -262,8 +262,10 @@ note_last_words(struct step *s, unsigned i, const struct status_record *r)
 	}
 }
 
-/* The epochs that a partner knows. A DMZ server has no say in who is main, nor in how it is
- * numbered. */
+/*
+ * The epochs that a partner knows. A DMZ server has no say in who is main, nor in how it is
+ * numbered.
+ */
 static void
 note_epochs(struct step *s, unsigned i, const struct status_record *r)
 {

@@ -44,7 +44,8 @@ roll_call(struct step *s, struct roll_call *c)
 	}
 }
 
-/* A server that counts and has not looked yet what data it has; NOBODY when that is known, or over.
+/*
+ * A server that counts and has not looked yet what data it has; NOBODY when that is known, or over.
  */
 static uint8_t
 data_awaited(struct step *s)

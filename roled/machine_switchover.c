@@ -131,8 +131,10 @@ handover_accepted(struct step *s, const struct status_record *r)
 	m->handover = HANDOVER_STOPPING;
 	m->handover_ms = m->handover_accept_ms = s->now;
 	m->handover_boot = r->boot_id;
-	/* syncd knows whether there is data to wait for: the position that we heard may be of
-	 * before the first */
+	/*
+	 * syncd knows whether there is data to wait for: the position that we heard may be of
+	 * before the first
+	 */
 	m->handover_drains = m->has_position || machine_data_unknown(m);
 	if (m->handover_drains)
 		step_emit(s, OUT_DRAIN)->u.drain.partner = to;

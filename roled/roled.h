@@ -24,7 +24,8 @@ enum {
 	ASKED_HOOKS = 16,
 	ALARMS = 32,   /* that wait for their hook; what does not fit is in the ledger only */
 	FLUSH_MS = 20, /* last words are given this long to leave */
-	/* entries that what syncd says of the data may make: so many at once, then one in that time
+	/*
+	 * entries that what syncd says of the data may make: so many at once, then one in that time
 	 */
 	DATA_NOTES_BURST = 32,
 	DATA_NOTE_MS = 10000,

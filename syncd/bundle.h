@@ -22,8 +22,10 @@ enum { BUNDLES_KEPT = 64 };
  */
 int64_t bundle_save(struct store *s, const struct position *from, bool doubtful, uint64_t bytes);
 
-/* How many are in the store folder, BUNDLES_KEPT at most; as of some seconds ago, but for those
- * that were saved since. */
+/*
+ * How many are in the store folder, BUNDLES_KEPT at most; as of some seconds ago, but for those
+ * that were saved since.
+ */
 unsigned bundle_count(int64_t now_ms);
 
 #endif

@@ -470,8 +470,10 @@ hold(struct data_link *l)
 	session_hold(&l->session, 1);
 }
 
-/* All whole frames of n bytes that there is time for. 0 and how many bytes they were, or -1: the
- * link is gone. */
+/*
+ * All whole frames of n bytes that there is time for. 0 and how many bytes they were, or -1: the
+ * link is gone.
+ */
 static int
 take_frames(struct data_link *l, const uint8_t *in, size_t n, size_t *used_all)
 {

@@ -510,7 +510,8 @@ take_answer(struct data_link *l, struct slice body)
 	return 0;
 }
 
-/* Who was asked is not main, or soon no more, and has not executed it: it waits for the next one.
+/*
+ * Who was asked is not main, or soon no more, and has not executed it: it waits for the next one.
  */
 static bool
 wait_again(struct request *q, const char *refusal)

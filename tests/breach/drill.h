@@ -61,8 +61,10 @@ struct result {
 const struct result *drill_result(const struct attempt *a, size_t role, size_t run);
 /* What the table says of one layer (or C_BARE, C_TOGETHER) for one process; NULL: nothing. */
 const char *drill_column(const struct drill_role *role, const struct attempt *a, unsigned column);
-/* Cells of a run (or of all: n_runs) in which something is to be denied, how many were, wrong ones,
- * and those in which the machine was stricter than the table. */
+/*
+ * Cells of a run (or of all: n_runs) in which something is to be denied, how many were, wrong ones,
+ * and those in which the machine was stricter than the table.
+ */
 struct drill_count {
 	unsigned tried, denied, shown, wrong, stricter;
 };
@@ -70,8 +72,10 @@ struct drill_count drill_count(size_t run);
 
 /* walls.c: before all attempts. Returns 0 or -1 with errno. */
 int walls_prepare(void);
-/* walls.c: in the process of the attempt; dump_core: a crash may leave a core as far as the limit
- * goes. */
+/*
+ * walls.c: in the process of the attempt; dump_core: a crash may leave a core as far as the limit
+ * goes.
+ */
 void walls_enter(const struct drill_role *role, unsigned walls, int dump_core);
 
 /* print.c: verdicts as words for people into buf, which is returned. */

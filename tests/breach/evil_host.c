@@ -346,8 +346,10 @@ ask_prepare(uint64_t serial)
 	expect(life.control, MSG_PREPARED);
 }
 
-/* netd ends at once on STOP unless it carries something: a link to the partner, whose both ends are
- * ours. */
+/*
+ * netd ends at once on STOP unless it carries something: a link to the partner, whose both ends are
+ * ours.
+ */
 static void
 carry_link(int keep[2])
 {
@@ -543,8 +545,10 @@ odd_descriptors(enum process process)
 
 /* ---- a neighbour is evil */
 
-/* The child's PEER_BROKEN about that neighbour: the violation; V_NONE: none comes, V_MAX: it has
- * ended. */
+/*
+ * The child's PEER_BROKEN about that neighbour: the violation; V_NONE: none comes, V_MAX: it has
+ * ended.
+ */
 static unsigned
 read_report(enum process peer, const struct cell *c, int ms)
 {
@@ -916,8 +920,10 @@ evil_host(const char *libexec, const char *path, const char *where, size_t count
 					continue;
 				if (states[s] == S_RUN)
 					say_all_unused(hosted[i], p);
-				/* roled waits for its partners; netd empties its links; icmpd, keyd
-				 * and syncd just go */
+				/*
+				 * roled waits for its partners; netd empties its links; icmpd, keyd
+				 * and syncd just go
+				 */
 				if (states[s] != S_STOP || hosted[i] == PROC_ROLED)
 					neighbour_to_child(hosted[i], p, states[s]);
 				else if (hosted[i] == PROC_NETD)

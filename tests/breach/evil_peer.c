@@ -162,7 +162,8 @@ drain(int sock)
 
 static const char probe[] = "which end is it?";
 
-/* Is that packet among those that wait there? All of them are taken; others speak meanwhile, too.
+/*
+ * Is that packet among those that wait there? All of them are taken; others speak meanwhile, too.
  */
 static int
 has_probe(int sock)
@@ -176,8 +177,10 @@ has_probe(int sock)
 	return found;
 }
 
-/* Which of the supervisor's sockets is the other end of the child's control channel? One packet
- * tells. */
+/*
+ * Which of the supervisor's sockets is the other end of the child's control channel? One packet
+ * tells.
+ */
 static int
 find_control(pid_t pid)
 {
@@ -505,7 +508,8 @@ try_at_supervisor(struct victim *v, const struct cell *c)
 	give_up(&t);
 }
 
-/* On a crowded machine it may be a while: a child that is silent for too long is killed for that.
+/*
+ * On a crowded machine it may be a while: a child that is silent for too long is killed for that.
  */
 static void
 answer_ping(const struct taken *t, const uint8_t *packet)

@@ -214,8 +214,10 @@ remove_stale_folders(void)
 		closedir(dir);
 }
 
-/* A folder with its lock, which goes with this process. Another drill may take it for stale before
- * that. */
+/*
+ * A folder with its lock, which goes with this process. Another drill may take it for stale before
+ * that.
+ */
 static int
 make_folder(void)
 {

@@ -42,8 +42,10 @@ const struct run runs[] = {
 };
 const size_t n_runs = sizeof(runs) / sizeof(runs[0]);
 
-/* In a process of its own: a filter lets a process signal itself, and that must not be the
- * supervisor. */
+/*
+ * In a process of its own: a filter lets a process signal itself, and that must not be the
+ * supervisor.
+ */
 static void
 build_programs(struct sock_filter (*code)[BPF_MAXINSNS], unsigned short *len)
 {
@@ -93,8 +95,10 @@ limit(int which, rlim_t value)
 		drill_die("resource limit");
 }
 
-/* As supervisor/spawn.c sets those of a child; of a running one tests/breach/facts.py looks at
- * them. */
+/*
+ * As supervisor/spawn.c sets those of a child; of a running one tests/breach/facts.py looks at
+ * them.
+ */
 static void
 enter_limits(const struct drill_role *role, int dump_core)
 {

@@ -411,8 +411,10 @@ syn_outcome(struct event *e)
 	o->gen = e->gen;
 }
 
-/* The handshake needs netd and roled over there; without them it is silent, without a guard it
- * ends. */
+/*
+ * The handshake needs netd and roled over there; without them it is silent, without a guard it
+ * ends.
+ */
 static void
 shake_outcome(struct event *e)
 {

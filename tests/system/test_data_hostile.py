@@ -13,7 +13,7 @@ import pytest
 import bulkhead
 import late
 import net
-from bulkhead import wait_for
+from bulkhead import SANITIZED, wait_for
 from test_data import Waiting, begin, connect as connect_data, data_of, wait_following, with_data
 from test_protocol import PORT, address, connect, keys_of
 
@@ -357,7 +357,7 @@ def test_standby_that_takes_nothing(alone):
                 link.ack(end[1], end[1])  # it lives
             grown = late.memory_kib(main)["syncd"] - before
             print("memory grew by %d KiB while 64 MiB were written" % grown)
-            assert grown < 40 << 10
+            assert grown < 40 << 10 or SANITIZED  # whose runtime keeps what was freed
             for index in range(end[1] + 1, end[1] + 1 + 64):
                 assert struct.unpack_from("<Q", link.hear(CHANGE)[1], 8)[0] == index
                 link.ack(end[1], end[1])

@@ -279,7 +279,8 @@ beat_is_patient_with_a_start(void **state)
 	teardown(&e);
 }
 
-/* Who stands still for less than its time, and then answers all that it was asked, is no offender.
+/*
+ * Who stands still for less than its time, and then answers all that it was asked, is no offender.
  */
 static void
 beat_bears_late_answers(void **state)
@@ -413,8 +414,10 @@ malformed_body_is_a_violation(void **state)
 	teardown(&e);
 }
 
-/* The last words of a peer that ends with something unread are heard: the kernel tells of that
- * first. */
+/*
+ * The last words of a peer that ends with something unread are heard: the kernel tells of that
+ * first.
+ */
 static void
 last_words_are_heard(void **state)
 {
@@ -656,8 +659,10 @@ no_memory_for_the_queue(void **state)
 	teardown(&e);
 }
 
-/* While the kernel has no memory a socket says that it can be written to: it is left alone for a
- * while. */
+/*
+ * While the kernel has no memory a socket says that it can be written to: it is left alone for a
+ * while.
+ */
 static void
 starved_channel_is_not_polled(void **state)
 {

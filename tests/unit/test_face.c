@@ -467,8 +467,10 @@ test_held(void **state)
 	turns();
 }
 
-/* What standbys have had once they have: a program that wrote reads on, however few of them are
- * left. */
+/*
+ * What standbys have had once they have: a program that wrote reads on, however few of them are
+ * left.
+ */
 static void
 test_held_once(void **state)
 {
@@ -541,8 +543,10 @@ test_demoted(void **state)
 	turns();
 }
 
-/* What a program wrote elsewhere is here, or it is not: WAIT of a new main counts who has all of
- * that. */
+/*
+ * What a program wrote elsewhere is here, or it is not: WAIT of a new main counts who has all of
+ * that.
+ */
 static void
 test_promoted(void **state)
 {
@@ -694,8 +698,10 @@ test_remote(void **state)
 	assert_int_equal(face_remote_run(&face, id, &one), -1);
 }
 
-/* An answer that there is no room for is not "not executed": the change is there, or it is undone
- * with its turn. */
+/*
+ * An answer that there is no room for is not "not executed": the change is there, or it is undone
+ * with its turn.
+ */
 static void
 test_remote_answer_too_large(void **state)
 {

@@ -589,8 +589,10 @@ torn(void **state)
 		reopen(w, &none);
 		assert_non_null(w->l);
 		assert_int_equal(log_end(w->l).index, first + 1 + lost);
-		/* the same again, and the zeros behind it are not written: what was there does not
-		 * come back */
+		/*
+		 * the same again, and the zeros behind it are not written: what was there does not
+		 * come back
+		 */
 		at = log_end(w->l);
 		end = w->l->end_at + log_record_size(length_of(at.index + 1));
 		assert_int_equal(log_stream_read(w->l, end, behind, sizeof(behind)), 0);

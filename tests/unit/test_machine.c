@@ -1057,8 +1057,10 @@ test_join_election(void **state)
 	}
 }
 
-/* Who does not know yet what data it has is waited for as long as one that starts, from when it was
- * first heard. */
+/*
+ * Who does not know yet what data it has is waited for as long as one that starts, from when it was
+ * first heard.
+ */
 static void
 test_join_unknown_data(void **state)
 {
@@ -1128,8 +1130,10 @@ test_resume(void **state)
 	assert_becomes(ROLE_STANDBY, RULE_STARTED);
 }
 
-/* After that restart nobody was asked yet: no alarm before an answer could have come, and no later
- * step-down. */
+/*
+ * After that restart nobody was asked yet: no alarm before an answer could have come, and no later
+ * step-down.
+ */
 static void
 test_resume_looks_first(void **state)
 {

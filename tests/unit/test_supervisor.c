@@ -279,8 +279,10 @@ heard(int which, enum message_type type, uint8_t *packet, size_t size, int *has_
 	}
 }
 
-/* What a child says before it ends counts, also when it leaves something unread behind: roled gets
- * another channel to the one that has complained. */
+/*
+ * What a child says before it ends counts, also when it leaves something unread behind: roled gets
+ * another channel to the one that has complained.
+ */
 static void
 test_last_words_count(void **state)
 {
@@ -326,8 +328,10 @@ dial_in_vain(uint8_t server, uint8_t path, uint8_t kind)
 	assert_int_equal(heard(NETD, MSG_DIALED, packet, sizeof(packet), &has_fd), -1);
 }
 
-/* Numbers that there can be, but that the configuration does not use: no socket, and nobody is
- * killed. */
+/*
+ * Numbers that there can be, but that the configuration does not use: no socket, and nobody is
+ * killed.
+ */
 static void
 test_unused_numbers_dial_nothing(void **state)
 {
@@ -358,8 +362,10 @@ test_unused_numbers_dial_nothing(void **state)
 	sup.conf = good;
 }
 
-/* The result of a check that is not configured any more goes nowhere; one that cannot be ends the
- * runner. */
+/*
+ * The result of a check that is not configured any more goes nowhere; one that cannot be ends the
+ * runner.
+ */
 static void
 test_unused_checks_are_not_told(void **state)
 {
