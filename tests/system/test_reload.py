@@ -257,7 +257,7 @@ def test_child_dies_in_the_middle(pair, child):
     pid = main.child(child)
     os.kill(pid, signal.SIGSTOP)
     main.signal(signal.SIGHUP)
-    os.kill(pid, signal.SIGKILL)
+    process.send([pid], signal.SIGKILL)  # or it has been ended as silent
     wait_for(lambda: main.child(child) not in (None, pid), "%s is started again" % child)
     assert group.wait_pair()[0] is main
     main.tool("reload")
@@ -296,7 +296,7 @@ def test_stop_while_a_config_is_pending(pair):
 
 def with_stand_in(make_group, child, act):
     """A settled pair; on the standby, the child is a stand-in that answers the next PREPARE in its own way."""
-    group = make_group()
+    group = make_group(options=PATIENT)  # the links of a stand-in for roled, and with a keyd that is stopped, are down
     for s in group:
         s.libexec = standin.folder(s, "keyd", "none", first=0, last=0)
         s.expect_log(r".")
@@ -374,7 +374,7 @@ def test_one_child_does_not_agree(make_group, child, act, result, text):
     standby.signal(signal.SIGHUP)
     wait_for(lambda: "reload refused, the old config stays in force: " + text in standby.log(),
              lambda: standby.log()[-3000:])
-    os.kill(other, signal.SIGCONT)
+    process.send([other], signal.SIGCONT)  # or it has been ended as silent
     assert dumped_serial(standby) == 1
     if child == "roled":  # the stand-in answers no admin: the real one is told when it starts
         bring_back(standby, child)
