@@ -606,10 +606,14 @@ try_get_queue(void)
 long
 try_open_queue(void)
 {
-	long fd = syscall(SYS_mq_open, "bh-drill", O_RDONLY | O_CREAT, 0600, NULL);
-	int error = errno;
+	char name[32]; /* not that of a drill beside this one */
+	long fd;
+	int error;
 
-	syscall(SYS_mq_unlink, "bh-drill"); /* it may have been made, and then not be opened */
+	snprintf(name, sizeof(name), "bh-drill-%d", (int)drill_target.supervisor);
+	fd = syscall(SYS_mq_open, name, O_RDONLY | O_CREAT, 0600, NULL);
+	error = errno;
+	syscall(SYS_mq_unlink, name); /* it may have been made, and then not be opened */
 	errno = error;
 	return fd;
 }

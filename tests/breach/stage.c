@@ -335,8 +335,8 @@ start_namespaces(void)
 	return pid;
 }
 
-int
-drill_prepare(void)
+static int
+prepare(void)
 {
 	if (geteuid() != 0)
 		return 0;
@@ -364,6 +364,22 @@ drill_prepare(void)
 	signal(SIGINT, on_end);
 	signal(SIGTERM, on_end);
 	return drill_target.same_user > 0 && sandbox_stage0_prepare() == 0;
+}
+
+/* Who ends it meanwhile has to wait until all that is made can be taken away again. */
+int
+drill_prepare(void)
+{
+	sigset_t ends, before;
+	int prepared;
+
+	sigemptyset(&ends);
+	sigaddset(&ends, SIGINT);
+	sigaddset(&ends, SIGTERM);
+	sigprocmask(SIG_BLOCK, &ends, &before);
+	prepared = prepare();
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	return prepared;
 }
 
 void

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: ISC
 """bulkheadctl drill: what an admin sees of the breach drill, beside a running daemon."""
+import fcntl
 import glob
 import json
 import os
@@ -69,7 +70,7 @@ def test_drill_tells_of_a_hole():
 def test_drill_on_a_stricter_machine():
     """What the machine refuses by itself is no hole: told, and not wrong."""
     p = subprocess.run(["unshare", "-m", "sh", "-c", NOEXEC, "sh", bulkhead.CTL, bulkhead.LIBEXEC, WITHOUT], text=True,
-                       capture_output=True, timeout=300 * SCALE, stdin=subprocess.DEVNULL)
+                       capture_output=True, timeout=bulkhead.patience(300 * SCALE), stdin=subprocess.DEVNULL)
     lines = p.stdout.splitlines()
     assert p.returncode == 0 and not p.stderr, p.stderr
     assert [l for l in lines if l.startswith("53 run a file that it wrote: refused by this machine, too (no sandbox: EACCES)")]
@@ -99,12 +100,28 @@ def begin_drill():
     return p, bulkhead.wait_for(lambda: folder_of(p.pid, there), "the folder of the drill")
 
 
+def is_free(folder):
+    """Has the last process of a drill that was killed ended, too? It had the lock from it."""
+    try:
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True  # another drill has taken it away
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(fd)
+    return True
+
+
 @needs_filter
 def test_killed_drill_is_cleaned_up():
     """SIGKILL leaves the folder, the next drill takes it away; not that of one that runs. SIGTERM leaves none."""
     killed, stale = begin_drill()
     killed.kill()
     killed.wait()
+    bulkhead.wait_for(lambda: is_free(stale), "nobody holds the lock of %s" % stale)
     first, folder = begin_drill()
     try:
         second, other = begin_drill()
