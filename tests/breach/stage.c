@@ -36,7 +36,13 @@
 #endif
 
 /* Nobody accepts what the attempts connect: there is room for all of them. */
-enum { DRILL_USER = 61901, ATTEMPT_MS = 20000, BACKLOG = 4096, SHARED = 4096 };
+enum {
+	DRILL_USER = 61901,
+	ATTEMPT_MS = 20000,
+	BACKLOG = 4096,
+	SHARED = 4096,
+	FOLDER_DEPTH = 2, /* scratch, what an attempt made in it */
+};
 #define M(x) (1U << (x))
 
 const struct drill_role drill_roles[] = {
@@ -152,24 +158,12 @@ make_store(void)
 	return chown(store, DRILL_USER, 0);
 }
 
+/*
+ * A folder of a drill and everything below it, by descriptors: files and folders that attempts made
+ * and were ended in the middle of.
+ */
 static void
-remove_all_in(const char *path)
-{
-	DIR *dir = opendir(path);
-	struct dirent *entry;
-
-	while (dir != NULL && (entry = readdir(dir)) != NULL) {
-		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-			unlinkat(dirfd(dir), entry->d_name, 0);
-	}
-	if (dir != NULL)
-		closedir(dir);
-	rmdir(path);
-}
-
-/* The folder of a drill that was killed: everything below it, by descriptors. */
-static void
-remove_left(int parent, const char *name, int depth)
+remove_folder(int parent, const char *name, int depth)
 {
 	int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
@@ -180,7 +174,7 @@ remove_left(int parent, const char *name, int depth)
 		    unlinkat(fd, entry->d_name, 0) == 0)
 			continue;
 		if (depth > 0)
-			remove_left(fd, entry->d_name, depth - 1);
+			remove_folder(fd, entry->d_name, depth - 1);
 	}
 	if (dir != NULL)
 		closedir(dir);
@@ -207,7 +201,7 @@ remove_stale_folders(void)
 		if (fd < 0)
 			continue;
 		if (fstat(fd, &st) == 0 && st.st_uid == 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
-			remove_left(dirfd(dir), entry->d_name, 2);
+			remove_folder(dirfd(dir), entry->d_name, FOLDER_DEPTH);
 		close(fd);
 	}
 	if (dir != NULL)
@@ -273,37 +267,40 @@ start_same_user(void)
 	return pid;
 }
 
-/* Attempts under way, and what they started, which falls to us: nobody makes files any more. */
+/*
+ * Attempts under way, what they started, which falls to us, and our helpers: nobody makes files any
+ * more. The kernel's list may lack one for a moment in which another ends; it is over when there is
+ * none to wait for.
+ */
 static void
 end_all_children(void)
 {
 	char path[64], list[4096];
+	pid_t ended;
 
-	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
-	for (;;) {
+	do {
 		int fd = open(path, O_RDONLY | O_CLOEXEC);
 		ssize_t n = fd >= 0 ? read(fd, list, sizeof(list) - 1) : 0;
 
 		if (fd >= 0)
 			close(fd);
-		if (n <= 0)
-			return;
-		list[n] = '\0';
+		list[n > 0 ? n : 0] = '\0';
 		for (char *at = list, *end; (n = strtol(at, &end, 10)) > 1 && end != at; at = end)
 			kill((pid_t)n, SIGKILL);
-		waitpid(-1, NULL, 0);
-	}
+		while ((ended = waitpid(-1, NULL, WNOHANG)) > 0)
+			;
+		if (ended == 0)
+			(void)poll(NULL, 0, 1);
+	} while (ended == 0);
 }
 
 /* Ctrl-C: nothing is left behind. Forks that have not gone their own way yet take no part. */
 static void
 on_end(int sig)
 {
-	if (getpid() == drill_target.supervisor) {
-		end_all_children();
+	if (getpid() == drill_target.supervisor)
 		drill_clean_up();
-	}
 	signal(sig, SIG_DFL);
 	raise(sig);
 }
@@ -339,6 +336,9 @@ static int
 prepare(void)
 {
 	if (geteuid() != 0)
+		return 0;
+	/* what an attempt leaves running is ours to end */
+	if (prctl(PR_SET_CHILD_SUBREAPER, 1) != 0)
 		return 0;
 	namespaces = start_namespaces();
 	if (namespaces < 0)
@@ -385,15 +385,9 @@ drill_prepare(void)
 void
 drill_clean_up(void)
 {
-	kill(drill_target.same_user, SIGKILL);
-	waitpid(drill_target.same_user, NULL, 0);
-	kill(namespaces, SIGKILL);
-	waitpid(namespaces, NULL, 0);
+	end_all_children();
 	shmctl(drill_target.shared, IPC_RMID, NULL);
-	remove_all_in(store);
-	remove_all_in(scratch);
-	rmdir(empty);
-	remove_all_in(folder);
+	remove_folder(AT_FDCWD, folder, FOLDER_DEPTH);
 }
 
 static void

@@ -128,6 +128,8 @@ def test_killed_drill_is_cleaned_up():
         try:
             bulkhead.wait_for(lambda: not os.path.exists(stale), stale)
             assert os.path.exists(folder) and other != folder
+            for drill_folder in (folder, other):  # as an attempt does that is ended before it is cleaned up after
+                os.mkdir(os.path.join(drill_folder, "scratch", "drill-0"))
         finally:
             second.terminate()
             second.wait()
