@@ -517,7 +517,7 @@ static int
 on_data_action(struct msg *m)
 {
 	struct ctl_action a;
-	char note[CTL_NOTE], who[64] = "", app[64] = "", times[32] = "", most[16] = "";
+	char note[2 * CTL_NOTE], who[64] = "", app[64] = "", times[32] = "", most[16] = "";
 
 	if (ctl_get_action(m, &a) != 0)
 		return -1;
