@@ -114,7 +114,9 @@ void drill_report_read(struct drill_report *r, pid_t pid, char *verdict, size_t 
 	X(listen_unbound) X(open_path_high) X(open_above) X(follow_link) X(open_by_handle) \
 	X(rename_out) X(link_outside) X(make_folder) X(make_link) X(make_device) X(make_fifo) \
 	X(make_unnamed) X(change_mode) X(change_owner) X(set_attribute) X(run_own_file) \
-	X(map_own_code) X(protect_own_map)
+	X(map_own_code) X(protect_own_map) X(splice_bytes) X(set_alarm) X(poll_nothing) \
+	X(wait_for_events) X(accept_as_netd) X(accept_as_roled) X(accept_as_syncd) \
+	X(ask_for_peer) X(take_bytes) X(end_stream) X(read_state)
 /* clang-format on */
 #define X(name) long try_##name(void);
 ATTEMPTS(X)

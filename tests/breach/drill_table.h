@@ -197,6 +197,17 @@ const struct attempt attempts[] = {
     TRY(53, "run a file that it wrote", run_own_file, FILTER = "T", LANDLOCK = "EACCES", USER = "OWN", LIMITS = "EFBIG"),
     TRY(53, "map a file that it made as code", map_own_code, FILTER = "T", LANDLOCK = "OWN", USER = "OWN"),
     TRY(53, "make code of a file that it mapped", protect_own_map, FILTER = "T", LANDLOCK = "OWN", USER = "OWN", LIMITS = "MDWE"),
+    TRY(54, "splice", splice_bytes, FILTER = "T", BARE = "E"),
+    TRY(54, "alarm", set_alarm, FILTER = "T"),
+    TRY(54, "poll", poll_nothing, FILTER = "T"),
+    TRY(54, "epoll_wait", wait_for_events, FILTER = "T", BARE = "E"),
+    TRY(54, "accept as netd does", accept_as_netd, FILTER = "T", BARE = "E"),
+    TRY(54, "accept as roled does", accept_as_roled, FILTER = "T", BARE = "E"),
+    TRY(54, "accept as syncd does", accept_as_syncd, FILTER = "T", BARE = "E"),
+    TRY(54, "ask who the other end is", ask_for_peer, FILTER = "T", BARE = "E"),
+    TRY(54, "take bytes of a socket", take_bytes, FILTER = "T", BARE = "E"),
+    TRY(54, "end a stream", end_stream, FILTER = "T", BARE = "E"),
+    TRY(54, "read a state file", read_state, FILTER = "T", BARE = "E"),
 };
 /* clang-format on */
 
@@ -223,6 +234,18 @@ static const struct {
     {SYNCD, "run a file that it wrote", L_FILTER, "K"},
     {SYNCD, "map a file that it made as code", L_FILTER, "K"},
     {SYNCD, "make code of a file that it mapped", L_FILTER, "K"},
+    /* promised to it */
+    {NETD, "splice", L_FILTER, NULL},
+    {NETD | ROLED, "alarm", L_FILTER, NULL},
+    {KEYD, "poll", L_FILTER, NULL},
+    {NETD | ICMPD | ROLED | SYNCD, "epoll_wait", L_FILTER, NULL},
+    {NETD, "accept as netd does", L_FILTER, NULL},
+    {NETD | ROLED, "accept as roled does", L_FILTER, NULL},
+    {NETD | SYNCD, "accept as syncd does", L_FILTER, NULL},
+    {ROLED | SYNCD, "ask who the other end is", L_FILTER, NULL},
+    {NETD | ICMPD | ROLED | SYNCD, "take bytes of a socket", L_FILTER, NULL},
+    {NETD | ROLED | SYNCD, "end a stream", L_FILTER, NULL},
+    {ROLED | SYNCD, "read a state file", L_FILTER, NULL},
     /* the number is in the range of its sockets */
     {NETD | ICMPD | ROLED | SYNCD, "send on descriptors it does not have", L_FILTER, "EBADF"},
     /* its filter is locked */

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: ISC
 """Processes as /proc shows them: trees, names, memory, CPU; and how to end what a test started."""
 import ctypes
+import errno
 import os
 import signal
+import socket
 import time
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+SYS_PIDFD_GETFD = 438
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -27,6 +30,24 @@ def _read(pid, name):
             return f.read()
     except OSError:
         return b""
+
+
+def sockets_of(pid):
+    """{number: socket}: copies of the sockets of a process; while we hold them their peers see no end of file."""
+    pidfd, found = os.pidfd_open(pid), {}
+    for fd in map(int, os.listdir("/proc/%d/fd" % pid)):
+        try:
+            name = os.readlink("/proc/%d/fd/%d" % (pid, fd))
+        except FileNotFoundError:  # closed meanwhile
+            continue
+        if name.startswith("socket:"):
+            copy = _libc.syscall(SYS_PIDFD_GETFD, pidfd, fd, 0)
+            if copy < 0 and ctypes.get_errno() == errno.EBADF:
+                continue
+            assert copy >= 0, os.strerror(ctypes.get_errno())
+            found[fd] = socket.socket(fileno=copy)
+    os.close(pidfd)
+    return found
 
 
 def children(pid):

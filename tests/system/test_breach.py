@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: ISC
 """The breach drill on a running pair: process facts, and calls that the children are made to issue."""
-import ctypes
-import errno
 import itertools
 import os
 import re
@@ -24,7 +22,6 @@ WITHOUT = os.path.join(bulkhead.BUILD, "tests", "breach", "without")
 CATCH = os.path.join(bulkhead.BUILD, "tests", "breach", "catch")
 PTRACE_DRILL = os.path.join(bulkhead.BUILD, "tests", "breach", "ptrace_drill")
 
-SYS_PIDFD_GETFD = 438
 WITH_SOCKETS = ("netd", "icmpd")  # the only ones that hold Internet sockets
 ELSEWHERE = "192.0.2.99"  # in tests/breach/ptrace_drill.c too
 
@@ -288,31 +285,15 @@ def test_degraded_is_explicit(make_group, part, lost, left):
     assert "DEGRADED" in server.tool("status").stdout
 
 
-def hold_channels(supervisor):
-    """Duplicates of all sockets of a process: while we hold them their peers see no end of file."""
-    libc, pidfd, held = ctypes.CDLL(None, use_errno=True), os.pidfd_open(supervisor), []
-    for fd in map(int, os.listdir("/proc/%d/fd" % supervisor)):
-        try:
-            name = os.readlink("/proc/%d/fd/%d" % (supervisor, fd))
-        except FileNotFoundError:  # closed meanwhile: no channel of those that are there
-            continue
-        if name.startswith("socket:"):
-            copy = libc.syscall(SYS_PIDFD_GETFD, pidfd, fd, 0)
-            assert copy >= 0 or ctypes.get_errno() == errno.EBADF, os.strerror(ctypes.get_errno())
-            held += [copy] if copy >= 0 else []
-    os.close(pidfd)
-    return held
-
-
 def test_death_signal_alone(pair):
     """The supervisor is killed while its channels stay open: the children go by the signal alone."""
     group, main, standby = pair
     pids = [p for p in main.pids()[1:] if process.arguments(p)[1:2] and process.arguments(p)[1] in CHILDREN]
     assert len(pids) == len(CHILDREN)
-    held = hold_channels(main.popen.pid)
+    held = process.sockets_of(main.popen.pid)
     assert held
     os.kill(main.popen.pid, signal.SIGKILL)
     main.wait_exit()
     wait_for(lambda: not any(process.alive(p) for p in pids), "all children have gone")
-    for fd in held:
-        os.close(fd)
+    for s in held.values():
+        s.close()

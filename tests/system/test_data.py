@@ -21,6 +21,8 @@ import process
 from bulkhead import wait_for
 
 LONG = bool(os.environ.get("BULKHEAD_TEST_LONG"))
+FD_SYNCD = 11  # of roled: its channel to syncd
+DATA_DRAIN, NO_SERVER = 86, 255
 
 
 def data_socket(path, timeout):
@@ -433,6 +435,24 @@ def test_no_writes_while_the_role_goes(make_group):
     assert write.answer() == b"+OK"
     assert connect(standby).get("before") == connect(standby).get("during") == b"1"
     assert connect(main).set("after", "1")
+
+
+def test_a_drain_holds_writes(data):
+    """Also before syncd hears of its new role: roled's word that the role is about to go is enough."""
+    group, main, standby = data
+    assert connect(main).set("before", "1")
+    standby.stop()  # it cannot say that it has everything
+    to = [s.name for s in group].index(standby.name)
+    with process.sockets_of(main.child("roled"))[FD_SYNCD] as roled:
+        roled.send(struct.pack("<HHQB", DATA_DRAIN, 0, 1, to))
+
+        def held():
+            write = Waiting(main, "SET", "during", "1")
+            return write if write.waits() else None
+        write = wait_for(held, "a write waits")
+        roled.send(struct.pack("<HHQB", DATA_DRAIN, 0, 1, NO_SERVER))
+    assert write.answer() == b"+OK"
+    assert "has everything" not in main.log()
 
 
 def test_state_of_a_standby_is_written(data):

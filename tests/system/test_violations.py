@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: ISC
 """A child that was taken over, or is broken, against the real others: it is killed, named and counted; the
 supervisor, keyd and roled neither exit nor block nor grow; the partner sees no role change."""
+import collections
 import os
 import re
 import select
 import signal
 import socket
 import struct
+import time
 
 import pytest
 
 import process
 import standin
-import test_walls
 from bulkhead import CHILDREN, holds, wait_for
 
 # (child, towards, act, what the log says of it)
@@ -274,12 +275,19 @@ def packet(kind, body=b""):
 
 
 def flood(end):
-    """A state of check 0, which this configuration does not have: taken, and forgotten."""
+    """A state of check 0, which this configuration does not have: taken, and forgotten. True when that was faster
+    than any machine may be slow: of 11000 in a second more than 5000 fall into one second of the guard's own."""
+    marks = collections.deque(maxlen=12)
     try:
+        while len(marks) < 12 or marks[-1] - marks[0] > 1:
+            for _ in range(1000):
+                end.send(packet(62, bytes(8)))
+            marks.append(time.monotonic())
         for _ in range(1000000):
             end.send(packet(62, bytes(8)))
     except OSError:
-        return
+        pass
+    return len(marks) == 12 and marks[-1] - marks[0] <= 1
 
 
 def guess(end):
@@ -290,8 +298,7 @@ def guess(end):
 
 # what is done with the runner's own end of its channel
 RUNNER_ACTS = {
-    # on a crowded machine this loop is slower than what counts as a flood; then the stopped runner is silent
-    "flood": (flood, MESSAGES + "|it was silent"),
+    "flood": (flood, MESSAGES),
     "guess": (guess, BROKEN),
     "type": (lambda end: end.send(packet(60, bytes(25))), BROKEN),
     "byte": (lambda end: end.send(b"x"), BROKEN),
@@ -308,7 +315,7 @@ def test_runner_in_other_hands(hostile, act):
     group, main, standby = hostile
     pids, runner, mark = main.pids(), runner_of(main), len(main.log())
     kib, why = resident_kib(main.pid), {"log": "it floods its log", "deaf": "it was silent"}.get(act)
-    end = test_walls.sockets_of(runner)[3]
+    end = process.sockets_of(runner)[3]
     os.kill(runner, signal.SIGSTOP)  # what follows is not in its program
     if act == "log":
         with open("/proc/%d/fd/1" % runner, "wb", buffering=0) as log:
@@ -323,7 +330,8 @@ def test_runner_in_other_hands(hostile, act):
                 pass
     elif act != "deaf":
         do, why = RUNNER_ACTS[act]
-        do(end)
+        if do(end) is False:
+            why += "|it was silent"  # it is stopped, and what it sent on a crowded machine was no flood
     if act == "deaf":
         hup_is_served(main)
     said = wait_for(lambda: re.search(r"runner\[%d\] is killed because (.*) \(offence 1\)" % runner, main.log()[mark:]),

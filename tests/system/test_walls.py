@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: ISC
 """Walls that only a running daemon shows: users, sockets that root hands out, and where the keys are."""
-import ctypes
-import errno
 import os
 import re
 import signal
@@ -18,30 +16,12 @@ import standin
 import test_data
 import tracer
 from bulkhead import CHILDREN, CTL, DAEMON, LIBEXEC, LONG_S, USERS, wait_for
-from test_breach import SYS_PIDFD_GETFD, all_up, needs_filter
+from test_breach import all_up, needs_filter
 
 SO_LOCK_FILTER = 44  # linux, not in the socket module
 FIRST_FREE, LISTENER = 16, 12
 READ_SIZE = 1 << 20
 ADMIN_GROUP = 61099
-
-
-def sockets_of(pid):
-    """{number: socket}: copies of the sockets of a process."""
-    libc, pidfd, found = ctypes.CDLL(None, use_errno=True), os.pidfd_open(pid), {}
-    for fd in map(int, os.listdir("/proc/%d/fd" % pid)):
-        try:
-            name = os.readlink("/proc/%d/fd/%d" % (pid, fd))
-        except FileNotFoundError:  # closed meanwhile
-            continue
-        if name.startswith("socket:"):
-            copy = libc.syscall(SYS_PIDFD_GETFD, pidfd, fd, 0)
-            if copy < 0 and ctypes.get_errno() == errno.EBADF:
-                continue
-            assert copy >= 0, os.strerror(ctypes.get_errno())
-            found[fd] = socket.socket(fileno=copy)
-    os.close(pidfd)
-    return found
 
 
 def test_users_must_differ(make_group):
@@ -69,7 +49,7 @@ def remote_of(pid, inode):
 def test_sockets_of_icmpd(pair):
     """Raw sockets: connected to a target of the config, and with a filter that cannot be taken off."""
     group, main, standby = pair
-    raw = [s for s in sockets_of(main.child("icmpd")).values() if s.type == socket.SOCK_RAW]
+    raw = [s for s in process.sockets_of(main.child("icmpd")).values() if s.type == socket.SOCK_RAW]
     assert len(raw) >= 2, "targets: the partner and a reference"
     allowed = set(group.network.references()) | set(group.network.addresses(standby.name))
     for s in raw:
@@ -80,7 +60,7 @@ def test_sockets_of_icmpd(pair):
 
 def listeners(pid):
     """Inodes of the listening sockets of netd."""
-    found = {fd: os.fstat(s.fileno()).st_ino for fd, s in sockets_of(pid).items() if LISTENER <= fd < FIRST_FREE}
+    found = {fd: os.fstat(s.fileno()).st_ino for fd, s in process.sockets_of(pid).items() if LISTENER <= fd < FIRST_FREE}
     return set(found.values())
 
 
