@@ -320,17 +320,24 @@ start_runner(void)
 	actions_attach();
 }
 
+static char conf_path[] = "/tmp/bh-fuzz-conf-XXXXXX";
+
+static void
+remove_conf(void)
+{
+	unlink(conf_path);
+}
+
 static void
 set_up(void)
 {
-	static char path[] = "/tmp/bh-fuzz-conf-XXXXXX";
-
 	table_set_up();
 	table_adjust = note_type;
 	table_later = time_leap;
-	sup.config_path = path;
-	close(mkstemp(path));
-	(void)chmod(path, 0600);
+	sup.config_path = conf_path;
+	close(mkstemp(conf_path));
+	atexit(remove_conf);
+	(void)chmod(conf_path, 0600);
 	table_conf(&good);
 	for (int i = 0; i < CHANNELS; i++)
 		list[i].end = -1;
