@@ -37,8 +37,7 @@ REFUSED = r"syncd refuses the config: the data in the state directory cannot be 
 # Places of a program that no run of it reaches, and why.
 UNREACHED = {"syncd: privdrop_root": "looks whether the empty root is empty; its root is a folder of its own",
              "syncd: interest_add": "copies that the compiler makes of one call, of which others are tried",
-             "syncd: bundle_save": "what only a diverged server has; nobody makes two histories here",
-             "syncd: on_restore": "bulkheadctl snapshot restore, which is not among what is done here",
+             "syncd: on_restore": "test_no_memory_to_restore",
              "syncd: resp_set": "its buffer must be full to 4 bytes in front of a set; resp_array is the same code",
              "filter_export": "makes the filter of stage 0: the supervisor's. Linked into all, called by it alone",
              "loop_malloc": "libuv 1.44 asks through loop_calloc and loop_realloc only; newer ones through all three"}
@@ -295,6 +294,26 @@ def test_no_memory_for_the_data(make_group):
     assert connect_data(main).set("last", "1")
     wait_following(group, main)
     assert connect_data(standby).dbsize() == connect_data(main).dbsize() and main.role() == "main"
+
+
+def test_no_memory_to_restore(calm_pair):
+    """bulkheadctl says why, and the data is as before; then there is memory again."""
+    group, main, standby = calm_pair
+    begin(group, main)
+    file, pid = os.path.join(group.folder, "saved"), settled_child(main, "syncd")
+    client = connect_data(main)
+    client.set("now", "old")
+    main.tool("snapshot", "save", file, check=True)
+    client.set("now", "new")
+    site = next(s for s, (function, _) in sites("syncd").items() if function == "on_restore")
+    with Fault("run", pid, site) as f:
+        refused = main.tool("snapshot", "restore", file, "--replace", file + ".old")
+    assert f.result["failed"] == [site] and f.result["end"] == "lives", f.result
+    assert refused.returncode == 1 and "there is no memory for it" in refused.stderr, refused
+    assert client.get("now") == b"new" and settled_child(main, "syncd") == pid
+    main.tool("snapshot", "restore", file, "--replace", file + ".new", check=True)
+    assert connect_data(main).get("now") == b"old"
+    wait_following(group, main)
 
 
 def parse_once(server, *fault):
