@@ -324,7 +324,7 @@ def test_sync_waits_for_who_may_take_over(make_group):
     beta.start()
     assert write.answer() == b"+OK"
     wait_check(main, bulkhead.CHECK_OK)
-    assert told() == (short + 1, enough + 1), main.events()
+    wait_for(lambda: told() == (short + 1, enough + 1), main.events)
 
 
 def test_no_room_is_told(make_group):
@@ -530,7 +530,8 @@ def test_old_main_with_changes_of_its_own(data):
     name = os.path.basename(bundles[0])
     wait_for(lambda: data_of(main)["bundles"] == 1, lambda: data_of(main))
     wait_check(main, 1, "bulkheadctl bundle list")
-    assert [e["text"].endswith(" There are 1.") for e in main.events() if e["rule"] == "bundle-saved"] == [True]
+    saved = wait_for(lambda: [e["text"] for e in main.events() if e["rule"] == "bundle-saved"], "the ledger tells of it")
+    assert len(saved) == 1 and saved[0].endswith(" There are 1.")
     listed = main.json("bundle", "list")["bundles"]
     assert [(b["name"], b["changes"], b["operations"]) for b in listed] == [(name, 30, 30)]
     assert name in main.tool("bundle", "list", check=True).stdout
@@ -550,7 +551,7 @@ def test_old_main_with_changes_of_its_own(data):
     assert main.json("bundle", "list")["bundles"] == []
     assert main.tool("bundle", "list", check=True).stdout == "no divergence bundles\n"
     wait_check(main, bulkhead.CHECK_OK)
-    assert [e["rule"] for e in main.events()].count("bundle-none") == 1
+    wait_for(lambda: [e["rule"] for e in main.events()].count("bundle-none") == 1, "the ledger has the end of it")
     noted = "\n".join(e["text"] for e in main.events() if e["rule"] == "command")
     for what in ("apply %s", "apply %s: 30 operations were done", "discard %s"):
         assert "bundle " + what % name + " (by uid 0)" in noted, noted

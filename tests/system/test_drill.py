@@ -45,7 +45,8 @@ def test_drill_beside_a_running_daemon(pair):
     # all that gets through the whole sandbox is what a row promises
     assert [l for l in lines if l.endswith(", as its row promises")] == ["%s: through, as its row promises" % l for l in (
         "syncd: open the root folder", "syncd: creat a file", "syncd: more memory than its limit",
-        "roled: sendmsg on the control channel", "syncd: sendmsg on the control channel")]
+        "roled: sendmsg on the control channel", "syncd: sendmsg on the control channel",
+        "netd: alarm", "roled: alarm", "keyd: poll")]
     bulkhead.record("breach-drill", lines)
     assert {s: [s.child(n) for n in CHILDREN] for s in pair[1:]} == pids
     group.roles_hold({main: "main", standby: "standby"}, 0.1)
