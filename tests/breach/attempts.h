@@ -13,6 +13,8 @@
 
 #include "policy/policy.h"
 
+enum { FD_ABSENT = 63 }; /* a number that no process has */
+
 /* A process of the table and what it inherits. */
 struct drill_role {
 	enum process process;

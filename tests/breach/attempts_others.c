@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Breach drill: for each promise that not all processes have, a call that it is for. They are
- * refused by nothing but the filter, and the arguments are such that the kernel does nothing: a
- * process that got a promise more than its row says is found here.
+ * Breach drill: calls that other processes are promised. With attempts 1 (store), 13 (mlock, pair)
+ * and 20 (sendfd) there is one for each promise that not all have, so that a process with a promise
+ * more than its row says is found. Only the filter refuses them; the arguments are such that the
+ * kernel does nothing.
  */
 #include "config.h"
 
@@ -15,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { FD_ABSENT = 63, NO_SUCH_FLAGS = -1 };
+enum { LAST_LISTENER = FD_LISTENER + 3, BAD_FLAGS = -1 };
 
 /* from here on an attempt that is one call is one line, as a row of a table */
 /* clang-format off */
@@ -46,10 +47,10 @@ try_wait_for_events(void)
 	return syscall(SYS_epoll_pwait, -1, &event, 1, 0, NULL, 0UL);
 }
 
-/* Its last listener, the one of bulkheadctl, and the one of local programs. */
-long try_accept_as_netd(void) { return syscall(SYS_accept4, FD_LISTENER + 3, NULL, NULL, NO_SUCH_FLAGS); }
-long try_accept_as_roled(void) { return syscall(SYS_accept4, FD_ADMIN, NULL, NULL, NO_SUCH_FLAGS); }
-long try_accept_as_syncd(void) { return syscall(SYS_accept4, FD_LOCAL, NULL, NULL, NO_SUCH_FLAGS); }
+/* Of netd the last listener, of roled that of bulkheadctl, of syncd that of local programs. */
+long try_accept_as_netd(void) { return syscall(SYS_accept4, LAST_LISTENER, NULL, NULL, BAD_FLAGS); }
+long try_accept_as_roled(void) { return syscall(SYS_accept4, FD_ADMIN, NULL, NULL, BAD_FLAGS); }
+long try_accept_as_syncd(void) { return syscall(SYS_accept4, FD_LOCAL, NULL, NULL, BAD_FLAGS); }
 
 long
 try_ask_for_peer(void)

@@ -19,7 +19,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { FD_ABSENT = 63 };
 #define HIGH_BIT (1UL << 32)
 
 static char byte[1];

@@ -320,7 +320,7 @@ start_runner(void)
 	actions_attach();
 }
 
-static char conf_path[] = "/tmp/bh-fuzz-conf-XXXXXX";
+static char conf_path[] = "/tmp/bh-fuzz-conf-XXXXXX"; /* empty, for who opens it; goes at exit */
 
 static void
 remove_conf(void)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-"""Processes as /proc shows them: trees, names, memory, CPU; and how to end what a test started."""
+"""Processes as /proc shows them: trees, names, memory, CPU; copies of their sockets; how to end what a test started."""
 import ctypes
 import errno
 import os

@@ -35,16 +35,19 @@ NAMED = {"exit 1": r"no memory|out of memory|cannot lock memory|no \w+ (is left|
          "exit 110": r"sandbox: .*(memory|seccomp|time zone)"}
 # syncd opens its data with its first configuration, which it refuses then: the supervisor ends it.
 REFUSED = r"syncd refuses the config: the data in the state directory cannot be opened"
-# Places of a program that no run of it reaches, and why.
+# Places of a program that are not reached here, and why.
 UNREACHED = {"syncd: privdrop_root": "looks whether the empty root is empty; its root is a folder of its own",
              "syncd: interest_add": "copies that the compiler makes of one call, of which others are tried",
-             "syncd: on_restore": "test_no_memory_to_restore",
+             "syncd: on_restore": "bulkheadctl snapshot restore: in test_no_memory_to_restore",
              "syncd: resp_set": "its buffer must be full to 4 bytes in front of a set; resp_array is the same code",
              "filter_export": "makes the filter of stage 0: the supervisor's. Linked into all, called by it alone",
              "loop_malloc": "libuv 1.44 asks through loop_calloc and loop_realloc only; newer ones through all three"}
-# clang puts copies of small functions where they are called, each with a place of its own; with gcc's all are reached.
+# With clang only: what it copies into these has a place of its own there; with gcc it is reached, once for all of them.
+COPIES = ("command_mark", "db_expire_due", "db_find", "log_segment_begin", "log_segment_drop_newest", "log_segment_scan",
+          "resp_replace", "resp_reserve")
 with open(os.path.join(bulkhead.BUILD, "Makefile")) as makefile:
-    COPIES = "clang's copy of one that gcc has once" if re.search("^CC = .*clang", makefile.read(), re.M) else None
+    COPIES = COPIES if re.search("^CC = .*clang", makefile.read(), re.M) else ()
+UNREACHED.update({"syncd: " + f: "clang's copy of what gcc has once" for f in COPIES})
 MEMORY = r"exit 1 \(fatal error, logged before\)"
 
 
@@ -141,7 +144,7 @@ def coverage(name, program, reached):
     missed = {s: f for s, (f, _) in program.items() if s not in reached}
     print("%s: %d of %d places of the program reached, %d of its libraries"
           % (name, len(program) - len(missed), len(program), len([s for s in reached if s not in program])))
-    why = lambda function: UNREACHED.get(function) or UNREACHED.get("%s: %s" % (name, function)) or COPIES
+    why = lambda function: UNREACHED.get(function) or UNREACHED.get("%s: %s" % (name, function))
     for site, function in missed.items():
         print("  not reached: %s (%s): %s" % (site, function, why(function) or "?"))
     bulkhead.record("late-memory-" + name, {"program": program, "reached": reached, "missed": missed})
@@ -225,7 +228,7 @@ def refuse_at_work(server, site):
         pid, result = syncd_at_work(server, site, fresh=fresh)
         if result["failed"]:
             break
-    if not result["failed"] and COPIES:
+    if not result["failed"] and sites("syncd")[site][0] in COPIES:
         return None
     assert result["failed"] == [site], "%s is not reached again" % site
     if result["end"] != "lives":
@@ -252,12 +255,13 @@ def rest(group, server):
 
 
 def refuse_at_first_start(server, program, each):
-    """No memory at the places of the log that only a syncd without any files comes to, not each start."""
+    """No memory at the places of the log and of its slots that a syncd comes to when it has no files; each: those of
+    every start."""
     reached = {}
     remove_data(server)
     for site in start_once(server, "syncd")[1]["hits"]:
         if site in each or site not in program or not re.search("^log_|_slot$|_spare$", program[site][0]):
-            continue
+            continue  # reached by each start, or at work
         rested(server)
         remove_data(server)
         since = len(server.log())
